@@ -1,0 +1,64 @@
+"""Boards: what emulation/boards/<name>.yaml says of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mcutrain.errors import UsageError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+BOARDS_FOLDER = PROJECT_ROOT / "emulation" / "boards"
+
+
+class Board(BaseModel):
+    """A board that firmware is built for and runs on. Addresses and sizes in bytes, clock in hertz.
+
+    external_base and external_bytes are the memory that holds the episode image. compiler_flags select the core and its
+    floating point unit. current_ma_per_mhz is the nominal supply current in run mode, for energy estimates.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    core: Literal["cortex-m4", "cortex-m7"]
+    clock_hz: int = Field(gt=0)
+    flash_base: int = Field(ge=0)
+    flash_bytes: int = Field(gt=0)
+    sram_base: int = Field(ge=0)
+    sram_bytes: int = Field(gt=0)
+    external_base: int = Field(ge=0)
+    external_bytes: int = Field(gt=0)
+    current_ma_per_mhz: float = Field(gt=0)
+    compiler_flags: str
+    qemu_machine: str
+
+
+def board_names() -> tuple[str, ...]:
+    """The names of all boards, sorted."""
+    return tuple(sorted(path.stem for path in BOARDS_FOLDER.glob("*.yaml")))
+
+
+def load_board(name: str) -> Board:
+    """Read the board called ``name``.
+
+    Raises:
+        UsageError: there is no such board, or its file is broken.
+    """
+    if name not in board_names():
+        raise UsageError(f"unknown board '{name}': the boards are {', '.join(board_names())}")
+    path = BOARDS_FOLDER / f"{name}.yaml"
+    try:
+        board = Board.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path.name}: {where}: {first['msg']}; correct the board's file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} is not YAML ({str(error).splitlines()[0]}); correct the board's file") from None
+    if board.name != name:
+        raise UsageError(f"{path.name}: name is '{board.name}'; it must be the name of the file")
+    return board

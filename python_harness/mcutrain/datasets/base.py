@@ -1,0 +1,112 @@
+"""What every data set looks like to the rest of the harness, and how one is split reproducibly."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled samples.
+
+    samples: uint8 pixels or float32 values, shape (n, ...), images (n, height, width, channels).
+    labels: int64, shape (n,), indices into classes.
+    pixel_scale: the real value the network was trained on is ``sample * pixel_scale``: 1.0 for a network that sees
+    pixels 0..255, 1/255 for one that sees 0..1. It belongs to the network as much as to the data, so an episode may
+    choose another (``with_pixel_scale``).
+    Raises UsageError when samples, labels and classes do not belong together.
+    """
+
+    name: str
+    samples: NDArray[np.uint8] | NDArray[np.float32]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    pixel_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the fields belong together."""
+        if len(self.samples) != len(self.labels):
+            raise UsageError(f"data set {self.name}: {len(self.samples)} samples but {len(self.labels)} labels")
+        outside = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))]
+        if outside.size:
+            raise UsageError(f"data set {self.name}: label {outside[0]} is outside its {len(self.classes)} classes")
+        if not self.pixel_scale > 0.0:
+            raise UsageError(f"data set {self.name}: pixel_scale is {self.pixel_scale}, it must be above 0")
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.intp], name: str) -> Dataset:
+        """The samples at ``indices``, in that order, under another name."""
+        return replace(self, name=name, samples=self.samples[indices], labels=self.labels[indices])
+
+    def with_pixel_scale(self, pixel_scale: float) -> Dataset:
+        """The same samples for a network whose real input is ``sample * pixel_scale``."""
+        return replace(self, pixel_scale=pixel_scale)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the type, shape and bytes of samples and labels: equal digests mean equal data."""
+        sha256 = hashlib.sha256()
+        for array in (self.samples, self.labels):
+            little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            sha256.update(f"{array.dtype.name}{array.shape}".encode())
+            sha256.update(little_endian.tobytes())
+        return sha256.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeData:
+    """What one training episode sees: the samples it adapts to, in order, and others it is tested on.
+
+    shift says how the deployed domain was made, in words for the record, e.g. "gaussian_noise severity 5 seed 0".
+    """
+
+    adapt: Dataset
+    test: Dataset
+    shift: str
+
+    def with_pixel_scale(self, pixel_scale: float) -> EpisodeData:
+        """The same samples for a network whose real input is ``sample * pixel_scale``."""
+        return replace(
+            self, adapt=self.adapt.with_pixel_scale(pixel_scale), test=self.test.with_pixel_scale(pixel_scale)
+        )
+
+
+def random_stream(seed: int, purpose: int) -> np.random.RandomState:
+    """The random numbers of ``seed`` for one purpose (streams of different purposes are unrelated).
+
+    RandomState and not Generator: NumPy has frozen its streams for good, and locked baselines rest on them.
+    Raises UsageError for a seed outside 0 .. 2^32 - 1.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed {seed}: give a whole number from 0 to {2**32 - 1}")
+    return np.random.RandomState(np.array([purpose, seed], dtype=np.uint32))
+
+
+def balanced_split(
+    dataset: Dataset, adapt_per_class: int, test_per_class: int, random: np.random.RandomState
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of two disjoint, class-balanced, shuffled subsets of ``dataset``.
+
+    Returns (adapt, test) of ``adapt_per_class * classes`` and ``test_per_class * classes`` indices.
+    Raises UsageError when a class has too few samples.
+    """
+    adapt, test = [], []
+    wanted = adapt_per_class + test_per_class
+    for label, class_name in enumerate(dataset.classes):
+        of_class = random.permutation(np.flatnonzero(dataset.labels == label))
+        if len(of_class) < wanted:
+            raise UsageError(
+                f"data set {dataset.name}: class {class_name!r} has {len(of_class)} samples, {wanted} are asked for; "
+                "ask for fewer per class"
+            )
+        adapt.append(of_class[:adapt_per_class])
+        test.append(of_class[adapt_per_class:wanted])
+    return random.permutation(np.concatenate(adapt)), random.permutation(np.concatenate(test))

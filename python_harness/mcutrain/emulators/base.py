@@ -1,0 +1,188 @@
+"""Runner: what runs an episode, and how every runner is driven and watched."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcutrain.emulators.image import EpisodeImage
+from mcutrain.emulators.lines import Line, LineReader
+from mcutrain.emulators.profile import Profile
+from mcutrain.errors import MismatchError
+
+STATUS_NAMES = {
+    0: "ok",
+    1: "a size, pointer or parameter outside its contract",
+    2: "not finite: training diverged",
+    3: "the episode image was refused: wrong size, CRC, plan or bounds",
+    4: "a buffer or region is too small",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Time limits, in seconds of the host's clock: for the whole run, and for the time without a line."""
+
+    total_seconds: float = 600.0
+    silence_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that followed the protocol to its end. status is an mct_status; wall_seconds is informative, never asserted."""
+
+    lines: tuple[Line, ...]
+    status: int
+    exit_status: int
+    profile: Profile | None
+    wall_seconds: float
+    emulator: str
+    emulator_version: str
+
+    def of_kind(self, kind: str) -> tuple[Line, ...]:
+        """The lines of one kind, in order."""
+        return tuple(line for line in self.lines if line.kind == kind)
+
+
+class FaultError(MismatchError):
+    """The firmware faulted: kind is memory, bus, usage or hard; address is what it touched, pc the instruction (0: unknown)."""
+
+    def __init__(self, kind: str, address: int, pc: int, where: str) -> None:
+        """``where`` names the function, or is empty."""
+        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else " (stack overflow?)"
+        super().__init__(f"the firmware faulted: {kind} fault at address {address:#010x}{by}")
+        self.kind = kind
+        self.address = address
+        self.pc = pc
+
+
+class RunTimeoutError(MismatchError):
+    """The run took too long, or went silent."""
+
+
+class Runner(ABC):
+    """Runs one firmware (or host library) over episode images.
+
+    ``run`` calls ``launch`` once; then ``read`` again and again, until ``exit_status`` is known and nothing is left to read;
+    then ``profile`` if it was asked for; and ``close`` last, always, also when anything failed. A closed runner can be
+    launched again. An adapter implements these and ``version``, and never waits for longer than ``read`` may.
+    """
+
+    name: str
+
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the emulator."""
+
+    @abstractmethod
+    def launch(self, image: bytes, profile: bool) -> None:
+        """Start the run; ``profile`` asks for counts."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """What has arrived since the last call; waits at most 50 ms for the first byte."""
+
+    @abstractmethod
+    def exit_status(self) -> int | None:
+        """None while it runs; then the exit code, negative for the signal that killed it."""
+
+    @abstractmethod
+    def profile(self) -> Profile:
+        """The counts of the run that has just ended."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Kill what still runs and remove what was left. Safe to call twice."""
+
+    def diagnostics(self) -> str:
+        """What the emulator said on its standard error, shortened to a line."""
+        return ""
+
+    def locate(self, pc: int) -> str:
+        """Name of the function at ``pc``, if it is known."""
+        return ""
+
+    def run(
+        self,
+        image: EpisodeImage | bytes,
+        *,
+        limits: Limits | None = None,
+        profile: bool = False,
+        expect_status: int = 0,
+        on_line: Callable[[Line], None] | None = None,
+    ) -> RunResult:
+        """Run one episode. ``on_line`` is called with each line as it arrives.
+
+        Raises:
+            FaultError: the firmware faulted.
+            RunTimeoutError: a limit passed.
+            MismatchError: the lines break the protocol, the emulator died, or the status is not ``expect_status``.
+        """
+        data = image if isinstance(image, bytes) else image.to_bytes()
+        begin = time.monotonic()
+        try:
+            self.launch(data, profile)
+            reader = self._watch(limits or Limits(), on_line)
+            status, exit_status = self._judge(reader, expect_status)
+            counts = self.profile() if profile else None
+        finally:
+            self.close()
+        wall_seconds = time.monotonic() - begin
+        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, self.name, self.version())
+
+    def _watch(self, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
+        reader = LineReader()
+        begin = last_line = time.monotonic()
+        while True:
+            # In this order: what was written before the end has then been read after it.
+            ended = self.exit_status() is not None
+            data = self.read()
+            lines = reader.feed(data)
+            now = time.monotonic()
+            for line in lines:
+                last_line = now
+                if on_line is not None:
+                    on_line(line)
+            if ended and not data:
+                return reader
+            what = f"after {len(reader.lines)} lines; give it more time, or look for an endless loop"
+            if now - begin > limits.total_seconds:
+                raise RunTimeoutError(f"{self.name}: the run took over {limits.total_seconds:g} s, {what}")
+            if now - last_line > limits.silence_seconds:
+                raise RunTimeoutError(f"{self.name}: no line for {limits.silence_seconds:g} s, {what}")
+
+    def _judge(self, reader: LineReader, expect_status: int) -> tuple[int, int]:
+        exit_status = self.exit_status()
+        if exit_status is None:
+            raise MismatchError(f"{self.name}: the run has no exit status")
+        try:
+            reader.finish()
+        except MismatchError as error:
+            how = f"signal {-exit_status}" if exit_status < 0 else f"exit code {exit_status}"
+            said = self.diagnostics()
+            raise MismatchError(f"{error}; {self.name} ended with {how}" + (f": {said}" if said else "")) from None
+        last = reader.lines[-1]
+        if last.kind == "fault":
+            pc = last.bits("pc")
+            raise FaultError(last.text("kind"), last.bits("address"), pc, self.locate(pc))
+        status = last.integer("status")
+        if exit_status != status:
+            raise MismatchError(f"{self.name}: the device ended with status {status}, but exit code {exit_status}")
+        if status != expect_status:
+            raise MismatchError(f"the run ended with status {status} ({STATUS_NAMES.get(status, 'unknown')})")
+        return status, exit_status
+
+
+class ProcessRunner(Runner):
+    """A runner whose run is one child process that writes its lines to a file in a private folder."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        from mcutrain.emulators.process import ChildProcess
+
+        self._child: ChildProcess | None = None
+
+    folder: Path

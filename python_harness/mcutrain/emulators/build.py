@@ -1,0 +1,173 @@
+"""Build generated sources with CMake: firmware for a board, or the shared object for the host.
+
+The library is built once for each board, into ``build/library`` of the sources, and stays there: an episode then only
+compiles its model and links. Ninja knows what is stale, so a changed kernel is never missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcutrain.boards import PROJECT_ROOT, Board
+from mcutrain.emulators.elf import ElfFacts, read_elf
+from mcutrain.emulators.locking import locked
+from mcutrain.errors import McutrainError, NotAvailableError, UsageError
+
+BUILD_SECONDS = 300.0
+
+_OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+_ERROR = re.compile(r"error:|CMake Error|undefined reference|multiple definition|FAILED:")
+
+
+class BuildError(McutrainError):
+    """The sources do not compile or link."""
+
+
+@dataclass(frozen=True)
+class BuiltFirmware:
+    """A firmware and what the record says of its build. Sizes in bytes; facts holds its symbols."""
+
+    elf: Path
+    board: Board
+    sha256: str
+    data_bytes: int
+    bss_bytes: int
+    flash_bytes: int
+    stack_bytes: int
+    compiler: str
+    flags: str
+    facts: ElfFacts
+
+
+@dataclass(frozen=True)
+class BuiltHost:
+    """The library and one model as a shared object for this machine."""
+
+    library: Path
+    sha256: str
+    compiler: str
+    flags: str
+
+
+def runtime_static_bytes(source_root: Path = PROJECT_ROOT) -> int:
+    """Static data of the runtime: data + bss of a firmware is this plus the static data of its generated model."""
+    header = (source_root / "src" / "runtime" / "state.h").read_text(encoding="ascii")
+    match = re.search(r"^#define MCT_RUNTIME_STATIC_BYTES (\d+)$", header, re.MULTILINE)
+    if match is None:
+        raise McutrainError("src/runtime/state.h does not define MCT_RUNTIME_STATIC_BYTES")
+    return int(match.group(1))
+
+
+def build_firmware(
+    model_dir: Path, board: Board, build_dir: Path, *, stack_bytes: int = 4096, source_root: Path = PROJECT_ROOT
+) -> BuiltFirmware:
+    """Compile the .c files of ``model_dir`` and link them with the library of ``board``, in ``build_dir``.
+
+    Raises:
+        UsageError: it does not fit the board's flash or SRAM.
+        BuildError: it does not compile or link; build_dir/build.log says why.
+        NotAvailableError: a build tool is not installed.
+    """
+    _require("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    with locked(build_dir):
+        library = _build_library(board, source_root)
+        arguments = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(library)}
+        arguments["MCT_STACK_BYTES"] = str(stack_bytes)
+        _build(source_root, build_dir, arguments | _board_arguments(board, source_root), "firmware")
+        elf = build_dir / "firmware.elf"
+        compiler, flags = _build_info(build_dir)
+        facts = read_elf(elf)
+        digest = hashlib.sha256(elf.read_bytes()).hexdigest()
+    sizes = (facts.data_bytes, facts.bss_bytes, facts.flash_bytes, facts.stack_bytes)
+    return BuiltFirmware(elf, board, digest, *sizes, compiler, flags, facts)
+
+
+def build_host(model_dir: Path, build_dir: Path, *, source_root: Path = PROJECT_ROOT) -> BuiltHost:
+    """Compile the .c files of ``model_dir`` and link them with the library for this machine, in ``build_dir``.
+
+    Raises:
+        BuildError: it does not compile or link; build_dir/build.log says why.
+        NotAvailableError: a build tool is not installed.
+    """
+    with locked(build_dir):
+        archive = _build_library(None, source_root)
+        arguments = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(archive)}
+        _build(source_root, build_dir, arguments, "firmware")
+        library = build_dir / "libfirmware.so"
+        compiler, flags = _build_info(build_dir)
+        return BuiltHost(library, hashlib.sha256(library.read_bytes()).hexdigest(), compiler, flags)
+
+
+def build_profile_plugin(source_root: Path = PROJECT_ROOT) -> Path:
+    """QEMU's profile plugin, built if it is stale."""
+    folder = source_root / "build" / "library" / "host"
+    with locked(folder):
+        _build(source_root, folder, {}, "mcutrain_profile")
+    return folder / "libmcutrain_profile.so"
+
+
+def _build_library(board: Board | None, source_root: Path) -> Path:
+    folder = source_root / "build" / "library" / (board.name if board else "host")
+    with locked(folder):
+        _build(source_root, folder, _board_arguments(board, source_root) if board else {}, "mcutrain")
+    return folder / "libmcutrain.a"
+
+
+def _board_arguments(board: Board, source_root: Path) -> Mapping[str, str]:
+    toolchain = str(source_root / "cmake" / "arm-none-eabi.cmake")
+    return {"CMAKE_TOOLCHAIN_FILE": toolchain, "MCUTRAIN_BOARD": board.name}
+
+
+def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], target: str) -> None:
+    """Configure ``folder`` if it is new or the arguments have changed, then build ``target`` in it."""
+    _require("cmake", "cmake")
+    _require("ninja", "ninja-build")
+    configure = ["cmake", "-S", str(source_root), "-B", str(folder), "-G", "Ninja", "-DBUILD_TESTING=OFF"]
+    configure += [f"-D{name}={value}" for name, value in sorted(arguments.items())]
+    stamp = folder / "configured.txt"
+    wanted = "\n".join(configure)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        stamp.unlink(missing_ok=True)
+        (folder / "CMakeCache.txt").unlink(missing_ok=True)
+        _run(configure, folder)
+        stamp.write_text(wanted, encoding="utf-8")
+    _run(["cmake", "--build", str(folder), "--target", target], folder)
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    log = folder / "build.log"
+    # The flags are the project's: a user's CFLAGS would change the firmware, and its hash.
+    environment = {key: value for key, value in os.environ.items() if key not in ("CFLAGS", "LDFLAGS", "CPPFLAGS")}
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command; its paths come from the caller, no shell
+            command, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"'{' '.join(command[:2])}' took over {BUILD_SECONDS:.0f} s in {folder}") from None
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode == 0:
+        return
+    output = done.stdout + done.stderr
+    overflow = _OVERFLOW.search(output)
+    if overflow is not None:
+        region, missing = overflow.groups()
+        raise UsageError(f"the firmware does not fit: {region} overflows by {int(missing):,} bytes; see {log}")
+    first = next((line.strip() for line in output.splitlines() if _ERROR.search(line)), "no message")
+    raise BuildError(f"the build failed: {first}; see {log}")
+
+
+def _require(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        raise NotAvailableError(f"{program} is not installed; on Debian: apt-get install {package}")
+
+
+def _build_info(folder: Path) -> tuple[str, str]:
+    program, version, flags = (folder / "build-info.txt").read_text(encoding="utf-8").splitlines()
+    return f"{Path(program).name} ({version})", flags

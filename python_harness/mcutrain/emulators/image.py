@@ -1,0 +1,193 @@
+"""EpisodeImage: the data of an episode as every runner takes it (docs/protocol.md, "The episode image")."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.errors import UsageError
+
+MAGIC = 0x4554434D
+VERSION = 1
+HEADER_BYTES = 96
+NO_OPERATOR = 0xFFFFFFFF
+
+_HEADER = struct.Struct("<24I")
+_EVALUATE_BEFORE, _EVALUATE_AFTER, _PREDICTIONS, _TRACE = 1, 2, 4, 8
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeImage:
+    """One episode's samples, order, learning rates and seed.
+
+    adapt_samples, test_samples: int8, shape (count, sample_bytes), the network's input codes. adapt_labels, test_labels:
+    uint16, shape (count,). order: uint16, shape (steps,), which adapt sample each step trains on. learning_rates: float32,
+    at least one if there are steps. seed: the first xorshift32 state. trace_step: the step to trace, None for none;
+    dump_op: the operator to dump in it. digest_every: a digest after every so many steps, and after the last.
+    """
+
+    plan_crc32: int
+    adapt_samples: NDArray[np.int8]
+    adapt_labels: NDArray[np.uint16]
+    test_samples: NDArray[np.int8]
+    test_labels: NDArray[np.uint16]
+    order: NDArray[np.uint16]
+    learning_rates: NDArray[np.float32]
+    steps_per_learning_rate: int = 1
+    seed: int = 1
+    evaluate_before: bool = True
+    evaluate_after: bool = True
+    predictions: bool = False
+    trace_step: int | None = None
+    dump_op: int | None = None
+    digest_every: int = 1
+
+    def __post_init__(self) -> None:
+        """Check everything that the device will check, so that a bad image is refused here, in words."""
+        problem = self._problem()
+        if problem is not None:
+            raise UsageError(f"episode image: {problem}")
+
+    def _problem(self) -> str | None:
+        for name, dtype, dimensions in (
+            ("adapt_samples", np.int8, 2),
+            ("adapt_labels", np.uint16, 1),
+            ("test_samples", np.int8, 2),
+            ("test_labels", np.uint16, 1),
+            ("order", np.uint16, 1),
+            ("learning_rates", np.float32, 1),
+        ):
+            array = getattr(self, name)
+            if array.dtype != dtype or array.ndim != dimensions:
+                return f"{name} must be {np.dtype(dtype).name} of {dimensions} dimensions, not {array.dtype} {array.shape}"
+        if self.adapt_samples.shape[1] != self.test_samples.shape[1] or self.sample_bytes == 0:
+            return f"adapt samples of {self.adapt_samples.shape[1]} bytes, test samples of {self.test_samples.shape[1]}"
+        for name in ("adapt", "test"):
+            samples, labels = len(getattr(self, f"{name}_samples")), len(getattr(self, f"{name}_labels"))
+            if samples != labels:
+                return f"{samples} {name} samples, but {labels} {name} labels"
+        if self.steps and int(self.order.max()) >= self.adapt_count:
+            return f"the order names sample {int(self.order.max())}, but there are {self.adapt_count}"
+        if self.steps and self.learning_rates.size == 0:
+            return "there are steps but no learning rate"
+        if not np.isfinite(self.learning_rates).all():
+            return "a learning rate is not finite"
+        if not 0 < self.seed < 2**32:
+            return f"the seed is {self.seed}; it must be 1 to 2^32 - 1"
+        if self.steps_per_learning_rate < 1 or self.digest_every < 1:
+            return "steps_per_learning_rate and digest_every must be 1 or more"
+        if self.dump_op is not None and self.trace_step is None:
+            return f"operator {self.dump_op} is to be dumped, but no step is traced"
+        return None
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return int(self.adapt_samples.shape[1])
+
+    @property
+    def adapt_count(self) -> int:
+        """Samples to train on."""
+        return len(self.adapt_samples)
+
+    @property
+    def test_count(self) -> int:
+        """Samples to evaluate."""
+        return len(self.test_samples)
+
+    @property
+    def steps(self) -> int:
+        """Training steps."""
+        return len(self.order)
+
+    def learning_rate(self, step: int) -> np.float32:
+        """The learning rate of step ``step``."""
+        return np.float32(self.learning_rates[min(step // self.steps_per_learning_rate, len(self.learning_rates) - 1)])
+
+    def digest_due(self, step: int) -> bool:
+        """Whether the line of step ``step`` carries a digest: the steps digest_every - 1, 2 * digest_every - 1, ..., and the last."""
+        return (step + 1) % self.digest_every == 0 or step + 1 == self.steps
+
+    def to_bytes(self) -> bytes:
+        """The image as the device reads it."""
+        parts: list[bytes] = []
+        offsets: list[int] = []
+        end = HEADER_BYTES
+        for content in (
+            _padded_rows(self.adapt_samples),
+            self.adapt_labels.astype("<u2").tobytes(),
+            _padded_rows(self.test_samples),
+            self.test_labels.astype("<u2").tobytes(),
+            self.order.astype("<u2").tobytes(),
+            self.learning_rates.astype("<f4").tobytes(),
+        ):
+            part = content + bytes(-len(content) % 4)
+            offsets.append(end)
+            parts.append(part)
+            end += len(part)
+        flags = (
+            _EVALUATE_BEFORE * self.evaluate_before
+            | _EVALUATE_AFTER * self.evaluate_after
+            | _PREDICTIONS * self.predictions
+            | _TRACE * (self.trace_step is not None)
+        )
+        words = (
+            *(self.plan_crc32, self.sample_bytes, self.adapt_count, self.test_count, self.steps, self.seed),
+            *offsets,
+            *(len(self.learning_rates), self.steps_per_learning_rate, flags, self.trace_step or 0),
+            *(NO_OPERATOR if self.dump_op is None else self.dump_op, self.digest_every, 0, 0),
+        )
+        covered = struct.pack("<20I", *words) + b"".join(parts)
+        return struct.pack("<4I", MAGIC, VERSION, end, zlib.crc32(covered)) + covered
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> EpisodeImage:
+        """Read an image back.
+
+        Raises:
+            UsageError: it is truncated, damaged, of another version, or its parts do not lie inside it.
+        """
+        if len(data) < HEADER_BYTES:
+            raise UsageError(f"episode image: {len(data)} bytes are too few for its header of {HEADER_BYTES}")
+        (magic, version, image_bytes, crc, plan, sample_bytes, adapts, tests, steps, seed, *rest) = _HEADER.unpack_from(data)
+        offsets, (rates, per_rate, flags, trace_step, dump_op, digest_every) = rest[:6], rest[6:12]
+        if magic != MAGIC or version != VERSION:
+            raise UsageError(f"episode image: magic {magic:08x}, version {version}; expected {MAGIC:08x}, {VERSION}")
+        if image_bytes != len(data):
+            raise UsageError(f"episode image: its header says {image_bytes} bytes, but it has {len(data)}")
+        if crc != zlib.crc32(data[16:]):
+            raise UsageError("episode image: wrong CRC; it is damaged, make it again")
+        traced = bool(flags & _TRACE)
+        stride = (sample_bytes + 3) & ~3
+        return cls(
+            plan_crc32=plan,
+            adapt_samples=_part(data, offsets[0], "<i1", adapts * stride).reshape(adapts, stride)[:, :sample_bytes],
+            adapt_labels=_part(data, offsets[1], "<u2", adapts),
+            test_samples=_part(data, offsets[2], "<i1", tests * stride).reshape(tests, stride)[:, :sample_bytes],
+            test_labels=_part(data, offsets[3], "<u2", tests),
+            order=_part(data, offsets[4], "<u2", steps),
+            learning_rates=_part(data, offsets[5], "<f4", rates),
+            steps_per_learning_rate=per_rate,
+            seed=seed,
+            evaluate_before=bool(flags & _EVALUATE_BEFORE),
+            evaluate_after=bool(flags & _EVALUATE_AFTER),
+            predictions=bool(flags & _PREDICTIONS),
+            trace_step=trace_step if traced else None,
+            dump_op=dump_op if traced and dump_op != NO_OPERATOR else None,
+            digest_every=digest_every,
+        )
+
+
+def _padded_rows(samples: NDArray[np.int8]) -> bytes:
+    return np.pad(samples, ((0, 0), (0, -samples.shape[1] % 4))).tobytes()
+
+
+def _part(data: bytes, offset: int, dtype: str, count: int) -> NDArray[np.generic]:
+    kind = np.dtype(dtype)
+    if count and (offset < HEADER_BYTES or offset + count * kind.itemsize > len(data)):
+        raise UsageError(f"episode image: {count} {kind.name} at offset {offset} do not lie inside its {len(data)} bytes")
+    return np.frombuffer(data, kind, count, offset if count else 0).astype(kind.newbyteorder("="))

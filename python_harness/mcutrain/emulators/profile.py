@@ -1,0 +1,96 @@
+"""What the QEMU profile plugin counted (emulation/qemu/profile.c): instructions, blocks and edges for each mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mcutrain.errors import MismatchError
+
+HEADER = "mcutrain-profile 1"
+
+
+class MarkCount(NamedTuple):
+    """How often a mark was entered, and how many instructions ran from there to the next mark, summed over the visits."""
+
+    visits: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A straight run of instructions: its address, how many there are, and their code as it lies in memory."""
+
+    pc: int
+    instructions: int
+    code: bytes
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """How often a block ran for a mark."""
+
+    mark: str
+    block: Block
+    count: int
+
+
+@dataclass(frozen=True)
+class EdgeCount:
+    """How often, while `mark` counted, `block` was followed by `to_block`, which counts for `to_mark`."""
+
+    mark: str
+    block: Block
+    to_mark: str
+    to_block: Block
+    count: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The exact profile of one run. The mark `reset` stands for what ran before the first mark."""
+
+    instructions: int
+    instructions_per_mark: Mapping[str, MarkCount]
+    blocks: tuple[BlockCount, ...]
+    edges: tuple[EdgeCount, ...]
+
+
+def read_profile(path: Path) -> Profile:
+    """Read the plugin's output file.
+
+    Raises:
+        MismatchError: it is missing, of another format, or incomplete; or its parts do not add up.
+    """
+    if not path.exists():
+        raise MismatchError("the emulator left no profile; its plugin did not load or it was killed")
+    rows = path.read_text(encoding="ascii").splitlines()
+    if not rows or rows[0] != HEADER or not rows[-1].startswith("end "):
+        raise MismatchError(f"the profile is not a complete '{HEADER}' file; the emulator was stopped while it wrote")
+    marks: list[tuple[str, int]] = []
+    blocks: list[Block] = []
+    runs: list[BlockCount] = []
+    edges: list[EdgeCount] = []
+    for row in rows[1:-1]:
+        match row.split(" "):
+            case ["mark", _, _, name, visits]:
+                marks.append((name, int(visits)))
+            case ["block", _, pc, instructions, code]:
+                blocks.append(Block(int(pc, 16), int(instructions), bytes.fromhex(code)))
+            case ["run", mark, block, count]:
+                runs.append(BlockCount(marks[int(mark)][0], blocks[int(block)], int(count)))
+            case ["edge", mark, block, to_mark, to_block, count]:
+                source, target = blocks[int(block)], blocks[int(to_block)]
+                edges.append(EdgeCount(marks[int(mark)][0], source, marks[int(to_mark)][0], target, int(count)))
+            case _:
+                raise MismatchError(f"the profile has a row that is not understood: {row!r}")
+    totals = dict.fromkeys((name for name, _ in marks), 0)
+    for run in runs:
+        totals[run.mark] += run.count * run.block.instructions
+    total = int(rows[-1].split(" ")[1])
+    if sum(totals.values()) != total:
+        raise MismatchError(f"the profile does not add up: {sum(totals.values())} instructions in marks, {total} in all")
+    per_mark = {name: MarkCount(visits, totals[name]) for name, visits in marks}
+    return Profile(total, per_mark, tuple(runs), tuple(edges))

@@ -1,0 +1,133 @@
+"""EpisodeDefinition: one YAML file that says what is trained where, on what and how."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mcutrain.boards import board_names
+from mcutrain.errors import UsageError
+from mcutrain.methods.sparse_update import SparseUpdateOptions
+from mcutrain.paths import EPISODES
+
+RATE_TABLE_ENTRIES = 250
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSource(_Strict):
+    """Where the samples come from: a known set under a shift, or a .npz file of the user's.
+
+    set, shift, severity, seed: see mcutrain.datasets. file: a .npz with adapt_samples, adapt_labels, test_samples, test_labels. adapt, test: how
+    many samples to use (all where not given). pixel_scale: real input value of one pixel step, 1 or 1/255 as the network was trained.
+    """
+
+    set: str | None = None
+    shift: str | None = None
+    severity: int = Field(default=5, ge=1, le=5)
+    seed: int = Field(default=0, ge=0)
+    file: str | None = None
+    adapt: int | None = Field(default=None, ge=1, le=65535)
+    test: int | None = Field(default=None, ge=1, le=65535)
+    pixel_scale: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSource:
+        if (self.file is None) == (self.set is None):
+            raise ValueError("give either 'set' and 'shift', or 'file'")
+        if self.set is not None and self.shift is None:
+            raise ValueError("a 'set' needs a 'shift'")
+        return self
+
+
+class EpisodeDefinition(_Strict):
+    """One training episode. Field names are the keys of its YAML file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str
+    model: str
+    data: DataSource
+    boards: tuple[str, ...] = Field(min_length=1)
+    method: Literal["sparse_update"] = "sparse_update"
+    scheme: str = "biases"
+    errors: Literal["b16", "f32"] = "b16"
+    weights: Literal["master16", "stochastic8", "nearest8"] = "master16"
+    gradient_scaling: Literal["qas", "none"] = "qas"
+    input_scale_correction: bool = True
+    step_cap: float = Field(default=0.5, ge=0)
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    epochs: int = Field(default=1, ge=1)
+    steps: int | None = Field(default=None, ge=0, description="stop after this many steps of the schedule")
+    seed: int = Field(default=1, ge=1, lt=2**32)
+    golden_steps: int = Field(default=200, ge=0, description="steps that the golden reference repeats on every run")
+
+    def options(self) -> SparseUpdateOptions:
+        """The method's options."""
+        return SparseUpdateOptions(
+            scheme=self.scheme,
+            error_mode=self.errors,
+            weight_rounding=self.weights,
+            step_cap=self.step_cap,
+            gradient_scaling=self.gradient_scaling,
+            input_scale_correction=self.input_scale_correction,
+        )
+
+    def total_steps(self, adapt_count: int) -> int:
+        """Steps of the whole schedule with batch 1."""
+        return self.epochs * adapt_count
+
+    def order(self, adapt_count: int) -> NDArray[np.uint16]:
+        """Sample of every step: each epoch its own permutation, from the seed."""
+        # RandomState: NumPy has frozen its streams, and baselines rest on them.
+        random = np.random.RandomState(self.seed)
+        epochs = [random.permutation(adapt_count) for _ in range(self.epochs)]
+        return np.concatenate(epochs).astype(np.uint16)[: self.steps]
+
+    def learning_rates(self, adapt_count: int) -> tuple[NDArray[np.float32], int]:
+        """(rates, steps per rate). Cosine: rate * (1 + cos(pi n / steps)) / 2 at the first step of each entry."""
+        total = self.total_steps(adapt_count)
+        if self.schedule == "constant" or total == 0:
+            return np.array([self.learning_rate], dtype=np.float32), max(total, 1)
+        steps_per_rate = math.ceil(total / RATE_TABLE_ENTRIES)
+        starts = range(0, total, steps_per_rate)
+        rates = [self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * start / total)) for start in starts]
+        return np.array(rates, dtype=np.float32), steps_per_rate
+
+
+def episode_names() -> tuple[str, ...]:
+    """Names of the project's own episodes."""
+    return tuple(sorted(path.stem for path in EPISODES.glob("*.yaml")))
+
+
+def load_episode(name_or_path: str) -> EpisodeDefinition:
+    """An episode by name, or from the YAML file of a user. Raises UsageError with one line for anything wrong."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"no episode file {name_or_path!r}")
+    else:
+        path = EPISODES / f"{name_or_path}.yaml"
+        if name_or_path not in episode_names():
+            raise UsageError(f"no episode {name_or_path!r}; there are {', '.join(episode_names())}, or give a .yaml file")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        definition = EpisodeDefinition.model_validate(document)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UsageError(f"{path.name}: {where}: {first['msg']}") from error
+    for board in definition.boards:
+        if board not in board_names():
+            raise UsageError(f"{path.name}: boards: no board {board!r}; there are {', '.join(board_names())}")
+    return definition

@@ -1,0 +1,71 @@
+"""From an episode's definition to its plan and its data: everything but the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcutrain.compiler.plan import Plan, compile_plan
+from mcutrain.emulators.image import EpisodeImage
+from mcutrain.episode.definition import EpisodeDefinition
+from mcutrain.episode.samples import CodedData, load_coded_data
+from mcutrain.graph import Graph
+from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import sparse_update
+from mcutrain.paths import find_model
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEpisode:
+    """An episode ready to be built and run on any board."""
+
+    definition: EpisodeDefinition
+    graph: Graph
+    plan: Plan
+    data: CodedData
+
+    def image(
+        self,
+        *,
+        steps: int | None = None,
+        test: int | None = None,
+        evaluate: tuple[bool, bool] = (True, True),
+        trace_step: int | None = None,
+        dump_op: int | None = None,
+    ) -> EpisodeImage:
+        """The episode image; steps cuts the run short without changing the schedule, test uses only the first test samples."""
+        definition = self.definition
+        adapt_count = len(self.data.adapt)
+        order = definition.order(adapt_count)
+        rates, steps_per_rate = definition.learning_rates(adapt_count)
+        tested = len(self.data.test) if test is None else min(test, len(self.data.test))
+        return EpisodeImage(
+            plan_crc32=self.plan.crc32,
+            adapt_samples=self.data.adapt.codes.reshape(adapt_count, -1),
+            adapt_labels=self.data.adapt.labels.astype(np.uint16),
+            test_samples=self.data.test.codes[:tested].reshape(tested, -1),
+            test_labels=self.data.test.labels[:tested].astype(np.uint16),
+            order=order if steps is None else order[:steps],
+            learning_rates=rates,
+            steps_per_learning_rate=steps_per_rate,
+            seed=definition.seed,
+            evaluate_before=evaluate[0],
+            evaluate_after=evaluate[1],
+            trace_step=trace_step,
+            dump_op=dump_op,
+        )
+
+
+def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
+    """Import the model, derive and plan its training, load the data. Raises UsageError or NotAvailableError."""
+    graph = load_model(find_model(definition.model))
+    training = sparse_update(graph, definition.options())
+    data = load_coded_data(definition.data, graph, training.classes)
+    return PreparedEpisode(definition, graph, compile_plan(training), data)
+
+
+def plan_inference(graph: Graph) -> Plan:
+    """The plan of an inference alone."""
+    return compile_plan(inference(graph))

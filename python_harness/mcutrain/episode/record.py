@@ -1,0 +1,116 @@
+"""EpisodeRecord: what a training episode did, whoever ran it.
+
+JSON with a versioned schema; keys are only ever added. Every count of work carries its kind in its name: `instructions` are exact
+counts of an emulator, `estimated_cycles` come from the timing model, `hardware_cycles` from a board.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Phase = Literal["forward", "loss", "backward", "update"]
+PHASES: tuple[Phase, ...] = ("forward", "loss", "backward", "update")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhaseCounts(_Frozen):
+    """Mean counts of one training step: the sum and each phase. `other` is the driver's work between operators (digest, protocol)."""
+
+    total: float
+    forward: float
+    loss: float
+    backward: float
+    update: float
+    other: float = 0.0
+
+
+class OperatorCounts(_Frozen):
+    """Mean instructions of one operator in one training step."""
+
+    op: int
+    name: str
+    layer: str
+    phase: Phase
+    instructions: float
+
+
+class StepRecord(_Frozen):
+    """One training step. loss_bits and digest are eight hexadecimal digits."""
+
+    n: int
+    loss_bits: str
+    loss: float
+    prediction: int
+    digest: str
+
+
+class SramUse(_Frozen):
+    """Measured static use and stack, bytes. arena and trainable are parts of data + bss."""
+
+    data: int
+    bss: int
+    arena: int
+    trainable: int
+    stack_peak: int
+    stack_reserve: int
+
+
+class TensorLife(_Frozen):
+    """One tensor in the arena, for the memory timeline: bytes [offset, offset + size) over operators first_op..last_op."""
+
+    name: str
+    offset_bytes: int
+    size_bytes: int
+    first_op: int
+    last_op: int
+
+
+class EpisodeRecord(_Frozen):
+    """The record of one run of one episode."""
+
+    schema_version: int = SCHEMA_VERSION
+    episode: str
+    board: str
+    core: str
+    runner: str
+    method: str
+    scheme: str
+    error_mode: str
+    weight_rounding: str
+    steps: int
+    samples_adapt: int
+    samples_test: int
+    accuracy_before: float | None
+    accuracy_after: float | None
+    digest: str
+    matches_golden: bool | None
+    golden_steps: int = Field(default=0, description="how many steps were held against golden")
+    instructions_per_step: PhaseCounts | None = None
+    estimated_cycles_per_step: PhaseCounts | None = None
+    instructions_per_inference: float | None = None
+    operators: tuple[OperatorCounts, ...] = ()
+    sram: SramUse
+    sram_peak_bytes: int
+    sram_planned_bytes: int
+    sram_limit_bytes: int
+    flash_bytes: int
+    flash_limit_bytes: int
+    clock_hz: int
+    macs_forward: int
+    macs_backward: int
+    step_records: tuple[StepRecord, ...] = ()
+    arena_tensors: tuple[TensorLife, ...] = ()
+    operator_names: tuple[str, ...] = ()
+    emulator: str
+    emulator_version: str
+    compiler: str
+    compiler_flags: str
+    elf_sha256: str
+    wall_seconds: float = Field(description="of the run on the host; informative, never asserted")

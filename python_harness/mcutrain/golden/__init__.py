@@ -1,0 +1,1 @@
+"""The golden reference: NumPy interprets the plan that code generation prints."""

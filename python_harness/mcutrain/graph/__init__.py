@@ -1,0 +1,33 @@
+"""The quantised network: tensors and operators, and nothing about training."""
+
+from mcutrain.graph.model import (
+    AddAttributes,
+    Attributes,
+    ConvAttributes,
+    Graph,
+    Operator,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    Quantization,
+    RequantizeAttributes,
+    ReshapeAttributes,
+    SoftmaxAttributes,
+    Tensor,
+)
+
+__all__ = [
+    "AddAttributes",
+    "Attributes",
+    "ConvAttributes",
+    "Graph",
+    "Operator",
+    "PadAttributes",
+    "Padding",
+    "PoolAttributes",
+    "Quantization",
+    "RequantizeAttributes",
+    "ReshapeAttributes",
+    "SoftmaxAttributes",
+    "Tensor",
+]

@@ -1,0 +1,176 @@
+"""Graph, Tensor and Operator: what every importer produces and every method reads.
+
+Conventions
+-----------
+* Shapes leave the batch out: an image activation is ``(height, width, channels)``, a vector ``(length,)``.
+  The device trains with batch 1, so a batch dimension would be 1 everywhere.
+* A code ``q`` of a quantised tensor stands for the real value ``scale * (q - zero_point)``.
+* Convolution weights are ``(out_channels, kernel_height, kernel_width, in_channels)``, fully connected weights
+  ``(out_features, in_features)``; both int8, symmetric (zero point 0), scales per tensor or per output channel.
+* Bias is int32 at scale ``input_scale * weight_scale[c]``. Every conv2d and fully_connected has one (the importer
+  adds zeros where the file has none).
+* Padding is explicit in every operator: SAME and VALID are resolved by the importer.
+* Fused activations are the clamp of the operator that carries them, in output codes.
+* An operator's name is its kind and its index among the operators of the file (``conv0``, ``add3``), so that schemes,
+  reports and error messages mean the same operator as the file does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantisation: ``real = scale * (code - zero_point)``.
+
+    scale: float32, shape (1,) or (channels,). zero_point: int32, same shape. axis: the channel axis of a per-channel
+    quantisation (without the batch), or None for one scale for the whole tensor.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int32]
+    axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor. dtype is "int8" or "int32" (bias); data is None for activations."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    data: NDArray[np.generic] | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def scale(self) -> float:
+        """The scale of a tensor with one scale (float32 value as a Python float)."""
+        assert self.quantization is not None and self.quantization.scale.size == 1, self.name
+        return float(self.quantization.scale[0])
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a tensor with one scale."""
+        assert self.quantization is not None and self.quantization.zero_point.size == 1, self.name
+        return int(self.quantization.zero_point[0])
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Rows and columns added round an image."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Base of the attributes of an operator."""
+
+
+@dataclass(frozen=True)
+class ConvAttributes(Attributes):
+    """conv2d and fully_connected (whose stride and padding stay at their defaults).
+
+    inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
+    """
+
+    clamp: tuple[int, int] = (-128, 127)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+
+
+@dataclass(frozen=True)
+class AddAttributes(Attributes):
+    """add. inputs: (a, b), of equal shape; both are rescaled to the output's scale."""
+
+    clamp: tuple[int, int] = (-128, 127)
+
+
+@dataclass(frozen=True)
+class PoolAttributes(Attributes):
+    """average_pool and max_pool; global pools have the kernel of the whole image.
+
+    Input and output share scale and zero point. Padding never counts into an average and never wins a maximum. A
+    fused activation or a change of scale is a ``requantize`` operator after the pool.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = Padding()
+
+
+@dataclass(frozen=True)
+class PadAttributes(Attributes):
+    """pad: the border has the input's zero point (real value 0)."""
+
+    padding: Padding
+
+
+@dataclass(frozen=True)
+class RequantizeAttributes(Attributes):
+    """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip."""
+
+    clamp: tuple[int, int] = (-128, 127)
+
+
+@dataclass(frozen=True)
+class ReshapeAttributes(Attributes):
+    """reshape and flatten: the same bytes under another shape."""
+
+
+@dataclass(frozen=True)
+class SoftmaxAttributes(Attributes):
+    """softmax over the last axis; output scale 1/256, zero point -128."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator. kind is one of: conv2d, fully_connected, add, average_pool, max_pool, pad, requantize, reshape,
+    softmax. source is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Attributes
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A quantised network with one input and one output, operators in execution order.
+
+    input_domain says how a user's array becomes input codes, e.g. "uint8 - 128"; source_sha256 identifies the file.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    operators: tuple[Operator, ...]
+    input: str
+    output: str
+    source_format: str
+    source_sha256: str
+    input_domain: str = "int8 codes"
+
+    def producer(self, tensor: str) -> Operator | None:
+        """The operator that writes ``tensor``, or None for the input and constants."""
+        return next((op for op in self.operators if tensor in op.outputs), None)
+
+    def consumers(self, tensor: str) -> tuple[Operator, ...]:
+        """The operators that read ``tensor``."""
+        return tuple(op for op in self.operators if tensor in op.inputs)

@@ -1,0 +1,48 @@
+"""Model files to Graphs: int8 .tflite, and ONNX in QDQ form."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from mcutrain.errors import UsageError
+from mcutrain.graph.model import Graph
+from mcutrain.importers.onnx import import_onnx
+from mcutrain.importers.tflite import import_tflite
+
+__all__ = ["DEFAULT_MAX_BYTES", "load_model"]
+
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+
+_IMPORTERS = {".tflite": import_tflite, ".onnx": import_onnx}
+
+
+def load_model(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Graph:
+    """The quantised network in a .tflite or .onnx file.
+
+    The file is not trusted: whatever it holds, the result is a valid Graph or one UsageError, in bounded time and
+    memory. Raises UsageError: no such file, over ``max_bytes``, of another format, damaged, or with operators or
+    tensors that are not supported, all of them named.
+    """
+    content = _read(path, max_bytes)
+    if content[4:8] == b"TFL3":
+        return import_tflite(path, content)
+    importer = _IMPORTERS.get(path.suffix.lower())
+    if importer is None:
+        raise UsageError(f"{path}: not a model file this tool reads; give a .tflite or an .onnx file")
+    return importer(path, content)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        # A pipe or a device could block or never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path}: not a regular file; give a .tflite or an .onnx file")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise UsageError(f"{path}: cannot read the model: {reason}") from None
+    if len(content) > max_bytes:
+        raise UsageError(f"{path}: larger than the limit of {max_bytes} bytes for a model file")
+    return content

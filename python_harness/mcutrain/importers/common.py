@@ -1,0 +1,125 @@
+"""What both importers share: collecting all that is not supported, clamps, padding, building a Graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.errors import UsageError
+from mcutrain.graph.model import Attributes, Graph, Operator, Padding, Quantization, Tensor
+from mcutrain.graph.validate import validate
+
+INT8_RANGE = (-128, 127)
+
+# Limits that no network for a microcontroller comes near; they bound the time and memory a hostile file can cost.
+MAX_TENSORS = 16384
+MAX_OPERATORS = 4096
+MAX_RANK = 8
+MAX_ELEMENTS = 1 << 26
+MAX_CHANNELS = 1 << 16
+
+
+def damaged(path: Path, why: str) -> UsageError:
+    """The error for a file that does not hold what its format promises."""
+    return UsageError(f"{path}: damaged or truncated model file: {why}; export or copy the model again")
+
+
+def quoted(name: str) -> str:
+    """A name from a file, made fit for one line of a message: printable, and the telling end of a very long name."""
+    printable = "".join(c if c.isprintable() else "?" for c in name)
+    return f"'{printable}'" if len(printable) <= 80 else f"'...{printable[-77:]}'"
+
+
+@dataclass
+class Problems:
+    """Everything about a model that is not supported, so that the user learns it at once and not one by one."""
+
+    path: Path
+    found: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        """Note one problem; repeated ones (a tensor with two readers) are kept once."""
+        if problem not in self.found:
+            self.found.append(problem)
+
+    def raise_if_any(self, supported: Iterable[str]) -> None:
+        """Raise UsageError with all problems on one line, and what is supported."""
+        if self.found:
+            listed = "; ".join(self.found)
+            operators = ", ".join(sorted(supported))
+            raise UsageError(
+                f"{self.path}: {len(self.found)} unsupported: {listed}. Supported are int8 networks of {operators}"
+            )
+
+
+class UnsupportedError(Exception):
+    """Raised while one operator is imported; the importer notes it in Problems and goes on with the next operator."""
+
+
+@dataclass
+class GraphBuilder:
+    """Collects the tensors and operators of a Graph under construction."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    operators: list[Operator] = field(default_factory=list)
+
+    def add_tensor(self, tensor: Tensor) -> str:
+        """Add a tensor (again: no change) and return its name."""
+        self.tensors.setdefault(tensor.name, tensor)
+        return tensor.name
+
+    def constant(self, name: str, data: NDArray[np.generic], quantization: Quantization) -> str:
+        """Add a constant and return its name; the data is copied and made read-only."""
+        values = np.array(data)
+        values.setflags(write=False)
+        return self.add_tensor(Tensor(name, values.shape, str(values.dtype), quantization, values))
+
+    def add_operator(
+        self, name: str, kind: str, inputs: tuple[str, ...], output: str, attributes: Attributes, source: str
+    ) -> None:
+        """Append an operator."""
+        self.operators.append(Operator(name, kind, inputs, (output,), attributes, source))
+
+    def finish(self, path: Path, *, input: str, output: str, source_format: str, sha256: str, domain: str) -> Graph:
+        """The validated Graph. Raises UsageError with the file's name where it breaks an invariant."""
+        graph = Graph(
+            path.stem, self.tensors, tuple(self.operators), input, output, source_format, sha256, input_domain=domain
+        )
+        try:
+            validate(graph)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        return graph
+
+
+def activation_clamp(
+    low: float | None, high: float | None, scale: float, zero_point: int, *, half_even: bool = False
+) -> tuple[int, int]:
+    """The int8 codes of a real-valued clamp, as LiteRT (round half away, in float32) or ONNX (half to even) has it."""
+
+    def code(limit: float) -> int:
+        # Limits far outside the codes (6 at a scale of 1e-30) must not overflow the conversion to an integer.
+        steps = float(np.clip(np.float32(limit) / np.float32(scale), -1e6, 1e6))
+        return zero_point + (round(steps) if half_even else math.floor(abs(steps) + 0.5) * (1 if steps > 0 else -1))
+
+    lowest, highest = INT8_RANGE
+    first = lowest if low is None else min(max(lowest, code(low)), highest)
+    last = highest if high is None else max(min(highest, code(high)), lowest)
+    return first, last
+
+
+def same_padding(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], *, extra_first: bool = False
+) -> Padding:
+    """SAME as explicit padding; the odd row or column goes to the bottom and right unless ``extra_first``."""
+    edges = []
+    for n, k, s in zip(size, kernel, stride, strict=True):
+        total = max(0, (-(-n // s) - 1) * s + k - n)
+        before = (total + 1) // 2 if extra_first else total // 2
+        edges += [before, total - before]
+    return Padding(*edges)

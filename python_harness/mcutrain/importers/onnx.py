@@ -1,0 +1,294 @@
+"""Import ONNX networks in QDQ form, as onnxruntime's static quantiser writes them.
+
+This module walks the nodes, turns QuantizeLinear and DequantizeLinear into tensors, and emits Graph operators; the operators
+between them are in ``onnx_rules``. Images become channels-last, uint8 activations int8 (zero point - 128).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from mcutrain.graph.model import Graph, Quantization, RequantizeAttributes, Tensor
+from mcutrain.importers.common import (
+    INT8_RANGE,
+    GraphBuilder,
+    Problems,
+    UnsupportedError,
+    activation_clamp,
+    damaged,
+    quoted,
+)
+from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
+from mcutrain.importers.onnx_rules import RULES
+from mcutrain.importers.onnx_values import (
+    Codes,
+    Constant,
+    NetworkInput,
+    Pending,
+    Real,
+    Unknown,
+    Value,
+    graph_shape,
+)
+
+# QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
+_OPSETS = range(10, 26)
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+def import_onnx(path: Path, content: bytes) -> Graph:
+    """The Graph of an ONNX QDQ file whose bytes are ``content``. Raises UsageError (damaged or unsupported)."""
+    return _Import(path, content, read_onnx(path, content)).run()
+
+
+class _Import:
+    """One import under way. It is the ``Context`` that the rules see."""
+
+    def __init__(self, path: Path, content: bytes, model: FileModel) -> None:
+        self.graph = GraphBuilder()
+        self.problems = Problems(path)
+        self._path = path
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        self._model = model
+        self._domain = "int8 codes"
+        self._input_name = ""
+        self._values: dict[str, Value] = {name: Constant(name, a) for name, a in model.constants.items()}
+        self._values |= {name: Unknown() for name in model.unreadable}
+        self._readers = Counter(name for node in model.nodes for name in node.inputs)
+        self._quantized: dict[str, Codes] = {}
+
+    def run(self) -> Graph:
+        for name, reason in self._model.unreadable.items():
+            self.problems.add(f"tensor {quoted(name)} {reason}")
+        if self._model.opset not in _OPSETS:
+            self.problems.add(f"opset {self._model.opset}, outside {_OPSETS.start} to {_OPSETS.stop - 1}")
+        for what, ends in (("inputs", self._model.inputs), ("outputs", self._model.outputs)):
+            if len(ends) != 1:
+                listed = ", ".join(quoted(v.name) for v in ends) or "none"
+                self.problems.add(f"{len(ends)} {what} ({listed}), where a network must have one")
+        for end in self._model.inputs:
+            self._values[end.name] = self._network_input(end)
+        for node in self._model.nodes:
+            self._import_node(node)
+        output = self._output(self._model.outputs[0]) if len(self._model.outputs) == 1 else ""
+        self.problems.raise_if_any([*RULES, *_QDQ])
+        return self.graph.finish(
+            self._path,
+            input=self._input_name,
+            output=output,
+            source_format="onnx",
+            sha256=self._sha256,
+            domain=self._domain,
+        )
+
+    def value(self, name: str) -> Value:
+        """What a name stands for. Raises UsageError where nothing before has defined it."""
+        if name not in self._values:
+            raise damaged(self._path, f"{quoted(name)} is read before any node writes it")
+        return self._values[name]
+
+    def sole_reader(self, name: str) -> FileNode | None:
+        """The node that reads ``name``, where there is exactly one."""
+        if self._readers[name] != 1:
+            return None
+        return next(node for node in self._model.nodes if name in node.inputs)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a name is a constant, or a constant dequantised."""
+        if name in self._model.constants:
+            return True
+        writer = next((node for node in self._model.nodes if name in node.outputs), None)
+        return writer is not None and writer.kind == "DequantizeLinear" and writer.inputs[0] in self._model.constants
+
+    def _network_input(self, end: FileValue) -> Value:
+        where = f"input {quoted(end.name)}"
+        shape = end.shape
+        if end.dtype not in ("float32", "int8", "uint8"):
+            self.problems.add(f"{where} is {end.dtype}")
+        elif shape is None or any(n < 1 for n in shape[1:]):
+            self.problems.add(f"{where} has the dynamic shape {list(shape or ())}")
+        elif len(shape) not in (2, 4):
+            self.problems.add(f"{where} has {len(shape)} dimensions, not 2 (vector) or 4 (image)")
+        elif shape[0] not in (1, -1):
+            self.problems.add(f"{where} has batch {shape[0]}, not 1")
+        else:
+            return NetworkInput(end.name, end.dtype, graph_shape(shape[1:]))
+        return Unknown()
+
+    def _import_node(self, node: FileNode) -> None:
+        result: Value = Unknown()
+        try:
+            if len(node.outputs) != 1:
+                raise UnsupportedError(f"it has {len(node.outputs)} outputs")
+            if node.kind == "QuantizeLinear":
+                result = self._quantize(node)
+            elif node.kind == "DequantizeLinear":
+                result = self._dequantize(node)
+            elif node.kind in RULES:
+                result = RULES[node.kind].apply(self, node)
+            else:
+                self.problems.add(_place(node))
+        except UnsupportedError as reason:
+            self.problems.add(f"{_place(node)}: {reason}")
+        for name in node.outputs:
+            self._values[name] = result
+
+    def _quantization(self, node: FileNode, dtype: str | None) -> tuple[Quantization, str]:
+        """The quantisation that a Q or DQ node states, and the type of its codes."""
+        if node.attributes.get("block_size", 0) != 0:
+            raise UnsupportedError("it is quantised in blocks")
+        if not 2 <= len(node.inputs) <= 3:
+            raise UnsupportedError(f"it has {len(node.inputs)} inputs")
+        scale = self.value(node.inputs[1])
+        zero_point = self.value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+        if isinstance(scale, Unknown) or isinstance(zero_point, Unknown):
+            raise UnsupportedError("its scale or its zero point cannot be read")
+        if not isinstance(scale, Constant) or not (zero_point is None or isinstance(zero_point, Constant)):
+            raise UnsupportedError("its scale and zero point are not constant")
+        scales = scale.values
+        zeros = zero_point.values if zero_point is not None else np.zeros(scales.shape, dtype or "uint8")
+        if scales.dtype != np.float32 or scales.ndim > 1 or scales.size != zeros.size or not scales.size:
+            raise UnsupportedError("its scale is not float32, or its zero points are not as many as its scales")
+        axis = node.attributes.get("axis", 1)
+        axis = axis if scales.size > 1 and isinstance(axis, int) else None
+        return Quantization(scales.reshape(-1), zeros.reshape(-1).astype(np.int32), axis), str(zeros.dtype)
+
+    def _activation_quantization(self, node: FileNode, dtype: str | None) -> tuple[Quantization, int]:
+        """The quantisation of an activation as int8, and what was taken off its codes."""
+        q, stated = self._quantization(node, dtype)
+        if stated not in ("int8", "uint8"):
+            raise UnsupportedError(f"its codes are {stated}; quantise activations to QInt8 or QUInt8")
+        if q.scale.size != 1:
+            raise UnsupportedError(f"an activation has {q.scale.size} scales")
+        shift = 128 if stated == "uint8" else 0
+        return Quantization(q.scale, (q.zero_point - shift).astype(np.int32)), shift
+
+    def _quantize(self, node: FileNode) -> Value:
+        q, _ = self._activation_quantization(node, None)
+        name, source = node.outputs[0], self.value(node.inputs[0])
+        if isinstance(source, Unknown):
+            return source
+        known = self._quantized.get(node.inputs[0])
+        if known is not None and not isinstance(source, Real):
+            # onnxruntime can give every reader a Q and DQ of its own.
+            if not _same(known.tensor.quantization, q):
+                raise UnsupportedError("its input is already quantised with another scale")
+            return known
+        if isinstance(source, Pending):
+            if source.awaits_bias and self._is_biased_later(name):
+                return source
+            readers = [n for n in self._model.nodes if node.inputs[0] in n.inputs]
+            if any(n.kind != "QuantizeLinear" for n in readers):
+                raise UnsupportedError("its input is also read before it is quantised")
+            codes = self._emit(source, q, name)
+        elif isinstance(source, Real):
+            if _same(source.codes.tensor.quantization, q):
+                return source.codes
+            tensor = Tensor(name, source.codes.tensor.shape, "int8", q)
+            self._add_requantize(f"requantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
+            codes = Codes(tensor, source.codes.order)
+        elif isinstance(source, NetworkInput) and source.dtype == "float32":
+            codes = self._set_input(Tensor(name, source.shape, "int8", q))
+            self._domain = f"float32 / {q.scale[0]:.9g} + {q.zero_point[0]}"
+        else:
+            raise UnsupportedError(
+                "it quantises a constant" if isinstance(source, Constant) else "its input is no float"
+            )
+        self._quantized[node.inputs[0]] = codes
+        return codes
+
+    def _is_biased_later(self, quantized: str) -> bool:
+        """Whether nothing but the addition of a constant reads a matrix product, through its Q and DQ."""
+        reader = self.sole_reader(quantized)
+        if reader is None or reader.kind != "DequantizeLinear" or not reader.outputs:
+            return False
+        addition = self.sole_reader(reader.outputs[0])
+        return addition is not None and addition.kind == "Add" and any(self.is_constant(i) for i in addition.inputs)
+
+    def _dequantize(self, node: FileNode) -> Value:
+        source = self.value(node.inputs[0]) if node.inputs else Unknown()
+        if isinstance(source, Unknown | Pending):
+            return source
+        if isinstance(source, Constant):
+            q, _ = self._quantization(node, str(source.values.dtype))
+            if (
+                source.values.dtype.kind not in "iu"
+                or source.values.dtype == np.int64
+                or source.quantization is not None
+            ):
+                raise UnsupportedError(f"it dequantises a constant of {source.values.dtype}")
+            return Constant(source.name, source.values, q)
+        if isinstance(source, NetworkInput):
+            q, shift = self._activation_quantization(node, source.dtype)
+            if source.dtype != ("uint8" if shift else "int8"):
+                raise UnsupportedError(f"its input is {source.dtype}, its zero point is not")
+            self._domain = "uint8 - 128" if shift else "int8 codes"
+            codes = self._quantized.get(source.name) or self._set_input(Tensor(source.name, source.shape, "int8", q))
+            self._quantized[source.name] = codes
+        elif isinstance(source, Codes):
+            q, _ = self._activation_quantization(node, None)
+            codes = source
+        else:
+            raise UnsupportedError("its input is not quantised")
+        if not _same(codes.tensor.quantization, q):
+            raise UnsupportedError("its scale is not the one its input was quantised with")
+        return Real(codes)
+
+    def _set_input(self, tensor: Tensor) -> Codes:
+        self._input_name = self.graph.add_tensor(tensor)
+        return Codes(tensor)
+
+    def _emit(self, p: Pending, q: Quantization, name: str) -> Codes:
+        """Add the operator of a pending result, whose codes are quantised by ``q``, as the tensor ``name``."""
+        tensor = Tensor(name, p.shape, "int8", q)
+        clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
+        if p.own is None:
+            self.graph.add_tensor(tensor)
+            self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
+            return Codes(tensor, p.order)
+        if _same(p.own, q) and clamp == INT8_RANGE:
+            # The operator's own scale is the exact one; the stated one may differ in its last digit.
+            tensor = Tensor(name, p.shape, "int8", p.own)
+            self.graph.add_tensor(tensor)
+            self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(INT8_RANGE), p.source)
+            return Codes(tensor, p.order)
+        raw = Tensor(f"{name}_before", p.shape, "int8", p.own)
+        self.graph.add_tensor(raw)
+        self.graph.add_operator(p.name, p.kind, p.inputs, raw.name, p.attributes(INT8_RANGE), p.source)
+        suffix = "clamp" if _same(p.own, q) else "requantize"
+        self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
+        return Codes(tensor, p.order)
+
+    def _add_requantize(self, name: str, x: str, y: Tensor, clamp: tuple[int, int], source: str) -> None:
+        self.graph.add_tensor(y)
+        self.graph.add_operator(name, "requantize", (x,), y.name, RequantizeAttributes(clamp), source)
+
+    def _output(self, end: FileValue) -> str:
+        value = self._values.get(end.name)
+        if value is None:
+            raise damaged(self._path, f"no node writes the output {quoted(end.name)}")
+        if isinstance(value, Pending) and value.own is not None and (value.low, value.high) == (None, None):
+            value = self._emit(value, value.own, end.name)
+        if isinstance(value, Real):
+            value = value.codes
+        if isinstance(value, Codes):
+            if value.order is not None:
+                self.problems.add(f"output {quoted(end.name)} is an image flattened channels-first")
+            return value.tensor.name
+        if not isinstance(value, Unknown):
+            self.problems.add(f"output {quoted(end.name)} is not quantised")
+        return ""
+
+
+def _same(a: Quantization | None, b: Quantization) -> bool:
+    if a is None or a.scale.size != 1 or b.scale.size != 1:
+        return False
+    return bool(np.isclose(a.scale[0], b.scale[0], rtol=1e-6, atol=0) and a.zero_point[0] == b.zero_point[0])
+
+
+def _place(node: FileNode) -> str:
+    return f"{node.kind} #{node.index} (output {', '.join(quoted(n) for n in node.outputs) or 'none'})"

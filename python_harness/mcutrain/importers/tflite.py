@@ -1,0 +1,392 @@
+"""Import int8 .tflite files.
+
+To add an operator: a function from the file's operator to a Graph operator, and one entry in ``RULES``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tflite
+from numpy.typing import NDArray
+from tflite import ActivationFunctionType, BuiltinOperator
+
+from mcutrain.graph.model import (
+    AddAttributes,
+    Attributes,
+    ConvAttributes,
+    Graph,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    Quantization,
+    RequantizeAttributes,
+    ReshapeAttributes,
+    SoftmaxAttributes,
+    Tensor,
+)
+from mcutrain.importers.common import (
+    INT8_RANGE,
+    MAX_ELEMENTS,
+    GraphBuilder,
+    Problems,
+    UnsupportedError,
+    activation_clamp,
+    damaged,
+    quoted,
+    same_padding,
+)
+from mcutrain.importers.tflite_file import FileModel, FileOperator, FileTensor, read_tflite
+
+_CONSTANT_DTYPES = {"int8": np.dtype("<i1"), "int32": np.dtype("<i4"), "int64": np.dtype("<i8")}
+
+# Real-valued limits of the fused and of the stand-alone activations.
+_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "NONE": (None, None),
+    "RELU": (0.0, None),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+_ACTIVATION_NAMES = {v: k for k, v in vars(ActivationFunctionType).items() if isinstance(v, int)}
+
+
+def import_tflite(path: Path, content: bytes) -> Graph:
+    """The Graph of an int8 .tflite file whose bytes are ``content``. Raises UsageError (damaged or unsupported)."""
+    options = {code: rule.options for code, rule in RULES.items() if rule.options is not None}
+    return _Import(path, content, read_tflite(path, content, options)).run()
+
+
+class _Import:
+    """One import under way: the file's model, the problems found so far, and the Graph as far as it is built."""
+
+    def __init__(self, path: Path, content: bytes, model: FileModel) -> None:
+        self.path = path
+        self.model = model
+        self.problems = Problems(path)
+        self.graph = GraphBuilder()
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        repeated = Counter(t.name for t in model.tensors)
+        self._names = [t.name if repeated[t.name] == 1 else f"{t.name}#{t.index}" for t in model.tensors]
+
+    def run(self) -> Graph:
+        inputs, outputs = self.model.inputs, self.model.outputs
+        for what, ends in (("inputs", inputs), ("outputs", outputs)):
+            if len(ends) != 1 or ends[0] < 0:
+                listed = ", ".join(self.label(i) for i in ends)
+                self.problems.add(f"{len(ends)} {what} ({listed}), where a network must have one")
+        first, last, domain, operators = self._strip_ends()
+        for op in operators:
+            self._import_operator(op)
+        self.problems.raise_if_any(rule.name for rule in RULES.values())
+        return self.graph.finish(
+            self.path,
+            input=self.activation(first).name,
+            output=self.activation(last).name,
+            source_format="tflite",
+            sha256=self._sha256,
+            domain=domain,
+        )
+
+    def _strip_ends(self) -> tuple[int, int, str, list[FileOperator]]:
+        """Leave out the conversions between the user's numbers and int8 codes at both ends of the network."""
+        operators = list(self.model.operators)
+        first = self.model.inputs[0] if self.model.inputs else -1
+        last = self.model.outputs[0] if self.model.outputs else -1
+        domain = "int8 codes"
+        readers = [op for op in operators if first in op.inputs]
+        if len(readers) == 1 and readers[0].code == BuiltinOperator.QUANTIZE and _is_one_to_one(readers[0]):
+            source, target = (self.model.tensors[i] for i in (first, readers[0].outputs[0]))
+            described = _input_domain(source, target)
+            if described is not None:
+                domain, first = described, target.index
+                operators.remove(readers[0])
+        writers = [op for op in operators if last in op.outputs]
+        if len(writers) == 1 and _is_one_to_one(writers[0]):
+            source, target = (self.model.tensors[i] for i in (writers[0].inputs[0], last))
+            to_float = writers[0].code == BuiltinOperator.DEQUANTIZE and target.dtype == "float32"
+            to_uint8 = writers[0].code == BuiltinOperator.QUANTIZE and _is_shifted(target, source)
+            if source.dtype == "int8" and (to_float or to_uint8):
+                last = source.index
+                operators.remove(writers[0])
+        return first, last, domain, operators
+
+    def _import_operator(self, op: FileOperator) -> None:
+        sound = True
+        for index in (*op.inputs, *op.outputs):
+            complaint = self._complaint(index)
+            if complaint is not None:
+                self.problems.add(complaint)
+                sound = False
+        rule = RULES.get(op.code)
+        if rule is None:
+            self.problems.add(self.place(op))
+        elif sound:
+            try:
+                if not rule.inputs[0] <= len(op.inputs) <= rule.inputs[1] or len(op.outputs) != 1:
+                    raise UnsupportedError(f"{len(op.inputs)} inputs and {len(op.outputs)} outputs")
+                if min(*op.inputs[: rule.inputs[0]], *op.outputs) < 0:
+                    raise UnsupportedError("an operand is missing")
+                rule.function(self, op)
+            except UnsupportedError as reason:
+                self.problems.add(f"{self.place(op)}: {reason}")
+
+    def _complaint(self, index: int) -> str | None:
+        """What is unsupported about a tensor, whatever reads or writes it."""
+        if index < 0:
+            return None
+        t = self.model.tensors[index]
+        where = f"tensor {self.label(index)}"
+        if t.variable or t.sparse:
+            return f"{where} is {'a variable' if t.variable else 'sparse'}"
+        # A dynamic batch is no matter: the device runs batch 1.
+        fixed = t.shape if t.data is not None else t.shape[1:]
+        if any(n < 0 for n in fixed):
+            return f"{where} has the dynamic shape {list(t.shape)}"
+        if any(n == 0 for n in t.shape) or math.prod(fixed) > MAX_ELEMENTS:
+            return f"{where} has the shape {list(t.shape)}"
+        if t.data is not None:
+            return None if t.dtype in _CONSTANT_DTYPES else f"{where} is {t.dtype}"
+        if t.dtype != "int8":
+            return f"{where} is {t.dtype}, not int8"
+        if len(t.shape) < 2 or t.shape[0] not in (1, -1):
+            return f"{where} of shape {list(t.shape)} does not have batch 1"
+        if t.scale.size != 1 or t.zero_point.size != 1:
+            return f"{where} has {t.scale.size} scales and {t.zero_point.size} zero points, where one each is needed"
+        if not -128 <= t.zero_point[0] <= 127:
+            return f"{where} has the zero point {t.zero_point[0]}, outside [-128, 127]"
+        return None
+
+    def label(self, index: int) -> str:
+        """A tensor's name and index for a message."""
+        return f"{quoted(self.model.tensors[index].name)} (#{index})" if index >= 0 else "none"
+
+    def place(self, op: FileOperator) -> str:
+        """An operator's kind, index and output for a message."""
+        outputs = ", ".join(quoted(self.model.tensors[i].name) for i in op.outputs if i >= 0)
+        return f"{op.kind} #{op.index} (output {outputs or 'none'})"
+
+    def activation(self, index: int) -> Tensor:
+        """The Graph's tensor for an activation of the file (whose soundness has been checked), without the batch."""
+        t = self.model.tensors[index]
+        if t.data is not None:
+            raise UnsupportedError(f"operand {self.label(index)} is a constant")
+        quantization = Quantization(t.scale.astype(np.float32), t.zero_point.astype(np.int32))
+        tensor = Tensor(self._names[index], t.shape[1:], "int8", quantization)
+        self.graph.add_tensor(tensor)
+        return tensor
+
+    def values(self, index: int, *dtypes: str) -> NDArray[np.generic]:
+        """A constant of the file as an array of its shape."""
+        t = self.model.tensors[index]
+        if t.data is None:
+            raise UnsupportedError(f"operand {self.label(index)} is not constant")
+        if t.dtype not in dtypes:
+            raise UnsupportedError(f"operand {self.label(index)} is {t.dtype}, not {' or '.join(dtypes)}")
+        dtype = _CONSTANT_DTYPES[t.dtype]
+        if len(t.data) != math.prod(t.shape) * dtype.itemsize:
+            raise damaged(self.path, f"tensor {self.label(index)} has {len(t.data)} bytes of data for its shape")
+        values: NDArray[np.generic] = np.frombuffer(t.data.tobytes(), dtype).reshape(t.shape).astype(dtype.name)
+        return values
+
+    def weights(self, op: FileOperator, x: Tensor) -> tuple[str, str]:
+        """Add the weights and the bias of an operator with inputs (x, weights[, bias]); their names."""
+        index = op.inputs[1]
+        t = self.model.tensors[index]
+        data = self.values(index, "int8")
+        if not data.ndim or t.scale.size not in (1, len(data)) or (t.scale.size > 1 and t.axis != 0):
+            raise UnsupportedError(f"weights {self.label(index)} have {t.scale.size} scales along axis {t.axis}")
+        if t.zero_point.any():
+            raise UnsupportedError(f"weights {self.label(index)} have a zero point other than 0")
+        zeros = np.zeros(t.scale.shape, np.int32)
+        axis = None if t.scale.size == 1 else 0
+        name = self.graph.constant(self._names[index], data, Quantization(t.scale, zeros, axis))
+
+        with np.errstate(over="ignore", under="ignore"):
+            bias_scale = np.float32(x.scale) * t.scale
+        bias_name, bias = f"{self._names[op.outputs[0]]}_bias", np.zeros(len(data), np.int32)
+        if len(op.inputs) > 2 and op.inputs[2] >= 0:
+            b = self.model.tensors[op.inputs[2]]
+            bias_name = self._names[op.inputs[2]]
+            bias = self.values(op.inputs[2], "int32").astype(np.int32)
+            stated = b.scale.size in (0, 1, bias_scale.size) and not b.zero_point.any()
+            if not stated or (b.scale.size and not np.allclose(b.scale, bias_scale, rtol=1e-3, atol=0)):
+                raise UnsupportedError(f"the scale of bias {self.label(b.index)} is not that of input times weights")
+        return name, self.graph.constant(bias_name, bias, Quantization(bias_scale, zeros, axis))
+
+    def emit(self, op: FileOperator, kind: str, inputs: tuple[str, ...], output: str, attributes: Attributes) -> None:
+        """Add the Graph operator for ``op``."""
+        short = "conv" if kind == "conv2d" else kind
+        self.graph.add_operator(f"{short}{op.index}", kind, inputs, output, attributes, op.kind)
+
+
+def _is_one_to_one(op: FileOperator) -> bool:
+    return len(op.inputs) == 1 and len(op.outputs) == 1 and min(*op.inputs, *op.outputs) >= 0
+
+
+def _is_shifted(unsigned: FileTensor, signed: FileTensor) -> bool:
+    """Whether a uint8 tensor holds the codes of an int8 tensor plus 128."""
+    scales = unsigned.scale.size == signed.scale.size == unsigned.zero_point.size == signed.zero_point.size == 1
+    types = unsigned.dtype == "uint8" and signed.dtype == "int8"
+    return (
+        types
+        and scales
+        and unsigned.scale[0] == signed.scale[0]
+        and unsigned.zero_point[0] - 128 == signed.zero_point[0]
+    )
+
+
+def _input_domain(source: FileTensor, codes: FileTensor) -> str | None:
+    if source.dtype == "float32" and codes.dtype == "int8" and codes.scale.size == codes.zero_point.size == 1:
+        return f"float32 / {codes.scale[0]:.9g} + {codes.zero_point[0]}"
+    return "uint8 - 128" if _is_shifted(source, codes) else None
+
+
+def _fused_clamp(op: FileOperator, y: Tensor) -> tuple[int, int]:
+    name = _ACTIVATION_NAMES.get(int(op.options["FusedActivationFunction"]), "an unknown one")
+    if name not in _LIMITS:
+        raise UnsupportedError(f"its fused activation is {name}")
+    return activation_clamp(*_LIMITS[name], y.scale, y.zero_point)
+
+
+def _positive(op: FileOperator, vertical: str, horizontal: str) -> tuple[int, int]:
+    pair = int(op.options[vertical]), int(op.options[horizontal])
+    if min(pair) < 1:
+        raise UnsupportedError(f"its {vertical} and {horizontal} are {pair[0]} and {pair[1]}")
+    return pair
+
+
+def _explicit_padding(op: FileOperator, x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Padding:
+    if len(x.shape) != 3:
+        raise UnsupportedError(f"its input has {len(x.shape) + 1} dimensions, not 4")
+    if op.options["Padding"] == tflite.Padding.VALID:
+        return Padding()
+    if op.options["Padding"] != tflite.Padding.SAME:
+        raise UnsupportedError("its padding is neither SAME nor VALID")
+    return same_padding((x.shape[0], x.shape[1]), kernel, stride)
+
+
+def _conv2d(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    stride = _positive(op, "StrideH", "StrideW")
+    if _positive(op, "DilationHFactor", "DilationWFactor") != (1, 1):
+        raise UnsupportedError("it is dilated")
+    shape = m.model.tensors[op.inputs[1]].shape
+    if len(shape) != 4:
+        raise UnsupportedError(f"its weights have {len(shape)} dimensions, not 4")
+    padding = _explicit_padding(op, x, (shape[1], shape[2]), stride)
+    if len(x.shape) == 3 and shape[3] != x.shape[2]:
+        raise UnsupportedError(f"it is grouped: weights of {shape[3]} input channels, an input of {x.shape[2]}")
+    attributes = ConvAttributes(_fused_clamp(op, y), stride, padding)
+    m.emit(op, "conv2d", (x.name, *m.weights(op, x)), y.name, attributes)
+
+
+def _fully_connected(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    if op.options["WeightsFormat"] != 0:
+        raise UnsupportedError("its weights are stored shuffled")
+    attributes = ConvAttributes(_fused_clamp(op, y))
+    name = x.name
+    if len(x.shape) != 1:
+        # LiteRT flattens silently; the Graph says so.
+        name = m.graph.add_tensor(Tensor(f"{x.name}_flat", (x.elements,), "int8", x.quantization))
+        flatten = f"fully_connected{op.index}_flatten"
+        m.graph.add_operator(flatten, "reshape", (x.name,), name, ReshapeAttributes(), op.kind)
+    m.emit(op, "fully_connected", (name, *m.weights(op, x)), y.name, attributes)
+
+
+def _add(m: _Import, op: FileOperator) -> None:
+    a, b, y = (m.activation(i) for i in (*op.inputs, *op.outputs))
+    if a.shape != b.shape:
+        raise UnsupportedError(f"it broadcasts {list(a.shape)} and {list(b.shape)}")
+    m.emit(op, "add", (a.name, b.name), y.name, AddAttributes(_fused_clamp(op, y)))
+
+
+def _pool(kind: str) -> Callable[[_Import, FileOperator], None]:
+    def rule(m: _Import, op: FileOperator) -> None:
+        x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+        kernel, stride = _positive(op, "FilterHeight", "FilterWidth"), _positive(op, "StrideH", "StrideW")
+        attributes = PoolAttributes(kernel, stride, _explicit_padding(op, x, kernel, stride))
+        clamp = _fused_clamp(op, y)
+        if clamp == INT8_RANGE:
+            m.emit(op, kind, (x.name,), y.name, attributes)
+            return
+        pooled = m.graph.add_tensor(Tensor(f"{y.name}_unclamped", y.shape, "int8", y.quantization))
+        m.emit(op, kind, (x.name,), pooled, attributes)
+        m.graph.add_operator(
+            f"{kind}{op.index}_clamp", "requantize", (pooled,), y.name, RequantizeAttributes(clamp), op.kind
+        )
+
+    return rule
+
+
+def _pad(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    amounts = m.values(op.inputs[1], "int32", "int64")
+    if amounts.shape != (4, 2) or len(x.shape) != 3:
+        raise UnsupportedError(f"it pads {len(x.shape) + 1} dimensions with {list(amounts.shape)} amounts")
+    batch, vertical, horizontal, channels = ((int(a), int(b)) for a, b in amounts)
+    if batch != (0, 0) or channels != (0, 0):
+        raise UnsupportedError("it pads the batch or the channels")
+    m.emit(op, "pad", (x.name,), y.name, PadAttributes(Padding(*vertical, *horizontal)))
+
+
+def _reshape(m: _Import, op: FileOperator) -> None:
+    # The output tensor has the shape; the operand that repeats it may be computed by nobody, so it must be constant.
+    if len(op.inputs) > 1 and op.inputs[1] >= 0:
+        m.values(op.inputs[1], "int32")
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
+
+
+def _requantize(limits: str) -> Callable[[_Import, FileOperator], None]:
+    def rule(m: _Import, op: FileOperator) -> None:
+        x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+        clamp = activation_clamp(*_LIMITS[limits], y.scale, y.zero_point)
+        m.emit(op, "requantize", (x.name,), y.name, RequantizeAttributes(clamp))
+
+    return rule
+
+
+def _softmax(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    m.emit(op, "softmax", (x.name,), y.name, SoftmaxAttributes(float(op.options["Beta"])))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one operator of the file is imported.
+
+    inputs: fewest and most operands. options: the operator's options table and the fields of it that matter.
+    """
+
+    name: str
+    function: Callable[[_Import, FileOperator], None]
+    inputs: tuple[int, int]
+    options: tuple[str, tuple[str, ...]] | None = None
+
+
+_WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
+_CONV2D = ("Conv2DOptions", (*_WINDOW, "DilationHFactor", "DilationWFactor"))
+_POOL = ("Pool2DOptions", (*_WINDOW, "FilterHeight", "FilterWidth"))
+_FULLY_CONNECTED = ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat"))
+
+RULES: dict[int, Rule] = {
+    BuiltinOperator.ADD: Rule("ADD", _add, (2, 2), ("AddOptions", ("FusedActivationFunction",))),
+    BuiltinOperator.AVERAGE_POOL_2D: Rule("AVERAGE_POOL_2D", _pool("average_pool"), (1, 1), _POOL),
+    BuiltinOperator.CONV_2D: Rule("CONV_2D", _conv2d, (2, 3), _CONV2D),
+    BuiltinOperator.FULLY_CONNECTED: Rule("FULLY_CONNECTED", _fully_connected, (2, 3), _FULLY_CONNECTED),
+    BuiltinOperator.MAX_POOL_2D: Rule("MAX_POOL_2D", _pool("max_pool"), (1, 1), _POOL),
+    BuiltinOperator.PAD: Rule("PAD", _pad, (2, 2)),
+    BuiltinOperator.QUANTIZE: Rule("QUANTIZE", _requantize("NONE"), (1, 1)),
+    BuiltinOperator.RELU: Rule("RELU", _requantize("RELU"), (1, 1)),
+    BuiltinOperator.RELU6: Rule("RELU6", _requantize("RELU6"), (1, 1)),
+    BuiltinOperator.RELU_N1_TO_1: Rule("RELU_N1_TO_1", _requantize("RELU_N1_TO_1"), (1, 1)),
+    BuiltinOperator.RESHAPE: Rule("RESHAPE", _reshape, (1, 2)),
+    BuiltinOperator.SOFTMAX: Rule("SOFTMAX", _softmax, (1, 1), ("SoftmaxOptions", ("Beta",))),
+}

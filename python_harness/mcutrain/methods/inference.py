@@ -1,0 +1,29 @@
+"""Inference alone: the network as the file has it, int8 to its own output."""
+
+from __future__ import annotations
+
+from mcutrain.graph import Graph
+from mcutrain.methods.training_graph import TrainingGraph, add_io
+from mcutrain.ops.rules import RULES, Lowering
+from mcutrain.ops.steps import StepBuilder
+
+
+def inference(graph: Graph) -> TrainingGraph:
+    """Forward steps only; the network's output stays readable after the last one."""
+    build = StepBuilder()
+    context = Lowering(graph=graph, build=build)
+    context.place[graph.input] = add_io(build, graph)
+    for op in graph.operators:
+        RULES[op.kind].forward(context, op)
+    return TrainingGraph(
+        graph=graph,
+        method="inference",
+        scheme="none",
+        error_mode="none",
+        weight_rounding="none",
+        buffers=build.buffers,
+        steps=tuple(build.steps),
+        classes=graph.tensors[graph.output].elements,
+        macs_forward=sum(step.definition.macs(step.params) for step in build.steps),
+        output=context.place[graph.output],
+    )

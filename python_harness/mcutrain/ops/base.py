@@ -1,0 +1,109 @@
+"""Kernel: one C function and its golden NumPy twin.
+
+A Step of a plan names a kernel, its parameters, and which buffer plays which role. The golden executor calls ``Kernel.golden`` with
+views of the buffers; code generation prints ``mct_<kernel>(&params, inputs..., outputs...)`` in the order of the roles. So a kernel
+is described once, here, and both runners follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.errors import McutrainError
+
+
+class NotFiniteError(McutrainError):
+    """An update step was NaN or infinite: the golden twin of MCT_ERROR_NOT_FINITE."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """mct_window: a window that slides over an image (height x width x channels)."""
+
+    in_height: int
+    in_width: int
+    in_channels: int
+    out_height: int
+    out_width: int
+    out_channels: int
+    kernel_height: int
+    kernel_width: int
+    stride_height: int
+    stride_width: int
+    pad_top: int
+    pad_left: int
+
+
+@dataclass(frozen=True)
+class Params:
+    """Base of kernel parameters. Field names and order are those of the C struct; int -> int32_t, float -> float, Window -> mct_window."""
+
+
+@dataclass
+class Block:
+    """View of a mct_b16 or mct_b32: value = mantissa * 2**exponent[0].
+
+    exponent: int32, shape (1,). mantissa: int16 or int32, the tensor's shape. Both are views: write into them.
+    """
+
+    exponent: NDArray[np.int32]
+    mantissa: NDArray[Any]
+
+
+# What golden kernels receive: a typed array view of the buffer in its shape, or a Block; masks are uint32 words (see pack_mask).
+View = NDArray[Any] | Block
+
+
+@dataclass(frozen=True)
+class Role:
+    """One pointer argument of a kernel. dtype: int8, uint8, int32, uint32, float32, mask, b16, b32 or scratch."""
+
+    name: str
+    dtype: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One C function ``mct_<name>`` and its golden twin.
+
+    params: the dataclass whose C twin is ``c_params``. inputs and outputs: roles in the order of the C arguments (after the params, inputs
+    first, then scratch where there is one, then outputs; a buffer that is both read and written is an output that is also listed in
+    ``updates``). golden(params, views): reads and writes ``views[role]``; absent optional roles are not in the mapping.
+    in_place: (input role, output role) pairs that may begin at the same address. macs(params): multiply-accumulates.
+    scratch_bytes(params): size of the scratch role.
+    """
+
+    name: str
+    c_params: str
+    params: type[Params]
+    inputs: tuple[Role, ...]
+    outputs: tuple[Role, ...]
+    golden: Callable[[Any, Mapping[str, Any]], None]
+    in_place: tuple[tuple[str, str], ...] = ()
+    updates: tuple[str, ...] = ()
+    macs: Callable[[Any], int] = lambda params: 0
+    scratch_bytes: Callable[[Any], int] = lambda params: 0
+
+
+def mask_words(elements: int) -> int:
+    """uint32 words of a clip mask over ``elements`` elements."""
+    return (elements + 31) // 32
+
+
+def pack_mask(inside: NDArray[np.bool_], words: NDArray[np.uint32]) -> None:
+    """Write a boolean array (any shape, C order) into mask words; spare bits of the last word are 0."""
+    bits = np.zeros(words.size * 32, dtype=np.uint8)
+    bits[: inside.size] = inside.reshape(-1)
+    words[...] = np.packbits(bits, bitorder="little").view("<u4")
+
+
+def unpack_mask(words: NDArray[np.uint32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The boolean array of ``shape`` that pack_mask wrote."""
+    elements = int(np.prod(shape, dtype=np.int64))
+    return np.unpackbits(words.view(np.uint8), bitorder="little")[:elements].astype(np.bool_).reshape(shape)

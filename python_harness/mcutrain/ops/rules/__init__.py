@@ -1,0 +1,33 @@
+"""The lowering rule of every kind of operator."""
+
+from __future__ import annotations
+
+from mcutrain.ops.rules.add import AddRule
+from mcutrain.ops.rules.base import LayerTraining, Lowering, Rule, Trainer, tensor_buffer_name
+from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, layer_window, weight_scales
+from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
+from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
+
+RULES: dict[str, Rule] = {
+    "conv2d": ConvRule(),
+    "fully_connected": ConvRule(),
+    "add": AddRule(),
+    "average_pool": AveragePoolRule(),
+    "max_pool": MaxPoolRule(),
+    "pad": PadRule(),
+    "requantize": RequantizeRule(),
+    "reshape": ReshapeRule(),
+    "softmax": SoftmaxRule(),
+}
+
+__all__ = [
+    "RULES",
+    "LayerTraining",
+    "Lowering",
+    "Rule",
+    "Trainer",
+    "effective_scales",
+    "layer_window",
+    "tensor_buffer_name",
+    "weight_scales",
+]

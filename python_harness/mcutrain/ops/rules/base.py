@@ -1,0 +1,107 @@
+"""Rule: what an operator of the network becomes in a training graph, forward and backward.
+
+To add an operator: its kernels in ``ops/<operator>.py``, its rule in ``ops/rules/<operator>.py``, one line in ``ops/rules/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.graph import Graph, Operator, Tensor
+from mcutrain.ops.errors import ErrorMode
+from mcutrain.ops.steps import StepBuilder
+
+
+@dataclass(frozen=True)
+class LayerTraining:
+    """What trains of one layer (conv2d or fully_connected).
+
+    bias: the int32 bias trains. selected: the input channels whose weights train, ascending; None: no weights train.
+    """
+
+    bias: bool = False
+    selected: NDArray[np.int32] | None = None
+
+
+class Trainer(Protocol):
+    """What a training method does with gradients; rules call it as soon as a gradient exists."""
+
+    def update_weights(self, context: Lowering, op: Operator, gradient: str) -> None:
+        """Add the steps that update the weights of ``op``; gradient is (out, kh, kw, selected)."""
+
+    def update_bias(self, context: Lowering, op: Operator, gradient: str) -> None:
+        """Add the steps that update the bias of ``op``; gradient is (out,)."""
+
+
+@dataclass
+class Lowering:
+    """State of turning a network into steps.
+
+    place: the buffer that holds each tensor of the network. weights, bias: the buffers of each layer. wanted: tensors whose error some
+    trained layer needs. inside, saved: clip masks and saved inputs or argmax by operator name, for the backward rules.
+    """
+
+    graph: Graph
+    build: StepBuilder
+    mode: ErrorMode | None = None
+    trainer: Trainer | None = None
+    training: Mapping[str, LayerTraining] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    place: dict[str, str] = field(default_factory=dict)
+    inside: dict[str, str] = field(default_factory=dict)
+    saved: dict[str, str] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of the network with this name."""
+        return self.graph.tensors[name]
+
+    def output_buffer(self, op: Operator) -> str:
+        """A new arena buffer for the output of ``op``."""
+        tensor = self.tensor(op.outputs[0])
+        buffer = self.build.buffer(tensor_buffer_name(op), "int8", tensor.shape)
+        self.place[tensor.name] = buffer
+        return buffer
+
+    def mask_for(self, op: Operator) -> str | None:
+        """A clip mask for the output of ``op`` if a backward step will ask for it."""
+        if not self.backward_reaches(op):
+            return None
+        self.inside[op.name] = self.build.mask(f"{op.name}.inside", self.tensor(op.outputs[0]).elements)
+        return self.inside[op.name]
+
+    def backward_reaches(self, op: Operator) -> bool:
+        """Whether the error of the output of ``op`` is computed."""
+        return op.outputs[0] in self.wanted
+
+    @property
+    def errors(self) -> ErrorMode:
+        """The error mode; only backward rules ask."""
+        assert self.mode is not None
+        return self.mode
+
+
+def tensor_buffer_name(op: Operator) -> str:
+    """Name of the buffer of an operator's output."""
+    return f"{op.name}.out"
+
+
+class Rule(ABC):
+    """How one kind of operator is lowered."""
+
+    @abstractmethod
+    def forward(self, context: Lowering, op: Operator) -> None:
+        """Add the forward steps; set ``context.place`` of the output, masks and saved tensors."""
+
+    @abstractmethod
+    def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
+        """Add the backward steps for the output's error; returns the error buffer of each input in ``context.wanted``."""
+
+    def macs(self, context_graph: Graph, op: Operator) -> int:
+        """Multiply-accumulates of one forward pass."""
+        return 0

@@ -1,0 +1,168 @@
+"""conv2d and fully_connected: a fully connected layer is a 1x1 convolution of a 1x1 image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.graph import ConvAttributes, Graph, Operator
+from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.base import Window
+from mcutrain.ops.bias_gradient import BiasGradientParams
+from mcutrain.ops.bounds import check_forward_sum
+from mcutrain.ops.conv2d import Conv2dS8Params
+from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
+from mcutrain.ops.errors import conv_mantissa_bits
+from mcutrain.ops.gather_channels import GatherChannelsS8Params
+from mcutrain.ops.rules.base import Lowering, Rule
+from mcutrain.ops.steps import Phase
+
+
+def layer_window(graph: Graph, op: Operator) -> Window:
+    """The geometry of a conv2d or fully_connected operator."""
+    attributes = op.attributes
+    assert isinstance(attributes, ConvAttributes)
+    x, weights, y = (graph.tensors[name] for name in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    if op.kind == "fully_connected":
+        out_features, in_features = weights.shape
+        return Window(1, 1, in_features, 1, 1, out_features, 1, 1, 1, 1, 0, 0)
+    in_height, in_width, in_channels = x.shape
+    out_height, out_width, out_channels = y.shape
+    return Window(
+        in_height,
+        in_width,
+        in_channels,
+        out_height,
+        out_width,
+        out_channels,
+        weights.shape[1],
+        weights.shape[2],
+        attributes.stride[0],
+        attributes.stride[1],
+        attributes.padding.top,
+        attributes.padding.left,
+    )
+
+
+def weight_scales(graph: Graph, op: Operator) -> NDArray[np.float64]:
+    """s_w of every output channel, float64 of the float32 scales, shape (out_channels,)."""
+    weights = graph.tensors[op.inputs[1]]
+    assert weights.quantization is not None
+    return np.broadcast_to(weights.quantization.scale.astype(np.float64), (weights.shape[0],)).copy()
+
+
+def effective_scales(graph: Graph, op: Operator) -> NDArray[np.float64]:
+    """s_x * s_w[c] / s_y of every output channel, shape (out_channels,)."""
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    return np.float64(x.scale) * weight_scales(graph, op) / np.float64(y.scale)
+
+
+class ConvRule(Rule):
+    """``y = clamp(requantise(sum (x - z_x) w + b) + z_y)`` and its gradients."""
+
+    def forward(self, context: Lowering, op: Operator) -> None:
+        graph, build = context.graph, context.build
+        assert isinstance(op.attributes, ConvAttributes)
+        x, weights, bias = (context.tensor(name) for name in op.inputs)
+        y = context.tensor(op.outputs[0])
+        window = layer_window(graph, op)
+        training = context.training.get(op.name)
+        assert weights.data is not None and bias.data is not None
+        check_forward_sum(op.name, weights.data, bias.data)
+        pairs = [quantise_multiplier(float(scale)) for scale in effective_scales(graph, op)]
+        multiplier = np.array([pair[0] for pair in pairs], dtype=np.int32)
+        shift = np.array([pair[1] for pair in pairs], dtype=np.int32)
+        trains_weights = training is not None and training.selected is not None
+        trains_bias = training is not None and training.bias
+        params = Conv2dS8Params(
+            window=window,
+            input_zero_point=x.zero_point,
+            output_zero_point=y.zero_point,
+            clamp_min=op.attributes.clamp[0],
+            clamp_max=op.attributes.clamp[1],
+        )
+        operands = {
+            "x": context.place[x.name],
+            "weights": build.buffer(
+                f"{op.name}.weights", "int8", weights.shape, "trainable" if trains_weights else "constant", weights.data
+            ),
+            "bias": build.buffer(f"{op.name}.bias", "int32", bias.shape, "trainable" if trains_bias else "constant", bias.data),
+            "multiplier": build.constant(f"{op.name}.multiplier", multiplier),
+            "shift": build.constant(f"{op.name}.shift", shift),
+            "y": context.output_buffer(op),
+            "inside": context.mask_for(op),
+        }
+        build.step(op.name, "conv2d_s8", params, Phase.FORWARD, op.name, operands)
+        if training is not None and training.selected is not None:
+            self._save_input(context, op, window, training.selected)
+
+    @staticmethod
+    def _save_input(context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
+        """Keep what the weight gradient needs of the input: all of it, or only the channels that train."""
+        x = context.place[op.inputs[0]]
+        if selected.size == window.in_channels:
+            context.saved[op.name] = x
+            return
+        build = context.build
+        kept = build.buffer(f"{op.name}.kept", "int8", (window.in_height, window.in_width, int(selected.size)))
+        params = GatherChannelsS8Params(
+            pixels=window.in_height * window.in_width, in_channels=window.in_channels, selected=int(selected.size)
+        )
+        index = build.constant(f"{op.name}.selected", selected)
+        build.step(
+            f"{op.name}.keep", "gather_channels_s8", params, Phase.FORWARD, op.name, {"x": x, "index": index, "y": kept}
+        )
+        context.saved[op.name] = kept
+
+    def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
+        graph, build, mode = context.graph, context.build, context.errors
+        window = layer_window(graph, op)
+        training = context.training.get(op.name)
+        g = mode.scale(
+            build,
+            f"{op.name}.scaled_error",
+            op.name,
+            error,
+            context.inside[op.name],
+            effective_scales(graph, op),
+            conv_mantissa_bits(window),
+        )
+        errors: dict[str, str] = {}
+        if training is not None and training.bias:
+            assert context.trainer is not None
+            gradient = build.buffer(f"{op.name}.bias_gradient", mode.sums, (window.out_channels,))
+            bias_params = BiasGradientParams(pixels=window.out_height * window.out_width, channels=window.out_channels)
+            build.step(
+                f"{op.name}.bias_gradient",
+                f"bias_gradient_{mode.suffix}",
+                bias_params,
+                Phase.BACKWARD,
+                op.name,
+                {"g": g, "gradient": gradient},
+            )
+            context.trainer.update_bias(context, op, gradient)
+        if op.inputs[0] in context.wanted:
+            weights = f"{op.name}.weights"
+            errors[op.inputs[0]] = mode.conv_error(build, f"{op.name}.input_error", op.name, g, weights, window)
+        if training is not None and training.selected is not None:
+            assert context.trainer is not None
+            self._weight_gradient(context, op, window, g, int(training.selected.size))
+        return errors
+
+    @staticmethod
+    def _weight_gradient(context: Lowering, op: Operator, window: Window, g: str, selected: int) -> None:
+        build, mode = context.build, context.errors
+        narrowed = Window(**{**window.__dict__, "in_channels": selected})
+        shape = (window.out_channels, window.kernel_height, window.kernel_width, selected)
+        gradient = build.buffer(f"{op.name}.weight_gradient", mode.sums, shape)
+        params = Conv2dGradientParams(window=narrowed, input_zero_point=context.tensor(op.inputs[0]).zero_point)
+        build.step(
+            f"{op.name}.weight_gradient",
+            f"conv2d_weight_gradient_{mode.suffix}",
+            params,
+            Phase.BACKWARD,
+            op.name,
+            {"x": context.saved[op.name], "g": g, "gradient": gradient},
+        )
+        assert context.trainer is not None
+        context.trainer.update_weights(context, op, gradient)

@@ -1,0 +1,39 @@
+"""Where things lie: the project, its results, and the models a user keeps elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mcutrain.errors import NotAvailableError, UsageError
+
+PROJECT = Path(__file__).resolve().parents[2]
+EPISODES = PROJECT / "emulation" / "episodes"
+BASELINES = PROJECT / "emulation" / "baselines"
+MODELS_VARIABLE = "MCUTRAIN_MODELS"
+
+
+def build_directory() -> Path:
+    """Where sources are generated and built: $MCUTRAIN_BUILD, or build/ in the project."""
+    return Path(os.environ.get("MCUTRAIN_BUILD") or PROJECT / "build")
+
+
+def results_directory() -> Path:
+    """Where records and reports go: $MCUTRAIN_RESULTS, or results/ in the project."""
+    return Path(os.environ.get("MCUTRAIN_RESULTS") or PROJECT / "results")
+
+
+def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
+    """The model file called ``text``: a path, a path below ``relative_to``, or one below $MCUTRAIN_MODELS.
+
+    Raises UsageError where there is none, NotAvailableError where it is one of the models below $MCUTRAIN_MODELS and that is not set.
+    """
+    models = os.environ.get(MODELS_VARIABLE)
+    candidates = [Path(text), relative_to / text, PROJECT / text, *([Path(models) / text] if models else [])]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if text.startswith(("mlperf_tiny/", "mcunet/")):
+        where = f"{MODELS_VARIABLE}={models} does not hold it" if models else f"{MODELS_VARIABLE} is not set"
+        raise NotAvailableError(f"model {text} is not on this machine: {where}; set it to the folder that holds {text}")
+    raise UsageError(f"no model file {text!r}: give the path of a .tflite or .onnx file")

@@ -1,0 +1,124 @@
+"""The table of all episodes of a page: what is shown in each cell, and what it is sorted by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mcutrain.episode.record import EpisodeRecord, PhaseCounts
+from mcutrain.report import wording
+from mcutrain.report.summary import Status, golden_phrase, judge
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The text that is shown; order is what its column is sorted by (None sorts last)."""
+
+    text: str
+    order: float | str | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, the unit or kind below it, whether it holds numbers (which lie to the right), and the cell of a record."""
+
+    heading: str
+    unit: str
+    numeric: bool
+    cell: Callable[[EpisodeRecord], Cell]
+
+
+def columns(records: Sequence[EpisodeRecord]) -> list[Column]:
+    """The columns for these records: a kind of count that no record has gets no column."""
+    return [column for column, wanted in _COLUMNS if any(wanted(record) for record in records)]
+
+
+def _always(_: EpisodeRecord) -> bool:
+    return True
+
+
+def _name(of: Callable[[EpisodeRecord], str]) -> Callable[[EpisodeRecord], Cell]:
+    def cell(record: EpisodeRecord) -> Cell:
+        text = wording.printable(of(record))
+        return Cell(text, text.casefold())
+
+    return cell
+
+
+def _number(of: Callable[[EpisodeRecord], float | None]) -> Callable[[EpisodeRecord], Cell]:
+    def cell(record: EpisodeRecord) -> Cell:
+        value = of(record)
+        return Cell("-" if value is None else wording.count(value), value)
+
+    return cell
+
+
+def _accuracy(of: Callable[[EpisodeRecord], float | None]) -> Callable[[EpisodeRecord], Cell]:
+    def cell(record: EpisodeRecord) -> Cell:
+        value = of(record)
+        return Cell("-" if value is None else wording.accuracy(value, record.samples_test), value)
+
+    return cell
+
+
+def _change(record: EpisodeRecord) -> Cell:
+    before, after = record.accuracy_before, record.accuracy_after
+    if before is None or after is None:
+        return Cell("-", None)
+    return Cell(wording.points(before, after, record.samples_test).removesuffix(" points"), after - before)
+
+
+def _total(counts: PhaseCounts | None) -> float | None:
+    return None if counts is None else counts.total
+
+
+def _share_of_limit(record: EpisodeRecord) -> Cell:
+    share = record.sram_peak_bytes / record.sram_limit_bytes if record.sram_limit_bytes else None
+    return Cell(wording.share(record.sram_peak_bytes, record.sram_limit_bytes), share)
+
+
+def _verdict(record: EpisodeRecord) -> Cell:
+    status = judge(record).status
+    return Cell(status.value, list(Status).index(status))
+
+
+_COLUMNS: tuple[tuple[Column, Callable[[EpisodeRecord], bool]], ...] = (
+    (Column("Episode", "", False, _name(lambda r: r.episode)), _always),
+    (Column("Verdict", "", False, _verdict), _always),
+    (Column("Board", "", False, _name(lambda r: r.board)), _always),
+    (Column("Runner", "", False, _name(lambda r: r.runner)), _always),
+    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _always),
+    (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after)), _always),
+    (Column("Change", "points", True, _change), _always),
+    (Column("Golden", "", False, _name(golden_phrase)), _always),
+    (
+        Column(
+            "Instructions / step",
+            "exact count",
+            True,
+            _number(lambda r: _total(r.instructions_per_step)),
+        ),
+        lambda r: r.instructions_per_step is not None,
+    ),
+    (
+        Column("Instructions / inference", "exact count", True, _number(lambda r: r.instructions_per_inference)),
+        lambda r: r.instructions_per_inference is not None,
+    ),
+    (
+        Column(
+            "Cycles / step",
+            "estimate of the timing model",
+            True,
+            _number(lambda r: _total(r.estimated_cycles_per_step)),
+        ),
+        lambda r: r.estimated_cycles_per_step is not None,
+    ),
+    (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes)), _always),
+    (Column("of limit", "SRAM", True, _share_of_limit), _always),
+    (Column("Flash", "bytes", True, _number(lambda r: r.flash_bytes)), _always),
+    (Column("Method", "", False, _name(lambda r: r.method)), _always),
+    (Column("Scheme", "", False, _name(lambda r: r.scheme)), _always),
+    (Column("Errors", "number format", False, _name(lambda r: r.error_mode)), _always),
+    (Column("Weights", "rounding", False, _name(lambda r: r.weight_rounding)), _always),
+    (Column("Steps", "", True, _number(lambda r: r.steps)), _always),
+)

@@ -1,0 +1,33 @@
+"""Where the numbers of a record come from: enough to make the run again."""
+
+from __future__ import annotations
+
+from mcutrain.episode.record import EpisodeRecord
+from mcutrain.report.wording import byte_count, count, printable
+
+
+def provenance(record: EpisodeRecord) -> list[tuple[str, str]]:
+    """Term and value, in reading order."""
+    stack = f"{byte_count(record.sram.stack_peak)} of a reserve of {byte_count(record.sram.stack_reserve)}"
+    pairs = [
+        ("Board", f"{record.board}, {record.core} at {record.clock_hz / 1e6:g} MHz"),
+        ("Runner", record.runner),
+        ("Emulator", f"{record.emulator} {record.emulator_version}"),
+        ("Compiler", record.compiler),
+        ("Flags", record.compiler_flags),
+        ("ELF SHA-256", record.elf_sha256),
+        ("Method and scheme", f"{record.method}, {record.scheme}"),
+        ("Error tensors", record.error_mode),
+        ("Weight rounding", record.weight_rounding),
+        ("Steps", f"{count(record.steps)}, {count(record.golden_steps)} of them held against golden"),
+        ("Samples", f"{count(record.samples_adapt)} to adapt, {count(record.samples_test)} others to test"),
+        ("Final state digest (CRC-32)", record.digest),
+        ("MACs", f"{count(record.macs_forward)} forward, {count(record.macs_backward)} backward"),
+        ("SRAM planned / peak", f"{byte_count(record.sram_planned_bytes)} / {byte_count(record.sram_peak_bytes)}"),
+        ("Static SRAM", f"data {byte_count(record.sram.data)}, bss {byte_count(record.sram.bss)}"),
+        ("Stack peak", stack),
+        ("Flash", f"{byte_count(record.flash_bytes)} of {byte_count(record.flash_limit_bytes)}"),
+        ("Host time", f"{record.wall_seconds:.1f} s (informative)"),
+        ("Record schema", str(record.schema_version)),
+    ]
+    return [(term, printable(value)) for term, value in pairs]

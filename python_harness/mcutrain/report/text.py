@@ -1,0 +1,103 @@
+"""Records in the terminal, with rich: a panel for one episode, a table for several, at 80 columns and without a tty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mcutrain.episode.record import EpisodeRecord
+from mcutrain.report import wording
+from mcutrain.report.summary import Status, golden_phrase, judge, notes
+
+_STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
+_GOLDEN_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
+
+
+def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
+    """The panel of one episode: verdict, accuracy, golden, instructions, SRAM, flash, and the report's path if given.
+
+    Everything is plain ASCII but the frame, which rich draws in ASCII itself where the terminal needs it.
+    """
+    verdict = judge(record)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("accuracy", _accuracy(record))
+    golden = golden_phrase(record)
+    facts.add_row("golden", Text(golden, style=_GOLDEN_STYLE[record.matches_golden]))
+    facts.add_row("instructions per step", _instructions(record))
+    if record.estimated_cycles_per_step is not None:
+        estimate = record.estimated_cycles_per_step.total
+        facts.add_row(
+            "estimated cycles per step", Text(f"{wording.count(round(estimate))} (timing model, not measured)")
+        )
+    facts.add_row("peak SRAM", _of(record.sram_peak_bytes, record.sram_limit_bytes))
+    facts.add_row("flash", _of(record.flash_bytes, record.flash_limit_bytes))
+    facts.add_row("steps", Text(f"{wording.count(record.steps)} of {wording.printable(record.method)}"))
+    if report is not None:
+        facts.add_row("report", Text(wording.printable(str(report))))
+    warnings = [Text(note, style="yellow") for note in notes(record)]
+    reasons = [Text(reason, style="bold red") for reason in verdict.reasons if reason != golden]
+    title = Text.assemble(
+        (verdict.status.value.upper(), _STYLE[verdict.status]),
+        f"  {wording.printable(record.episode)} on {wording.printable(record.board)}",
+        (f" ({wording.printable(record.core)}, {wording.printable(record.runner)})", "dim"),
+    )
+    return Panel(Group(*reasons, facts, *warnings), title=title, title_align="left", padding=(0, 1))
+
+
+def render_table(records: Sequence[EpisodeRecord]) -> Table:
+    """One row per episode: verdict, name, board, runner, accuracy, instructions per step, peak SRAM, flash."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("verdict")
+    table.add_column("episode", overflow="fold", ratio=1, min_width=10)
+    table.add_column("board", overflow="fold", max_width=12)
+    table.add_column("accuracy %", justify="right", no_wrap=True)
+    table.add_column("instructions\nper step", justify="right", no_wrap=True)
+    table.add_column("peak SRAM\nB", justify="right", no_wrap=True)
+    table.add_column("flash\nB", justify="right", no_wrap=True)
+    for record in records:
+        status = judge(record).status
+        board = f"{wording.printable(record.board)} {wording.printable(record.runner)}"
+        counts = record.instructions_per_step
+        table.add_row(
+            Text(status.value, style=_STYLE[status]),
+            Text(wording.printable(record.episode)),
+            Text(board),
+            Text(f"{_percent(record.accuracy_before, record)} -> {_percent(record.accuracy_after, record)}"),
+            Text("-" if counts is None else wording.count(round(counts.total))),
+            Text(f"{record.sram_peak_bytes:,}"),
+            Text(f"{record.flash_bytes:,}"),
+        )
+    return table
+
+
+def _accuracy(record: EpisodeRecord) -> Text:
+    samples = record.samples_test
+    before = wording.accuracy(record.accuracy_before, samples)
+    after = wording.accuracy(record.accuracy_after, samples)
+    change = wording.points(record.accuracy_before, record.accuracy_after, samples)
+    text = Text.assemble(f"{before} -> ", (after, "bold"))
+    return text.append(f"  ({change}, {wording.plural(samples, 'test sample')})") if change else text
+
+
+def _instructions(record: EpisodeRecord) -> Text:
+    counts = record.instructions_per_step
+    if counts is None:
+        return Text(f"{wording.NOT_MEASURED} by this runner", style="dim")
+    forward, backward = (wording.share(part, counts.total) for part in (counts.forward, counts.backward))
+    return Text.assemble((wording.count(counts.total), "bold"), f"  (forward {forward}, backward {backward})")
+
+
+def _of(used: int, limit: int) -> Text:
+    return Text.assemble((f"{used:,}", "bold"), f" of {limit:,} B  ({wording.share(used, limit)})")
+
+
+def _percent(fraction: float | None, record: EpisodeRecord) -> str:
+    return "-" if fraction is None else wording.accuracy(fraction, record.samples_test).removesuffix(" %")

@@ -1,0 +1,54 @@
+"""How numbers and names are written, the same in the page and in the terminal."""
+
+from __future__ import annotations
+
+NOT_MEASURED = "not measured"
+
+
+def printable(name: str) -> str:
+    """A name made safe to show: control, bidirectional and other invisible characters become backslash escapes.
+
+    Names come out of model files, so a terminal must not obey them and a page must not be re-ordered by them.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+def count(value: float) -> str:
+    """A count with thousand separators; one decimal where it is a mean that is not whole: ``1,234,567`` or ``12.5``."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def count_or_none(value: float | None) -> str:
+    """As `count`; a missing value says that it was not measured."""
+    return NOT_MEASURED if value is None else count(value)
+
+
+def byte_count(value: int) -> str:
+    """Bytes: ``262,144 B``."""
+    return f"{value:,} B"
+
+
+def share(part: float, whole: float) -> str:
+    """The part of the whole in percent with one decimal; a dash where the whole is 0."""
+    return f"{100.0 * part / whole:.1f} %" if whole else "-"
+
+
+def accuracy(fraction: float | None, samples: int) -> str:
+    """An accuracy in percent, with the decimals that the number of test samples resolves (one up to 1,000, else two)."""
+    return NOT_MEASURED if fraction is None else f"{100.0 * fraction:.{_decimals(samples)}f} %"
+
+
+def points(before: float | None, after: float | None, samples: int) -> str:
+    """Change of an accuracy in percentage points, signed; empty where either is missing."""
+    if before is None or after is None:
+        return ""
+    return f"{100.0 * (after - before):+.{_decimals(samples)}f} points"
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 episode``, ``2 episodes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _decimals(samples: int) -> int:
+    return 1 if samples <= 1000 else 2

@@ -1,0 +1,203 @@
+"""Call the C kernels from tests, through the same Kernel objects that the golden executor and code generation use.
+
+    status = call("dsp", CONV2D, params, {"x": x, "weights": w, ..., "y": y})
+
+Both forms are compiled once per state of the sources. Arguments are checked against the real headers: a Kernel whose roles
+or parameters differ from its C function fails here. Every buffer is passed as a copy between guard zones; writing outside
+of a buffer fails the test, and reading outside changes the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cffi
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.ops.base import Block, Kernel, Params, Role, View
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "src" / "kernels"
+HEADERS = ROOT / "src" / "include"
+CACHE = ROOT / "build" / "test-kernels"
+
+forms = ("portable", "dsp")
+
+CFLAGS = (
+    "-std=c11 -O3 -ffp-contract=off -fno-strict-aliasing -fPIC -Wall -Wextra -Werror -Wconversion -Wdouble-promotion"
+).split()
+
+# Headers that declare kernels; each includes what it needs.
+_PUBLIC_HEADERS = ("forward.h", "loss.h", "backward.h", "update.h")
+_C_TYPES = {"mask": "uint32_t", "b16": "mct_b16", "b32": "mct_b32", "float32": "float", "scratch": "void"}
+_GUARD_BYTES = 64
+_GUARD = 0xA5
+
+Bytes = NDArray[np.uint8]
+
+
+def block16(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
+    """A mct_b16 of ``shape``, zero; or a view at the start of ``memory``."""
+    return _block(shape, np.dtype(np.int16), memory)
+
+
+def block32(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
+    """A mct_b32 of ``shape``, zero; or a view at the start of ``memory``."""
+    return _block(shape, np.dtype(np.int32), memory)
+
+
+def call(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -> int:
+    """Run ``mct_<kernel>`` on the views (written in place) and return its status.
+
+    Absent optional roles are NULL. A scratch role that is absent is allocated in the size that the kernel asks for.
+    Views that begin at the same address are one buffer, for kernels that may run in place.
+    """
+    ffi, library = _library(form)
+    function = getattr(library, f"mct_{kernel.name}")
+    types = ffi.typeof(function).args
+    roles = (*kernel.inputs, *kernel.outputs)
+    assert len(types) == len(roles) + 1, f"{kernel.name}: {len(roles)} roles, the C function takes {len(types) - 1}"
+    unknown = set(views) - {role.name for role in roles}
+    assert not unknown, f"{kernel.name} has no role {sorted(unknown)}"
+
+    struct = c_params(form, kernel, params)
+    arguments = [struct]
+    guarded: dict[int, _Guarded] = {}
+    for role, c_type in zip(roles, types[1:], strict=True):
+        expected = _C_TYPES.get(role.dtype, f"{role.dtype}_t")
+        assert c_type.item.cname.removeprefix("const ") == expected, f"{kernel.name}: {role} is {c_type.cname} in C"
+        memory = _memory(kernel, params, role, views)
+        if memory is None:
+            arguments.append(ffi.NULL)
+            continue
+        buffer = guarded.setdefault(memory.ctypes.data, _Guarded(memory))
+        assert buffer.memory.size >= memory.size, f"{kernel.name}: the first view of shared memory must be the largest"
+        arguments.append(ffi.cast(c_type, buffer.address))
+    status = int(function(*arguments))
+    for buffer in guarded.values():
+        buffer.copy_back(kernel.name)
+    return status
+
+
+def c_function(form: str, name: str) -> Any:
+    """Any function of the headers, e.g. ``c_function("portable", "mct_conv2d_s8_scratch_bytes")``."""
+    return getattr(_library(form)[1], name)
+
+
+def c_params(form: str, kernel: Kernel, params: Params) -> Any:
+    """Pointer to a new C struct of ``params``; its fields must be the dataclass's, in the same order."""
+    ffi, _ = _library(form)
+    pointer = ffi.new(f"{kernel.c_params} *")
+    _fill(ffi, pointer[0], params)
+    return pointer
+
+
+def _fill(ffi: cffi.FFI, struct: Any, values: Any) -> None:
+    fields = [field.name for field in dataclasses.fields(values)]
+    c_fields = [name for name, _ in ffi.typeof(struct).fields]
+    assert fields == c_fields, f"{type(values).__name__} has {fields}, the C struct has {c_fields}"
+    for name in fields:
+        value = getattr(values, name)
+        if dataclasses.is_dataclass(value):
+            _fill(ffi, getattr(struct, name), value)
+        else:
+            setattr(struct, name, value)
+
+
+class _Guarded:
+    """A copy of a buffer between two guard zones, aligned to 16 bytes."""
+
+    def __init__(self, memory: Bytes) -> None:
+        self.memory = memory
+        self._zone = np.full(memory.size + 2 * _GUARD_BYTES + 16, _GUARD, np.uint8)
+        self._start = _GUARD_BYTES + -(self._zone.ctypes.data + _GUARD_BYTES) % 16
+        self._zone[self._start : self._start + memory.size] = memory
+        self.address = self._zone.ctypes.data + self._start
+
+    def copy_back(self, kernel: str) -> None:
+        end = self._start + self.memory.size
+        outside = np.concatenate([self._zone[: self._start], self._zone[end:]])
+        assert (outside == _GUARD).all(), f"{kernel} wrote outside of a buffer"
+        if self.memory.flags.writeable:
+            self.memory[...] = self._zone[self._start : end]
+
+
+def _block(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Bytes | None) -> Block:
+    size = 4 + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    memory = np.zeros(size, np.uint8) if memory is None else memory[:size]
+    return Block(memory[:4].view(np.int32), memory[4:].view(dtype).reshape(shape))
+
+
+def _memory(kernel: Kernel, params: Params, role: Role, views: Mapping[str, View]) -> Bytes | None:
+    view = views.get(role.name)
+    if view is None:
+        if role.dtype == "scratch":
+            return np.full(kernel.scratch_bytes(params), _GUARD, np.uint8)
+        assert role.optional, f"{kernel.name} needs {role.name}"
+        return None
+    if isinstance(view, Block):
+        assert view.mantissa.ctypes.data == view.exponent.ctypes.data + 4, f"{role.name}: not one piece of memory"
+        assert (
+            view.mantissa.flags.c_contiguous
+            and view.mantissa.dtype.name == {"b16": "int16", "b32": "int32"}[role.dtype]
+        )
+        # Both views are slices of one array; make the view of all of it from the address.
+        size = 4 + view.mantissa.nbytes
+        return np.frombuffer(cffi.FFI().buffer(cffi.FFI().cast("char *", view.exponent.ctypes.data), size), np.uint8)
+    expected = {"mask": "uint32", "scratch": "uint8"}.get(role.dtype, role.dtype)
+    assert view.flags.c_contiguous and view.dtype.name == expected, f"{role.name}: {view.dtype}, expected {expected}"
+    return view.reshape(-1).view(np.uint8)
+
+
+@functools.cache
+def _library(form: str) -> tuple[cffi.FFI, Any]:
+    ffi = cffi.FFI()
+    ffi.cdef(_declarations())
+    return ffi, ffi.dlopen(str(_build(form)))
+
+
+@functools.cache
+def _declarations() -> str:
+    """The public headers as cffi reads them: preprocessed, without inline functions."""
+    with tempfile.TemporaryDirectory() as empty:
+        # cffi knows these types by itself, and could not read the system's own headers.
+        for name in ("stdint.h", "stddef.h"):
+            (Path(empty) / name).touch()
+        includes = "".join(f'#include "mcutrain/{name}"\n' for name in _PUBLIC_HEADERS)
+        command = ["gcc", "-E", "-P", "-U__GNUC__", "-nostdinc", "-I", empty, "-I", str(HEADERS), "-"]
+        text = subprocess.run(command, input=includes, capture_output=True, text=True, check=True).stdout
+    return re.sub(r"static inline[^{]*\{[^}]*\}", "", text)
+
+
+def _build(form: str) -> Path:
+    """Compile src/kernels into a shared library, or find the one compiled before from the same sources."""
+    flags = [*CFLAGS, f"-DMCT_DSP={int(form == 'dsp')}", "-I", str(HEADERS)]
+    headers = sorted([*HEADERS.rglob("*.h"), *SOURCES.glob("*.h")])
+    common = hashlib.sha256(" ".join(flags).encode() + b"".join(path.read_bytes() for path in headers)).hexdigest()
+    objects = []
+    for source in sorted(SOURCES.glob("*.c")):
+        key = hashlib.sha256(common.encode() + source.read_bytes()).hexdigest()[:20]
+        objects.append(_made(CACHE / f"{source.stem}-{key}.o", ["gcc", *flags, "-c", str(source)]))
+    key = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:20]
+    return _made(CACHE / f"{form}-{key}.so", ["gcc", "-shared", *map(str, objects)])
+
+
+def _made(target: Path, command: list[str]) -> Path:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Test processes run side by side: each writes its own file, and the rename is atomic.
+        own = target.with_name(f"{target.name}.{os.getpid()}")
+        result = subprocess.run([*command, "-o", str(own)], capture_output=True, text=True)
+        assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
+        own.replace(target)
+    return target

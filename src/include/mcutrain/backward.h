@@ -1,0 +1,86 @@
+/* Error and gradient kernels, in two error modes: _b16 (block floating point, exact integer sums) and _f32 (float32, sums in the stated
+ * order). Errors are d loss / d code; docs/arithmetic.md, "Backward". */
+#ifndef MCUTRAIN_BACKWARD_H
+#define MCUTRAIN_BACKWARD_H
+
+#include "mcutrain/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int32_t elements;
+} mct_elements_params;
+
+/* float32 -> block floating point, 15-bit magnitude, round half to even. */
+MCT_MUST_CHECK mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out);
+
+/* int32 sums -> int16 mantissas, round half away from zero; `out` may begin where `sums` begins. */
+MCT_MUST_CHECK mct_status mct_error_normalize_b16(const mct_elements_params *params, const mct_b32 *sums, mct_b16 *out);
+
+typedef struct {
+    int32_t elements, channels;   /* channel of element i: i % channels; channels 1 for one scale */
+    int32_t scale_exponent;       /* real factor of channel c = scale[c] * 2^scale_exponent (b16: scale int32; f32: 0) */
+    int32_t mantissa_bits;        /* b16: |out| <= 2^mantissa_bits - 1, proven at planning time */
+} mct_error_scale_params;
+
+/* out = inside ? error * factor[c] : 0. inside may be NULL (all pass); out may be error. */
+MCT_MUST_CHECK mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b16 *error, const uint32_t *inside,
+                                              const int32_t *scale, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside,
+                                              const float *scale, float *out);
+
+/* out = a + b where two branches meet; out may be a or b. */
+MCT_MUST_CHECK mct_status mct_error_sum_b16(const mct_elements_params *params, const mct_b16 *a, const mct_b16 *b, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_error_sum_f32(const mct_elements_params *params, const float *a, const float *b, float *out);
+
+typedef struct {
+    mct_window window;
+    int32_t input_zero_point;     /* weight gradient only */
+} mct_conv2d_gradient_params;
+
+/* dX: the error of a convolution's input; g is the output's scaled error (out_height*out_width*out_channels). */
+MCT_MUST_CHECK mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights, float *error);
+
+/* dW[o][kh][kw][i] = sum over pixels of g * (x - input_zero_point). x has window.in_channels channels: the selected ones. */
+MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, float *gradient);
+
+typedef struct {
+    int32_t pixels, channels;
+} mct_bias_gradient_params;
+
+/* db[c] = sum over pixels of g. */
+MCT_MUST_CHECK mct_status mct_bias_gradient_b16(const mct_bias_gradient_params *params, const mct_b16 *g, mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_bias_gradient_f32(const mct_bias_gradient_params *params, const float *g, float *gradient);
+
+typedef struct {
+    mct_window window;
+    int32_t headroom_bits;        /* b16: extra right shift that keeps overlapping windows within int32 */
+} mct_average_pool_error_params;
+
+MCT_MUST_CHECK mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *params, const mct_b16 *error, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_average_pool_error_f32(const mct_average_pool_error_params *params, const float *error, float *out);
+
+typedef struct {
+    mct_window window;
+} mct_max_pool_error_params;
+
+MCT_MUST_CHECK mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const uint8_t *argmax, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax, float *out);
+
+typedef struct {
+    int32_t in_height, in_width, channels; /* of the unpadded image */
+    int32_t top, bottom, left, right;
+} mct_pad_error_params;
+
+/* Crop: the border's error goes nowhere. */
+MCT_MUST_CHECK mct_status mct_pad_error_b16(const mct_pad_error_params *params, const mct_b16 *error, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_pad_error_f32(const mct_pad_error_params *params, const float *error, float *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* int8 forward kernels, bit-exact to LiteRT's reference kernels (docs/arithmetic.md, "Forward").
+ *
+ * Every kernel: parameters first, then inputs, then outputs. `inside` is the clip mask, or NULL where no backward pass needs it. */
+#ifndef MCUTRAIN_FORWARD_H
+#define MCUTRAIN_FORWARD_H
+
+#include "mcutrain/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    mct_window window;
+    int32_t input_zero_point, output_zero_point;
+    int32_t clamp_min, clamp_max; /* output codes */
+} mct_conv2d_s8_params;
+
+/* x: in_height*in_width*in_channels. weights: out_channels*kernel_height*kernel_width*in_channels. bias, multiplier, shift: out_channels.
+ * y = clamp(requantise(sum (x - input_zero_point) w + bias) + output_zero_point). Fully connected layers are 1x1 images.
+ * scratch: mct_conv2d_s8_scratch_bytes(params), 4-byte aligned. */
+MCT_MUST_CHECK mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
+                                        const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside);
+size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params);
+
+typedef struct {
+    int32_t elements;
+    int32_t a_zero_point, b_zero_point, output_zero_point;
+    int32_t a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift;
+    int32_t left_shift; /* 20 */
+    int32_t clamp_min, clamp_max;
+} mct_add_s8_params;
+
+MCT_MUST_CHECK mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *inside);
+
+typedef struct {
+    mct_window window; /* out_channels == in_channels */
+} mct_pool_s8_params;
+
+/* Mean over the part of the window inside the image, rounded half away from zero. */
+MCT_MUST_CHECK mct_status mct_average_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y);
+
+/* argmax: one byte an output element, the first maximum's index kernel_row * kernel_width + kernel_column in the window; or NULL.
+ * With argmax, kernel_height * kernel_width <= 256. */
+MCT_MUST_CHECK mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y, uint8_t *argmax);
+
+typedef struct {
+    int32_t in_height, in_width, channels;
+    int32_t top, bottom, left, right;
+    int32_t value; /* code of the border */
+} mct_pad_s8_params;
+
+MCT_MUST_CHECK mct_status mct_pad_s8(const mct_pad_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t elements;
+    int32_t input_zero_point, output_zero_point;
+    int32_t multiplier, shift;
+    int32_t clamp_min, clamp_max;
+} mct_requantize_s8_params;
+
+/* y = clamp(requantise(x - input_zero_point) + output_zero_point): a change of scale, and stand-alone relu, relu6, clip. May run in place. */
+MCT_MUST_CHECK mct_status mct_requantize_s8(const mct_requantize_s8_params *params, const int8_t *x, int8_t *y, uint32_t *inside);
+
+typedef struct {
+    int32_t elements;
+    int32_t input_multiplier, input_left_shift, diff_min; /* of beta * input_scale in Q5.26 */
+} mct_softmax_s8_params;
+
+/* Softmax of one vector; output scale 1/256, zero point -128. */
+MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t pixels, in_channels, selected;
+} mct_gather_channels_s8_params;
+
+/* y[p][j] = x[p][index[j]]: what the weight gradient of a sub-tensor update must keep of its input. index ascending. */
+MCT_MUST_CHECK mct_status mct_gather_channels_s8(const mct_gather_channels_s8_params *params, const int8_t *x, const int32_t *index, int8_t *y);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* The float32 head and the loss (docs/arithmetic.md, "Head and loss"). Sums run in the stated order, without contraction. */
+#ifndef MCUTRAIN_LOSS_H
+#define MCUTRAIN_LOSS_H
+
+#include "mcutrain/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int32_t features, classes;
+    float feature_scale;
+    int32_t feature_zero_point;
+} mct_head_f32_params;
+
+/* logits[o] = bias[o] + sum over i ascending of weights[o][i] * f[i], f[i] = (float)(x[i] - zero_point) * scale.
+ * prediction: the largest logit's index, the lowest on a tie. */
+MCT_MUST_CHECK mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *x, const float *weights, const float *bias,
+                                       float *logits, int32_t *prediction);
+
+typedef struct {
+    int32_t classes;
+} mct_softmax_cross_entropy_f32_params;
+
+/* gradient[o] = softmax(logits)[o] - (o == label); loss = -log softmax(logits)[label]. May run in place (gradient == logits). */
+MCT_MUST_CHECK mct_status mct_softmax_cross_entropy_f32(const mct_softmax_cross_entropy_f32_params *params, const float *logits,
+                                                        const int32_t *label, float *gradient, float *loss);
+
+/* error[i] = feature_scale * sum over o ascending of weights[o][i] * gradient[o]: d loss / d code of feature i. */
+MCT_MUST_CHECK mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *weights, const float *gradient, float *error);
+
+/* weights[o][i] -= (lr * gradient[o]) * f[i]; bias[o] -= lr * gradient[o]. */
+MCT_MUST_CHECK mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *x, const float *gradient,
+                                              const float *learning_rate, float *weights, float *bias);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

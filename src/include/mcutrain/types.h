@@ -1,0 +1,45 @@
+/* Types that the kernels share. Shapes have no batch dimension; images are height x width x channels, channels innermost.
+ *
+ * Storage of the training types (docs/arithmetic.md):
+ *   clip mask   one bit an element, bit (i % 32) of word (i / 32), 1 where the error passes. mct_mask_words(n) words.
+ *   mct_b16     block floating point: value = mantissa * 2^exponent, |mantissa| <= 32767.
+ *   mct_b32     the same with int32 mantissas: sums before they are normalised.
+ * A mct_b16 and a mct_b32 begin at the same place in memory when one is normalised into the other. */
+#ifndef MCUTRAIN_TYPES_H
+#define MCUTRAIN_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mcutrain/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int32_t exponent;
+    int16_t mantissa[];
+} mct_b16;
+
+typedef struct {
+    int32_t exponent;
+    int32_t mantissa[];
+} mct_b32;
+
+/* A window that slides over an image: convolutions and pools. Pads are rows and columns before the image; what lies behind it follows
+ * from the output size. */
+typedef struct {
+    int32_t in_height, in_width, in_channels;
+    int32_t out_height, out_width, out_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t stride_height, stride_width;
+    int32_t pad_top, pad_left;
+} mct_window;
+
+static inline size_t mct_mask_words(size_t elements) { return (elements + 31u) / 32u; }
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* The DSP instructions of the Cortex-M4 and M7 that the DSP forms of the kernels use, under one name each.
+ *
+ * MCT_DSP selects the form: 1 where the core has the instructions, unless the build says otherwise. MCT_CMSIS_CORE (defined by the user)
+ * takes them from CMSIS-Core's cmsis_compiler.h, for compilers without arm_acle.h. With MCT_DSP=1 on any other machine they are emulated
+ * in C, so that the host tests the DSP forms too.
+ *
+ * Operands are words of two int16 or four int8, the lowest index in the lowest bits. */
+#ifndef MCT_KERNELS_DSP_H
+#define MCT_KERNELS_DSP_H
+
+#include <stdint.h>
+#include <string.h>
+
+#ifndef MCT_DSP
+#if defined(__ARM_FEATURE_DSP)
+#define MCT_DSP 1
+#else
+#define MCT_DSP 0
+#endif
+#endif
+
+#if MCT_DSP
+
+/* memcpy of a constant size compiles to one load or store; the cores allow unaligned words. */
+static inline int32_t mct_load_word(const void *address)
+{
+    int32_t word;
+    memcpy(&word, address, sizeof word);
+    return word;
+}
+
+static inline void mct_store_word(void *address, int32_t word) { memcpy(address, &word, sizeof word); }
+
+/* The first count (0 to 3) bytes as a word, the others 0: the tail of a row of int8. */
+static inline int32_t mct_load_tail_s8(const int8_t *address, int32_t count)
+{
+    uint32_t word = 0;
+    for (int32_t i = 0; i < count; i++) {
+        word |= (uint32_t)(uint8_t)address[i] << (8 * i);
+    }
+    return (int32_t)word;
+}
+
+/* Loads behind this point stay behind it: where a compiler would load early what does not fit its registers. */
+#if defined(__GNUC__)
+#define MCT_KEEP_LOADS_BEHIND() __asm__ volatile("" ::: "memory")
+#else
+#define MCT_KEEP_LOADS_BEHIND() ((void)0)
+#endif
+
+#if defined(MCT_CMSIS_CORE)
+
+#include "cmsis_compiler.h"
+
+static inline int32_t mct_sxtb16(int32_t x) { return (int32_t)__SXTB16((uint32_t)x); }
+static inline int32_t mct_sxtb16_ror8(int32_t x) { return (int32_t)__SXTB16(__ROR((uint32_t)x, 8)); }
+static inline int32_t mct_ssub16(int32_t a, int32_t b) { return (int32_t)__SSUB16((uint32_t)a, (uint32_t)b); }
+static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum) { return (int32_t)__SMLAD((uint32_t)a, (uint32_t)b, (uint32_t)sum); }
+static inline int32_t mct_pkhbt(int32_t low, int32_t high) { return (int32_t)__PKHBT((uint32_t)low, (uint32_t)high, 16); }
+static inline int32_t mct_pkhtb(int32_t high, int32_t low) { return (int32_t)__PKHTB((uint32_t)high, (uint32_t)low, 16); }
+
+#elif defined(__ARM_FEATURE_DSP)
+
+#include <arm_acle.h>
+
+static inline int32_t mct_sxtb16(int32_t x) { return __sxtb16(x); }
+static inline int32_t mct_ssub16(int32_t a, int32_t b) { return __ssub16(a, b); }
+static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum) { return __smlad(a, b, sum); }
+
+/* The rotation is free inside SXTB16, which compilers do not find from the intrinsics. */
+static inline int32_t mct_sxtb16_ror8(int32_t x)
+{
+    int32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+    return result;
+}
+
+static inline int32_t mct_pkhbt(int32_t low, int32_t high)
+{
+    int32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+}
+
+static inline int32_t mct_pkhtb(int32_t high, int32_t low)
+{
+    int32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(high), "r"(low));
+    return result;
+}
+
+#else /* emulated */
+
+static inline int32_t mct_halfword(int32_t word, int32_t index) { return (int16_t)(uint16_t)((uint32_t)word >> (16 * index)); }
+static inline int32_t mct_pair(int32_t low, int32_t high) { return (int32_t)(((uint32_t)low & 0xFFFFu) | ((uint32_t)high << 16)); }
+
+/* Bytes 0 and 2, sign extended. */
+static inline int32_t mct_sxtb16(int32_t x) { return mct_pair((int8_t)(uint8_t)x, (int8_t)(uint8_t)((uint32_t)x >> 16)); }
+
+/* Bytes 1 and 3, sign extended. */
+static inline int32_t mct_sxtb16_ror8(int32_t x) { return mct_sxtb16((int32_t)((uint32_t)x >> 8)); }
+
+/* Both halves of a - b, each modulo 2^16. */
+static inline int32_t mct_ssub16(int32_t a, int32_t b)
+{
+    return mct_pair(mct_halfword(a, 0) - mct_halfword(b, 0), mct_halfword(a, 1) - mct_halfword(b, 1));
+}
+
+/* sum + a.low * b.low + a.high * b.high, modulo 2^32. */
+static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
+{
+    uint32_t low = (uint32_t)(mct_halfword(a, 0) * mct_halfword(b, 0));
+    uint32_t high = (uint32_t)(mct_halfword(a, 1) * mct_halfword(b, 1));
+    return (int32_t)((uint32_t)sum + low + high);
+}
+
+/* (low.low, high.low): the low halves of both. */
+static inline int32_t mct_pkhbt(int32_t low, int32_t high) { return mct_pair(low, high); }
+
+/* (low.high, high.high): the high halves of both. */
+static inline int32_t mct_pkhtb(int32_t high, int32_t low) { return mct_pair(mct_halfword(low, 1), mct_halfword(high, 1)); }
+
+#endif
+#endif /* MCT_DSP */
+#endif

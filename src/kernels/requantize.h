@@ -1,0 +1,68 @@
+/* Fixed point change of scale, and the clamp to output codes (docs/arithmetic.md, "Forward"). */
+#ifndef MCT_KERNELS_REQUANTIZE_H
+#define MCT_KERNELS_REQUANTIZE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A multiplier that quantise_multiplier can have made. */
+static inline bool mct_multiplier_valid(int32_t multiplier, int32_t shift) { return multiplier >= 0 && shift >= -31 && shift <= 30; }
+
+/* a * b / 2^31, rounded: half up on the product, which is what the specified nudge and truncation amount to. a or b >= 0, so that
+ * |a b| <= 2^31 (2^31 - 1) and the result fits. */
+static inline int32_t mct_high_s32(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31); }
+
+/* value / 2^shift rounded half away from zero; shift in [0, 31], value > -2^31. */
+static inline int32_t mct_divide_by_power_of_two(int32_t value, int32_t shift)
+{
+    if (shift == 0) {
+        return value;
+    }
+    /* One less for negatives turns half up into half away; halving last keeps clear of an overflow. */
+    const int32_t twice = (value + (value >> 31)) >> (shift - 1);
+    return (twice >> 1) + (twice & 1);
+}
+
+static inline int32_t mct_shift_left_saturated(int32_t value, int32_t shift)
+{
+    const int64_t wide = (int64_t)value * ((int64_t)1 << shift);
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+static inline int32_t mct_requantise(int32_t x, int32_t multiplier, int32_t shift)
+{
+    if (shift > 0) {
+        return mct_high_s32(mct_shift_left_saturated(x, shift), multiplier);
+    }
+    return mct_divide_by_power_of_two(mct_high_s32(x, multiplier), -shift);
+}
+
+/* The clamp with the zero point taken out: comparing before adding it cannot overflow. */
+typedef struct {
+    int32_t low, high, zero_point;
+} mct_clamp;
+
+static inline bool mct_clamp_valid(int32_t zero_point, int32_t clamp_min, int32_t clamp_max)
+{
+    return zero_point >= INT8_MIN && zero_point <= INT8_MAX && clamp_min >= INT8_MIN && clamp_max <= INT8_MAX && clamp_min <= clamp_max;
+}
+
+static inline mct_clamp mct_clamp_make(int32_t zero_point, int32_t clamp_min, int32_t clamp_max)
+{
+    const mct_clamp clamp = {clamp_min - zero_point, clamp_max - zero_point, zero_point};
+    return clamp;
+}
+
+/* Store the code of value, and return 1 where it lay inside the clamp, else 0. */
+static inline uint32_t mct_store_code(int32_t value, const mct_clamp *clamp, int8_t *code)
+{
+    int32_t clamped = value < clamp->low ? clamp->low : value;
+    clamped = clamped > clamp->high ? clamp->high : clamped;
+    *code = (int8_t)(clamped + clamp->zero_point);
+    return clamped == value;
+}
+
+static inline bool mct_code_valid(int32_t code) { return code >= INT8_MIN && code <= INT8_MAX; }
+
+#endif

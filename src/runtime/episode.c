@@ -1,0 +1,191 @@
+#include "mcutrain/episode.h"
+
+#include <string.h>
+
+#include "crc32.h"
+#include "image.h"
+#include "mcutrain/model.h"
+#include "protocol.h"
+#include "state.h"
+
+#define PROTOCOL_VERSION 1u
+#define NO_OPERATOR 0xffffffffu
+#define DUMP_BYTES_PER_LINE 64u
+
+mct_runtime_state mct_runtime;
+uint32_t mct_model_trace;
+
+_Static_assert(sizeof(mct_runtime) + sizeof(mct_model_trace) == MCT_RUNTIME_STATIC_BYTES, "the planner counts on this size");
+
+static uint32_t float_bits(float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+static void print_boot(const mct_port_info *port, uint32_t image_crc32)
+{
+    mct_line_begin("boot");
+    mct_line_hex("plan", mct_model.plan_crc32);
+    mct_line_hex("image", image_crc32);
+    mct_line_decimal("protocol", PROTOCOL_VERSION);
+    mct_line_text("board", port->board);
+    mct_line_decimal("data", port->data_bytes);
+    mct_line_decimal("bss", port->bss_bytes);
+    mct_line_decimal("arena", mct_model.arena_bytes);
+    mct_line_decimal("trainable", mct_model.trainable_bytes);
+    mct_line_decimal("stack", port->stack_reserve_bytes);
+    mct_line_end();
+}
+
+static mct_status print_end(mct_status status)
+{
+    const uint32_t lines = mct_runtime.lines;
+
+    mct_line_begin("end");
+    mct_line_decimal("status", (uint32_t)status);
+    mct_line_decimal("lines", lines);
+    mct_line_decimal("stack_peak", mct_port_stack_peak_bytes());
+    mct_line_end();
+    return status;
+}
+
+static void print_prediction(const char *set, uint32_t n)
+{
+    mct_line_begin("prediction");
+    mct_line_text("set", set);
+    mct_line_decimal("n", n);
+    mct_line_decimal("class", (uint32_t)mct_model_io.prediction);
+    mct_line_hex("output", mct_model.output_bytes > 0 ? mct_crc32(0, mct_model.output, mct_model.output_bytes) : 0);
+    mct_line_end();
+}
+
+static mct_status evaluate(const mct_image *image, const char *set)
+{
+    const uint32_t total = image->header->test_count;
+    uint32_t correct = 0;
+    uint32_t digest = 0;
+
+    for (uint32_t n = 0; n < total; n++) {
+        mct_model_io.input = (const int8_t *)(image->test_samples + (size_t)n * image->sample_stride);
+        mct_mark_infer_begin();
+        const mct_status status = mct_model_infer();
+        mct_mark_infer_end();
+        if (status != MCT_OK) {
+            return status;
+        }
+        const uint8_t prediction = (uint8_t)mct_model_io.prediction;
+        digest = mct_crc32(digest, &prediction, 1);
+        digest = mct_crc32(digest, mct_model.output, mct_model.output_bytes);
+        correct += mct_model_io.prediction == (int32_t)image->test_labels[n] ? 1u : 0u;
+        if ((image->header->flags & MCT_IMAGE_PREDICTIONS) != 0) {
+            print_prediction(set, n);
+        }
+    }
+    mct_line_begin("evaluation");
+    mct_line_text("set", set);
+    mct_line_decimal("correct", correct);
+    mct_line_decimal("total", total);
+    mct_line_hex("digest", digest);
+    mct_line_end();
+    return MCT_OK;
+}
+
+static mct_status train_step(const mct_image *image, uint32_t n)
+{
+    const mct_image_header *header = image->header;
+    const uint32_t sample = image->order[n];
+    const uint32_t rate = n / header->steps_per_learning_rate;
+    const uint32_t last_rate = header->learning_rate_count - 1u;
+
+    mct_runtime.step = n;
+    mct_model_io.input = (const int8_t *)(image->adapt_samples + (size_t)sample * image->sample_stride);
+    mct_model_io.label = image->adapt_labels[sample];
+    mct_model_io.learning_rate = image->learning_rates[rate < last_rate ? rate : last_rate];
+    mct_model_trace = (header->flags & MCT_IMAGE_TRACE) != 0 && n == header->trace_step ? 1u : 0u;
+    mct_mark_step_begin();
+    const mct_status status = mct_model_train();
+    mct_mark_step_end();
+    mct_model_trace = 0;
+    if (status != MCT_OK) {
+        return status;
+    }
+    const int digest_is_due = (n + 1u) % header->digest_every == 0 || n + 1u == header->steps;
+    mct_line_begin("step");
+    mct_line_decimal("n", n);
+    mct_line_hex("loss", float_bits(mct_model_io.loss));
+    mct_line_decimal("prediction", (uint32_t)mct_model_io.prediction);
+    mct_line_hex("digest", digest_is_due ? mct_crc32(0, mct_model.trainable, mct_model.trainable_bytes) : 0);
+    mct_line_end();
+    return MCT_OK;
+}
+
+static mct_status run(const mct_image *image)
+{
+    const mct_image_header *header = image->header;
+    mct_status status = MCT_OK;
+
+    mct_runtime.dump_op = header->dump_op;
+    mct_model_io = (mct_model_state){.random = header->seed};
+    mct_model_reset();
+    if ((header->flags & MCT_IMAGE_EVALUATE_BEFORE) != 0) {
+        status = evaluate(image, "before");
+    }
+    for (uint32_t n = 0; n < header->steps && status == MCT_OK; n++) {
+        status = train_step(image, n);
+    }
+    if ((header->flags & MCT_IMAGE_EVALUATE_AFTER) != 0 && status == MCT_OK) {
+        status = evaluate(image, "after");
+    }
+    return status;
+}
+
+mct_status mct_episode_run(const uint8_t *image_address, const mct_port_info *port)
+{
+    mct_image image;
+
+    mct_runtime = (mct_runtime_state){.dump_op = NO_OPERATOR};
+    mct_model_trace = 0;
+    const mct_status status = mct_image_open(image_address, port->external_bytes, &image);
+    print_boot(port, status == MCT_OK ? image.header->crc32 : 0);
+    return print_end(status == MCT_OK ? run(&image) : status);
+}
+
+static void dump(const mct_model_tensor *tensor)
+{
+    const uint8_t *bytes = tensor->data;
+
+    for (uint32_t offset = 0; offset < tensor->size_bytes; offset += DUMP_BYTES_PER_LINE) {
+        const uint32_t left = tensor->size_bytes - offset;
+
+        mct_line_begin("dump");
+        mct_line_decimal("n", mct_runtime.step);
+        mct_line_decimal("op", tensor->op);
+        mct_line_decimal("output", tensor->output);
+        mct_line_decimal("offset", offset);
+        mct_line_bytes("bytes", bytes + offset, left < DUMP_BYTES_PER_LINE ? left : DUMP_BYTES_PER_LINE);
+        mct_line_end();
+    }
+}
+
+void mct_model_traced(uint32_t op)
+{
+    for (uint32_t i = 0; i < mct_model.trace_count; i++) {
+        const mct_model_tensor *tensor = &mct_model.trace[i];
+
+        if (tensor->op != op) {
+            continue;
+        }
+        mct_line_begin("trace");
+        mct_line_decimal("n", mct_runtime.step);
+        mct_line_decimal("op", op);
+        mct_line_decimal("output", tensor->output);
+        mct_line_hex("crc", mct_crc32(0, tensor->data, tensor->size_bytes));
+        mct_line_end();
+        if (op == mct_runtime.dump_op) {
+            dump(tensor);
+        }
+    }
+}

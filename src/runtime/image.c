@@ -1,0 +1,93 @@
+#include "image.h"
+
+#include <stddef.h>
+
+#include "crc32.h"
+
+#define IMAGE_MAGIC 0x4554434du /* "MCTE" */
+#define IMAGE_VERSION 1u
+
+/* `count` elements of `element_bytes` at `offset` lie behind the header and inside the image, aligned. 64 bits: the product cannot wrap. */
+static int fits(const mct_image_header *header, uint32_t offset, uint32_t count, uint32_t element_bytes, uint32_t alignment)
+{
+    const uint64_t end = (uint64_t)offset + (uint64_t)count * element_bytes;
+
+    if (count == 0) {
+        return 1;
+    }
+    return offset >= sizeof(*header) && offset % alignment == 0 && end <= header->image_bytes;
+}
+
+static int all_below(const uint16_t *values, uint32_t count, uint32_t limit)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (values[i] >= limit) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* An exponent of all ones is an infinity or not a number. */
+static int all_finite(const uint32_t *bits, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if ((bits[i] & 0x7f800000u) == 0x7f800000u) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int header_is_sound(const mct_image_header *header, uint32_t memory_bytes)
+{
+    return header->magic == IMAGE_MAGIC && header->version == IMAGE_VERSION && header->image_bytes >= sizeof(*header) &&
+           header->image_bytes <= memory_bytes && header->image_bytes % 4u == 0 &&
+           header->crc32 == mct_crc32(0, (const uint8_t *)header + offsetof(mct_image_header, plan_crc32),
+                                      header->image_bytes - (uint32_t)offsetof(mct_image_header, plan_crc32));
+}
+
+static int belongs_to_model(const mct_image_header *header)
+{
+    return header->plan_crc32 == mct_model.plan_crc32 && header->sample_bytes == mct_model.input_bytes && header->seed != 0 &&
+           (header->flags & ~(MCT_IMAGE_EVALUATE_BEFORE | MCT_IMAGE_EVALUATE_AFTER | MCT_IMAGE_PREDICTIONS | MCT_IMAGE_TRACE)) == 0;
+}
+
+/* A step needs a sample to draw, a learning rate, and divisors that are not 0. */
+static int steps_are_sound(const mct_image_header *header)
+{
+    return header->steps == 0 || (header->adapt_count > 0 && header->learning_rate_count > 0 && header->steps_per_learning_rate > 0 &&
+                                  header->digest_every > 0);
+}
+
+mct_status mct_image_open(const uint8_t *address, uint32_t memory_bytes, mct_image *image)
+{
+    const mct_image_header *header = (const mct_image_header *)(const void *)address;
+
+    if ((uintptr_t)address % 4u != 0 || memory_bytes < sizeof(*header) || !header_is_sound(header, memory_bytes) ||
+        !belongs_to_model(header) || !steps_are_sound(header)) {
+        return MCT_ERROR_FORMAT;
+    }
+    const uint32_t stride = (header->sample_bytes + 3u) & ~3u; /* check: sample_bytes is the model's, far below 2^32 */
+    if (!fits(header, header->adapt_samples, header->adapt_count, stride, 4) ||
+        !fits(header, header->adapt_labels, header->adapt_count, 2, 2) ||
+        !fits(header, header->test_samples, header->test_count, stride, 4) ||
+        !fits(header, header->test_labels, header->test_count, 2, 2) || !fits(header, header->order, header->steps, 2, 2) ||
+        !fits(header, header->learning_rates, header->learning_rate_count, 4, 4)) {
+        return MCT_ERROR_FORMAT;
+    }
+    /* Only the offsets of parts with elements are known to lie inside, so a part without any points at the header. */
+    const uint8_t *adapt_samples = address + (header->adapt_count > 0 ? header->adapt_samples : 0);
+    const uint8_t *test_samples = address + (header->test_count > 0 ? header->test_samples : 0);
+    const void *adapt_labels = address + (header->adapt_count > 0 ? header->adapt_labels : 0);
+    const void *test_labels = address + (header->test_count > 0 ? header->test_labels : 0);
+    const void *order = address + (header->steps > 0 ? header->order : 0);
+    const void *learning_rates = address + (header->learning_rate_count > 0 ? header->learning_rates : 0);
+    if (!all_below(adapt_labels, header->adapt_count, mct_model.classes) ||
+        !all_below(test_labels, header->test_count, mct_model.classes) || !all_below(order, header->steps, header->adapt_count) ||
+        !all_finite(learning_rates, header->learning_rate_count)) {
+        return MCT_ERROR_FORMAT;
+    }
+    *image = (mct_image){header, adapt_samples, adapt_labels, test_samples, test_labels, order, learning_rates, stride};
+    return MCT_OK;
+}
