@@ -6,7 +6,6 @@ set(CMAKE_C_COMPILER arm-none-eabi-gcc)
 # CMake's trial programs cannot link without our linker script, so it tries with a library.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 
-set(CMAKE_EXECUTABLE_SUFFIX .elf)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)

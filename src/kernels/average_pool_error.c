@@ -3,20 +3,23 @@
 #include "backward_window.h"
 #include "mcutrain/backward.h"
 
-static int is_valid(const mct_average_pool_error_params *params, const void *error, const void *out) {
+static int is_valid(const mct_average_pool_error_params *params, const void *error, const void *out)
+{
     return params != NULL && error != NULL && out != NULL && mct_window_valid(&params->window) &&
            params->window.out_channels == params->window.in_channels && params->headroom_bits >= 0 && params->headroom_bits <= 31;
 }
 
 /* 2^30 / count, ties to even. */
-static int32_t reciprocal(int32_t count) {
+static int32_t reciprocal(int32_t count)
+{
     const int32_t quotient = (1 << 30) / count, rest = (1 << 30) % count;
     const int32_t twice_to_next = 2 * rest - count; /* rest < count <= 2^30: stays within int32 */
 
     return quotient + (twice_to_next > 0 || (twice_to_next == 0 && (quotient & 1) != 0) ? 1 : 0);
 }
 
-mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *params, const mct_b16 *error, mct_b32 *sums) {
+mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *params, const mct_b16 *error, mct_b32 *sums)
+{
     if (!is_valid(params, error, sums)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -48,7 +51,8 @@ mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *param
     return MCT_OK;
 }
 
-mct_status mct_average_pool_error_f32(const mct_average_pool_error_params *params, const float *error, float *out) {
+mct_status mct_average_pool_error_f32(const mct_average_pool_error_params *params, const float *error, float *out)
+{
     if (!is_valid(params, error, out)) {
         return MCT_ERROR_ARGUMENT;
     }

@@ -7,7 +7,8 @@
 
 static inline int32_t mct_smaller_s32(int32_t a, int32_t b) { return a < b ? a : b; }
 
-static inline size_t mct_input_elements(const mct_window *window) {
+static inline size_t mct_input_elements(const mct_window *window)
+{
     return (size_t)window->in_height * (size_t)window->in_width * (size_t)window->in_channels;
 }
 
@@ -16,7 +17,8 @@ typedef struct {
     int32_t input;      /* input row (column) that output `first` reads; the next output reads `stride` further */
 } mct_tap_range;
 
-static inline mct_tap_range mct_tap_range_of(int32_t in, int32_t out, int32_t stride, int32_t pad, int32_t tap) {
+static inline mct_tap_range mct_tap_range_of(int32_t in, int32_t out, int32_t stride, int32_t pad, int32_t tap)
+{
     const int32_t offset = tap - pad; /* output o reads input o * stride + offset */
     const int32_t first = offset < 0 ? (-offset + stride - 1) / stride : 0;
     const int32_t inputs_left = in - offset; /* inputs from that of output 0 to the image's end */
@@ -29,11 +31,13 @@ static inline mct_tap_range mct_tap_range_of(int32_t in, int32_t out, int32_t st
     return (mct_tap_range){first, end, first * stride + offset};
 }
 
-static inline mct_tap_range mct_tap_rows(const mct_window *window, int32_t kernel_row) {
+static inline mct_tap_range mct_tap_rows(const mct_window *window, int32_t kernel_row)
+{
     return mct_tap_range_of(window->in_height, window->out_height, window->stride_height, window->pad_top, kernel_row);
 }
 
-static inline mct_tap_range mct_tap_columns(const mct_window *window, int32_t kernel_column) {
+static inline mct_tap_range mct_tap_columns(const mct_window *window, int32_t kernel_column)
+{
     return mct_tap_range_of(window->in_width, window->out_width, window->stride_width, window->pad_left, kernel_column);
 }
 

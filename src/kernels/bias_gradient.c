@@ -2,7 +2,8 @@
 
 #define BLOCK 4 /* channels whose sums are kept in registers */
 
-mct_status mct_bias_gradient_b16(const mct_bias_gradient_params *params, const mct_b16 *g, mct_b32 *gradient) {
+mct_status mct_bias_gradient_b16(const mct_bias_gradient_params *params, const mct_b16 *g, mct_b32 *gradient)
+{
     if (params == NULL || g == NULL || gradient == NULL || params->pixels <= 0 || params->channels <= 0) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -36,7 +37,8 @@ mct_status mct_bias_gradient_b16(const mct_bias_gradient_params *params, const m
     return MCT_OK;
 }
 
-mct_status mct_bias_gradient_f32(const mct_bias_gradient_params *params, const float *g, float *gradient) {
+mct_status mct_bias_gradient_f32(const mct_bias_gradient_params *params, const float *g, float *gradient)
+{
     if (params == NULL || g == NULL || gradient == NULL || params->pixels <= 0 || params->channels <= 0) {
         return MCT_ERROR_ARGUMENT;
     }

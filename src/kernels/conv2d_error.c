@@ -7,7 +7,8 @@
 #include "mcutrain/backward.h"
 #include "outer_product.h"
 
-static int is_valid(const mct_conv2d_gradient_params *params, const void *g, const void *weights, const void *out) {
+static int is_valid(const mct_conv2d_gradient_params *params, const void *g, const void *weights, const void *out)
+{
     return params != NULL && g != NULL && weights != NULL && out != NULL && mct_window_valid(&params->window);
 }
 
@@ -25,7 +26,8 @@ typedef struct {
     int32_t g_row, g_step, sum_row, sum_step;
 } tap_pixels;
 
-static tap_pixels pixels_of_tap(const mct_window *window, int32_t kernel_row, int32_t kernel_column) {
+static tap_pixels pixels_of_tap(const mct_window *window, int32_t kernel_row, int32_t kernel_column)
+{
     tap_pixels pixels;
 
     pixels.rows = mct_tap_rows(window, kernel_row);
@@ -37,11 +39,13 @@ static tap_pixels pixels_of_tap(const mct_window *window, int32_t kernel_row, in
     return pixels;
 }
 
-static inline size_t g_offset(const tap_pixels *p, int32_t row) {
+static inline size_t g_offset(const tap_pixels *p, int32_t row)
+{
     return (size_t)row * (size_t)p->g_row + (size_t)p->columns.first * (size_t)p->g_step;
 }
 
-static inline size_t sum_offset(const tap_pixels *p, const mct_window *window, int32_t row) {
+static inline size_t sum_offset(const tap_pixels *p, const mct_window *window, int32_t row)
+{
     const int32_t input_row = p->rows.input + (row - p->rows.first) * window->stride_height;
 
     return (size_t)input_row * (size_t)p->sum_row + (size_t)p->columns.input * (size_t)window->in_channels;
@@ -52,7 +56,8 @@ static inline size_t sum_offset(const tap_pixels *p, const mct_window *window, i
 enum { LANES = 4, OUTPUTS = 64 }; /* input and output channels of a block */
 
 /* Per pair of output channels, four words: for each input channel its weights of both, the lower channel low. */
-static void pack_weights(const weight_block *block, int32_t *restrict packed) {
+static void pack_weights(const weight_block *block, int32_t *restrict packed)
+{
     const int8_t *row = block->weights;
 
     for (int32_t o = 0; o < block->outputs; o += 2, row += 2 * block->channel_step, packed += LANES) {
@@ -72,7 +77,8 @@ static void pack_weights(const weight_block *block, int32_t *restrict packed) {
 
 /* Two pixels share each loaded weight. */
 static inline void add_two_pixels(const int16_t *restrict g, int32_t g_step, int32_t *restrict sum, int32_t sum_step,
-                                  const int32_t *restrict packed, int32_t outputs) {
+                                  const int32_t *restrict packed, int32_t outputs)
+{
     int32_t *const next = sum + sum_step;
     int32_t a0 = sum[0], a1 = sum[1], a2 = sum[2], a3 = sum[3];
     int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
@@ -112,7 +118,8 @@ static inline void add_two_pixels(const int16_t *restrict g, int32_t g_step, int
 }
 
 /* One pixel, for what is left of a row and of the input channels. */
-static void add_pixel(const int16_t *restrict g, int32_t *restrict sum, int32_t lanes, const int32_t *restrict packed, int32_t outputs) {
+static void add_pixel(const int16_t *restrict g, int32_t *restrict sum, int32_t lanes, const int32_t *restrict packed, int32_t outputs)
+{
     for (int32_t lane = 0; lane < lanes; lane++) {
         int32_t a = sum[lane];
         int32_t o = 0;
@@ -127,7 +134,8 @@ static void add_pixel(const int16_t *restrict g, int32_t *restrict sum, int32_t 
     }
 }
 
-static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums) {
+static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums)
+{
     int32_t packed[OUTPUTS / 2 * LANES];
     const int32_t columns = p->columns.end - p->columns.first;
 
@@ -152,7 +160,8 @@ static void add_block(const mct_window *window, const tap_pixels *p, const weigh
 
 enum { LANES = MCT_LANES, OUTPUTS = MCT_DEPTH };
 
-static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums) {
+static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums)
+{
     int16_t rows[OUTPUTS][LANES] = {{0}};
     const int32_t columns = p->columns.end - p->columns.first;
 
@@ -177,7 +186,8 @@ static void add_block(const mct_window *window, const tap_pixels *p, const weigh
 
 #endif
 
-mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, mct_b32 *sums) {
+mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, mct_b32 *sums)
+{
     if (!is_valid(params, g, weights, sums)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -203,7 +213,8 @@ mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const 
     return MCT_OK;
 }
 
-static void add_block_f32(const mct_window *window, const tap_pixels *p, const weight_block *block, const float *g, float *error) {
+static void add_block_f32(const mct_window *window, const tap_pixels *p, const weight_block *block, const float *g, float *error)
+{
     float rows[MCT_DEPTH][MCT_LANES] = {{0.0f}};
     const int32_t columns = p->columns.end - p->columns.first;
 
@@ -227,7 +238,8 @@ static void add_block_f32(const mct_window *window, const tap_pixels *p, const w
 }
 
 /* Taps ascending, and within a tap the output channels ascending: the stated order of each sum. */
-mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights, float *error) {
+mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights, float *error)
+{
     if (!is_valid(params, g, weights, error)) {
         return MCT_ERROR_ARGUMENT;
     }

@@ -7,23 +7,27 @@
 #include "mcutrain/backward.h"
 #include "outer_product.h"
 
-static int is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient) {
+static int is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
+{
     return params != NULL && x != NULL && g != NULL && gradient != NULL && mct_window_valid(&params->window) &&
            params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX;
 }
 
-static size_t weight_elements(const mct_window *window) {
+static size_t weight_elements(const mct_window *window)
+{
     return (size_t)window->out_channels * (size_t)(window->kernel_height * window->kernel_width) * (size_t)window->in_channels;
 }
 
 /* First input and output element that a tap joins in output row `row`. */
-static inline size_t x_offset(const mct_window *window, mct_tap_range rows, mct_tap_range columns, int32_t row) {
+static inline size_t x_offset(const mct_window *window, mct_tap_range rows, mct_tap_range columns, int32_t row)
+{
     const int32_t input_row = rows.input + (row - rows.first) * window->stride_height;
 
     return ((size_t)input_row * (size_t)window->in_width + (size_t)columns.input) * (size_t)window->in_channels;
 }
 
-static inline size_t g_offset(const mct_window *window, mct_tap_range columns, int32_t row) {
+static inline size_t g_offset(const mct_window *window, mct_tap_range columns, int32_t row)
+{
     return ((size_t)row * (size_t)window->out_width + (size_t)columns.first) * (size_t)window->out_channels;
 }
 
@@ -40,7 +44,8 @@ typedef struct {
 
 static inline int32_t load_lanes(const int8_t *x, int32_t lanes) { return lanes == LANES ? mct_load_word(x) : mct_load_tail_s8(x, lanes); }
 
-static void pack_row(const int8_t *x, int32_t x_step, int32_t zero_points, const pixel_block *block, int32_t *restrict packed) {
+static void pack_row(const int8_t *x, int32_t x_step, int32_t zero_points, const pixel_block *block, int32_t *restrict packed)
+{
     for (int32_t column = 0; column < block->columns; column += 2, x += 2 * x_step, packed += LANES) {
         const int32_t left = load_lanes(x, block->lanes);
         const int32_t left_even = mct_ssub16(mct_sxtb16(left), zero_points), left_odd = mct_ssub16(mct_sxtb16_ror8(left), zero_points);
@@ -60,7 +65,8 @@ static void pack_row(const int8_t *x, int32_t x_step, int32_t zero_points, const
 
 /* Gradients of two output channels, low and high, by the block's input channels. */
 static void add_two_outputs(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict low,
-                            int32_t *restrict high) {
+                            int32_t *restrict high)
+{
     const int32_t *restrict x = block->packed;
     int32_t a[LANES] = {0}, b[LANES] = {0};
 
@@ -96,7 +102,8 @@ static void add_two_outputs(const pixel_block *block, const int16_t *g, int32_t 
 }
 
 /* Gradients of the last one of an odd number of output channels. */
-static void add_output(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict gradient) {
+static void add_output(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict gradient)
+{
     const int32_t *restrict x = block->packed;
 
     for (int32_t row = 0; row < block->rows; row++, g += g_row) {
@@ -113,7 +120,8 @@ static void add_output(const pixel_block *block, const int16_t *g, int32_t g_row
 }
 
 static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
-                    int32_t *gradient, int32_t output_step) {
+                    int32_t *gradient, int32_t output_step)
+{
     const mct_window *const window = &params->window;
     const int32_t g_row = window->out_width * window->out_channels, g_step = window->out_channels;
     const int32_t x_step = window->stride_width * window->in_channels;
@@ -151,7 +159,8 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
 #else
 
 static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
-                    int32_t *gradient, int32_t output_step) {
+                    int32_t *gradient, int32_t output_step)
+{
     const mct_window *const window = &params->window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;
     const int32_t x_step = window->stride_width * in_channels, width = columns.end - columns.first;
@@ -186,7 +195,8 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
 
 #endif
 
-mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, mct_b32 *gradient) {
+mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, mct_b32 *gradient)
+{
     if (!is_valid(params, x, g, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -208,7 +218,8 @@ mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *para
 
 /* Rows, then columns ascending: the stated order of each sum. */
 static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const float *g,
-                        float *gradient, int32_t output_step) {
+                        float *gradient, int32_t output_step)
+{
     const mct_window *const window = &params->window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;
     const int32_t x_step = window->stride_width * in_channels, width = columns.end - columns.first;
@@ -241,7 +252,8 @@ static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range 
     }
 }
 
-mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, float *gradient) {
+mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, float *gradient)
+{
     if (!is_valid(params, x, g, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }

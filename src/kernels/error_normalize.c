@@ -1,7 +1,8 @@
 #include "block_float.h"
 #include "mcutrain/backward.h"
 
-mct_status mct_error_normalize_b16(const mct_elements_params *params, const mct_b32 *sums, mct_b16 *out) {
+mct_status mct_error_normalize_b16(const mct_elements_params *params, const mct_b32 *sums, mct_b16 *out)
+{
     if (params == NULL || sums == NULL || out == NULL || params->elements <= 0) {
         return MCT_ERROR_ARGUMENT;
     }

@@ -6,7 +6,8 @@
 #define SMALLEST_MAGNITUDE_BITS 0x0d800000u /* check: 2^-100 == 0x1b << 23; below it the scaling would leave the normal numbers */
 #define LARGEST_MANTISSA 32767
 
-mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out) {
+mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out)
+{
     if (params == NULL || error == NULL || out == NULL || params->elements <= 0) {
         return MCT_ERROR_ARGUMENT;
     }

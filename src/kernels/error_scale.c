@@ -3,14 +3,16 @@
 
 #define WORD_BITS 32
 
-static int is_valid(const mct_error_scale_params *params, const void *error, const void *scale, const void *out) {
+static int is_valid(const mct_error_scale_params *params, const void *error, const void *scale, const void *out)
+{
     return params != NULL && error != NULL && scale != NULL && out != NULL && params->elements > 0 && params->channels > 0 &&
            params->elements % params->channels == 0;
 }
 
 /* floor(mantissa * scale / 2^16). With scale = high * 2^16 + low, 0 <= low < 2^16, it is mantissa * high + floor(mantissa * low / 2^16),
  * and both products stay within int32 (2^15 * 2^15 and 2^15 * (2^16 - 1)). */
-static inline int32_t scaled(int32_t mantissa, int32_t scale) {
+static inline int32_t scaled(int32_t mantissa, int32_t scale)
+{
     return mantissa * (scale >> 16) + ((mantissa * (scale & 0xffff)) >> 16);
 }
 
@@ -22,7 +24,8 @@ static inline int32_t word_end(int32_t i, int32_t elements) { return elements - 
 static inline int32_t next_channel(int32_t c, int32_t channels) { return c + 1 < channels ? c + 1 : 0; }
 
 mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b16 *error, const uint32_t *inside, const int32_t *scale,
-                               mct_b16 *out) {
+                               mct_b16 *out)
+{
     if (!is_valid(params, error, scale, out) || params->mantissa_bits < 1 || params->mantissa_bits > 15) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -51,7 +54,8 @@ mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b
     return MCT_OK;
 }
 
-mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside, const float *scale, float *out) {
+mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside, const float *scale, float *out)
+{
     if (!is_valid(params, error, scale, out)) {
         return MCT_ERROR_ARGUMENT;
     }

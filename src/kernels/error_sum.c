@@ -3,13 +3,15 @@
 
 #define LARGEST_SHIFT 31u
 
-static inline uint32_t shift_to(int32_t exponent, int32_t own) {
+static inline uint32_t shift_to(int32_t exponent, int32_t own)
+{
     const uint32_t difference = (uint32_t)exponent - (uint32_t)own;
 
     return difference < LARGEST_SHIFT ? difference : LARGEST_SHIFT;
 }
 
-mct_status mct_error_sum_b16(const mct_elements_params *params, const mct_b16 *a, const mct_b16 *b, mct_b16 *out) {
+mct_status mct_error_sum_b16(const mct_elements_params *params, const mct_b16 *a, const mct_b16 *b, mct_b16 *out)
+{
     if (params == NULL || a == NULL || b == NULL || out == NULL || params->elements <= 0) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -33,7 +35,8 @@ mct_status mct_error_sum_b16(const mct_elements_params *params, const mct_b16 *a
     return MCT_OK;
 }
 
-mct_status mct_error_sum_f32(const mct_elements_params *params, const float *a, const float *b, float *out) {
+mct_status mct_error_sum_f32(const mct_elements_params *params, const float *a, const float *b, float *out)
+{
     if (params == NULL || a == NULL || b == NULL || out == NULL || params->elements <= 0) {
         return MCT_ERROR_ARGUMENT;
     }

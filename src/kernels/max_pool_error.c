@@ -5,20 +5,23 @@
 
 #define POSITIONS 256 /* that one byte of argmax can name */
 
-static int is_valid(const mct_max_pool_error_params *params, const void *error, const void *argmax, const void *out) {
+static int is_valid(const mct_max_pool_error_params *params, const void *error, const void *argmax, const void *out)
+{
     return params != NULL && error != NULL && argmax != NULL && out != NULL && mct_window_valid(&params->window) &&
            params->window.out_channels == params->window.in_channels && params->window.kernel_height <= POSITIONS &&
            params->window.kernel_height * params->window.kernel_width <= POSITIONS;
 }
 
 /* Input element of a window's maximum. `row` and `column` are the image position of the window's tap 0. */
-static inline int32_t element_of(const mct_window *window, int32_t row, int32_t column, uint8_t argmax, int32_t channel) {
+static inline int32_t element_of(const mct_window *window, int32_t row, int32_t column, uint8_t argmax, int32_t channel)
+{
     const int32_t kernel_row = argmax / window->kernel_width, kernel_column = argmax % window->kernel_width;
 
     return ((row + kernel_row) * window->in_width + column + kernel_column) * window->in_channels + channel;
 }
 
-mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const uint8_t *argmax, mct_b32 *sums) {
+mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const uint8_t *argmax, mct_b32 *sums)
+{
     if (!is_valid(params, error, argmax, sums)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -42,7 +45,8 @@ mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const
     return MCT_OK;
 }
 
-mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax, float *out) {
+mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax, float *out)
+{
     if (!is_valid(params, error, argmax, out)) {
         return MCT_ERROR_ARGUMENT;
     }

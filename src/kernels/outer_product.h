@@ -8,7 +8,8 @@
 enum { MCT_LANES = 16, MCT_DEPTH = 4 };
 
 static inline void mct_add_products_n_s32(int32_t *restrict sum, int16_t (*restrict rows)[MCT_LANES], const int32_t *restrict scalars,
-                                          int32_t lanes) {
+                                          int32_t lanes)
+{
     const int32_t s0 = scalars[0], s1 = scalars[1], s2 = scalars[2], s3 = scalars[3];
 
     for (int32_t i = 0; i < lanes; i++) {
@@ -16,7 +17,8 @@ static inline void mct_add_products_n_s32(int32_t *restrict sum, int16_t (*restr
     }
 }
 
-static inline void mct_add_products_s32(int32_t *sum, int16_t (*rows)[MCT_LANES], const int32_t *scalars, int32_t lanes) {
+static inline void mct_add_products_s32(int32_t *sum, int16_t (*rows)[MCT_LANES], const int32_t *scalars, int32_t lanes)
+{
     if (lanes == MCT_LANES) {
         mct_add_products_n_s32(sum, rows, scalars, MCT_LANES);
     } else {
@@ -25,7 +27,8 @@ static inline void mct_add_products_s32(int32_t *sum, int16_t (*rows)[MCT_LANES]
 }
 
 /* Row after row, each product rounded before it is added. */
-static inline void mct_add_products_n_f32(float *restrict sum, float (*restrict rows)[MCT_LANES], const float *restrict scalars, int32_t lanes) {
+static inline void mct_add_products_n_f32(float *restrict sum, float (*restrict rows)[MCT_LANES], const float *restrict scalars, int32_t lanes)
+{
     const float s0 = scalars[0], s1 = scalars[1], s2 = scalars[2], s3 = scalars[3];
 
     for (int32_t i = 0; i < lanes; i++) {
@@ -33,7 +36,8 @@ static inline void mct_add_products_n_f32(float *restrict sum, float (*restrict 
     }
 }
 
-static inline void mct_add_products_f32(float *sum, float (*rows)[MCT_LANES], const float *scalars, int32_t lanes) {
+static inline void mct_add_products_f32(float *sum, float (*rows)[MCT_LANES], const float *scalars, int32_t lanes)
+{
     if (lanes == MCT_LANES) {
         mct_add_products_n_f32(sum, rows, scalars, MCT_LANES);
     } else {

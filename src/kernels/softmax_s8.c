@@ -114,7 +114,8 @@ mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *res
         if (difference >= params->diff_min) {
             const int32_t share = mct_high_s32(scale, exp_of_difference(params, difference));
 
-            code += mct_divide_by_power_of_two(share, shift);
+            /* A share is below 1, so that 2^32 and more leave under a half. */
+            code += shift > 31 ? 0 : mct_divide_by_power_of_two(share, shift);
         }
         y[i] = (int8_t)(code > INT8_MAX ? INT8_MAX : code);
     }

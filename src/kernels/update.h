@@ -14,19 +14,22 @@ typedef struct {
     const float *values; /* or NULL */
 } mct_gradient;
 
-static inline mct_gradient mct_gradient_b16(const mct_b32 *gradient) {
+static inline mct_gradient mct_gradient_b16(const mct_b32 *gradient)
+{
     return (mct_gradient){gradient->mantissa, mct_power_of_two_f32(gradient->exponent), NULL};
 }
 
 static inline mct_gradient mct_gradient_f32(const float *gradient) { return (mct_gradient){NULL, 0.0f, gradient}; }
 
-static inline float mct_gradient_at(const mct_gradient *gradient, size_t i) {
+static inline float mct_gradient_at(const mct_gradient *gradient, size_t i)
+{
     return gradient->sums != NULL ? (float)gradient->sums[i] * gradient->power : gradient->values[i];
 }
 
 /* Magnitude bits of the largest gradient of `count` from `first`. Rounding is monotonic, so the largest |sum| has the largest value; NaN
  * orders above all. */
-static inline uint32_t mct_largest_gradient(const mct_gradient *gradient, size_t first, size_t count) {
+static inline uint32_t mct_largest_gradient(const mct_gradient *gradient, size_t first, size_t count)
+{
     uint32_t largest = 0;
 
     if (gradient->sums != NULL) {
@@ -44,7 +47,8 @@ static inline uint32_t mct_largest_gradient(const mct_gradient *gradient, size_t
 }
 
 /* What every step of the tensor is multiplied by, so that the largest is at most the cap: 1 where it already is, or there is no cap. */
-static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, float *ratio) {
+static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, float *ratio)
+{
     const float largest = mct_float_from_bits(largest_bits);
 
     if (largest_bits >= MCT_INFINITY_BITS) {
@@ -56,7 +60,8 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
 
 /* Ratio of a weight tensor. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
 static inline mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                           float learning_rate, float *ratio) {
+                                           float learning_rate, float *ratio)
+{
     const size_t count = (size_t)params->taps * (size_t)params->selected;
     uint32_t largest = 0;
 
@@ -70,7 +75,8 @@ static inline mct_status mct_weights_ratio(const mct_update_weights_params *para
 }
 
 static inline int mct_update_weights_valid(const mct_update_weights_params *params, const void *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, const int8_t *weights) {
+                                           const int32_t *index, const float *learning_rate, const int8_t *weights)
+{
     return params != NULL && gradient != NULL && factor != NULL && learning_rate != NULL && weights != NULL && params->out_channels > 0 &&
            params->taps > 0 && params->in_channels > 0 && params->selected > 0 && params->selected <= params->in_channels &&
            (index != NULL || params->selected == params->in_channels) && params->weight_min >= INT8_MIN && params->weight_min <= INT8_MAX;

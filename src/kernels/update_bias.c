@@ -3,19 +3,22 @@
 #define LARGEST_STEP 1073741824.0f /* check: 2^30, mct_round_s32's limit */
 
 static int is_valid(const mct_update_bias_params *params, const void *gradient, const float *factor, const float *output_scale,
-                    const float *learning_rate, const int32_t *bias) {
+                    const float *learning_rate, const int32_t *bias)
+{
     return params != NULL && gradient != NULL && factor != NULL && output_scale != NULL && learning_rate != NULL && bias != NULL &&
            params->channels > 0 && params->bias_limit >= 0;
 }
 
-static inline int32_t step_bias(int32_t bias, float step, int32_t limit) {
+static inline int32_t step_bias(int32_t bias, float step, int32_t limit)
+{
     const int64_t next = (int64_t)bias - mct_round_s32(mct_clamp_f32(step, LARGEST_STEP));
 
     return next > limit ? limit : next < -(int64_t)limit ? -limit : (int32_t)next;
 }
 
 static inline mct_status update(const mct_update_bias_params *params, const mct_gradient *gradient, const float *factor,
-                                const float *output_scale, const float *learning_rate, int32_t *bias) {
+                                const float *output_scale, const float *learning_rate, int32_t *bias)
+{
     uint32_t largest = 0;
     float ratio;
 
@@ -37,7 +40,8 @@ static inline mct_status update(const mct_update_bias_params *params, const mct_
 }
 
 mct_status mct_update_bias_b16(const mct_update_bias_params *params, const mct_b32 *gradient, const float *factor, const float *output_scale,
-                               const float *learning_rate, int32_t *bias) {
+                               const float *learning_rate, int32_t *bias)
+{
     if (!is_valid(params, gradient, factor, output_scale, learning_rate, bias)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -46,7 +50,8 @@ mct_status mct_update_bias_b16(const mct_update_bias_params *params, const mct_b
 }
 
 mct_status mct_update_bias_f32(const mct_update_bias_params *params, const float *gradient, const float *factor, const float *output_scale,
-                               const float *learning_rate, int32_t *bias) {
+                               const float *learning_rate, int32_t *bias)
+{
     if (!is_valid(params, gradient, factor, output_scale, learning_rate, bias)) {
         return MCT_ERROR_ARGUMENT;
     }

@@ -3,7 +3,8 @@
 #define LARGEST_STEP 2097152.0f /* check: 2^21, within half-even's 2^22 */
 
 static inline mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                const int32_t *index, const float *learning_rate, int8_t *weights) {
+                                const int32_t *index, const float *learning_rate, int8_t *weights)
+{
     const int32_t selected = params->selected;
     float ratio;
     const mct_status status = mct_weights_ratio(params, gradient, factor, *learning_rate, &ratio);
@@ -28,7 +29,8 @@ static inline mct_status update(const mct_update_weights_params *params, const m
 }
 
 mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, int8_t *weights) {
+                                           const int32_t *index, const float *learning_rate, int8_t *weights)
+{
     if (!mct_update_weights_valid(params, gradient, factor, index, learning_rate, weights)) {
         return MCT_ERROR_ARGUMENT;
     }
@@ -37,7 +39,8 @@ mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *para
 }
 
 mct_status mct_update_weights_nearest8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, int8_t *weights) {
+                                           const int32_t *index, const float *learning_rate, int8_t *weights)
+{
     if (!mct_update_weights_valid(params, gradient, factor, index, learning_rate, weights)) {
         return MCT_ERROR_ARGUMENT;
     }

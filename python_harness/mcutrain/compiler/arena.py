@@ -23,8 +23,9 @@ from ortools.sat.python import cp_model
 from mcutrain.errors import McutrainError
 
 # CP-SAT's deterministic second takes 2 to 9 s of one core on these models.
-_WORK_PER_SECOND = 0.15
-# A machine this much slower than that is overloaded or broken.
+_WORK_PER_SECOND = 0.1
+# Wall clock for a search: a minute, and thirty times its work. A machine that needs more is overloaded or broken.
+_BACKSTOP_SECONDS = 60.0
 _BACKSTOP_FACTOR = 30.0
 
 
@@ -90,8 +91,8 @@ def plan_arena(
     time_limit_seconds bounds the solver's *work*, in rough seconds of a desktop core: a slow or busy machine makes the
     same plan, only later. seed is the solver's. The plan has passed `check_arena`.
 
-    Raises ValueError for blocks or ties that cannot be planned, ArenaTimeoutError when the machine takes 30 times the
-    limit.
+    Raises ValueError for blocks or ties that cannot be planned, ArenaTimeoutError when the machine is so slow that the
+    clock stops the solver (over a minute and thirty times its work).
     """
     _validate(blocks, in_place, alignment_bytes)
     if not blocks:
@@ -244,8 +245,7 @@ class _Step:
 
 
 def _silhouette(chain: Sequence[Block], alignment_bytes: int) -> list[_Step]:
-    """The height of a chain over time, as steps one after the other; where a block is written over its source, the
-    larger of both counts."""
+    """The height of a chain over time; where a block is written over its source, the larger of both counts."""
     steps: list[_Step] = []
     for block in chain:
         height = _round_up(block.size_bytes, alignment_bytes) // alignment_bytes
@@ -336,8 +336,8 @@ class _Packing:
         """The lowest packing that CP-SAT finds, never higher than positions; and whether it is proven minimal.
 
         Three models of one problem, each starting from the best so far: geometry (rectangles that may not overlap) is
-        fast on loose packings, order (which of two lies above the other) on tight ones, and that nothing lower exists is
-        mostly proven only by both together.
+        fast on loose packings, order (which of two lies above the other) on tight ones, and together they prove best
+        that nothing lower exists.
         """
         for order, geometry in ((False, True), (True, False), (True, True)):
             positions, optimal = self._search(bound, positions, order, geometry, time_limit_seconds / 3, seed)
@@ -375,16 +375,14 @@ class _Packing:
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.random_seed = seed
-        solver.parameters.linearization_level = (
-            0  # no linear programs: no floating point that machines could round apart
-        )
+        solver.parameters.linearization_level = 0  # no linear programs, whose floats machines could round apart
         solver.parameters.max_deterministic_time = time_limit_seconds * _WORK_PER_SECOND
-        solver.parameters.max_time_in_seconds = time_limit_seconds * _BACKSTOP_FACTOR
+        solver.parameters.max_time_in_seconds = _BACKSTOP_SECONDS + _BACKSTOP_FACTOR * time_limit_seconds
         status = solver.solve(model)
         if status != cp_model.OPTIMAL and solver.wall_time >= solver.parameters.max_time_in_seconds:
             raise ArenaTimeoutError(
-                f"arena planner: stopped after {solver.wall_time:.0f} s of work meant to take {time_limit_seconds:.0f} s; a "
-                "plan made now would depend on this machine's load: run it again when the machine is idle"
+                f"arena planner: stopped after {solver.wall_time:.0f} s of {time_limit_seconds:.0f} s of work; "
+                "a plan made now would depend on this machine's load: run it again when the machine is idle"
             )
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return hint, False

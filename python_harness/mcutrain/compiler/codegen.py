@@ -150,7 +150,7 @@ def _argument(plan: Plan, step: Step, role: Role, *, written: bool) -> str:
 def _operator(plan: Plan, index: int, step: Step) -> str:
     kernel = step.definition
     arguments = ["&params"]
-    arguments += [_argument(plan, step, role, written=role.dtype == "scratch") for role in kernel.inputs]
+    arguments += [_argument(plan, step, role, written=False) for role in kernel.inputs]
     arguments += [_argument(plan, step, role, written=True) for role in kernel.outputs]
     return (
         f"\n/* {index}: {_comment(step.name)} ({step.phase}) */\n"
@@ -191,7 +191,8 @@ def traced_outputs(plan: Plan) -> list[tuple[int, int, Buffer, str]]:
     """(op, output, buffer, name) of every tensor an operator writes, in the order of its roles; scratch is none."""
     rows: list[tuple[int, int, Buffer, str]] = []
     for index, step in enumerate(plan.steps):
-        names = [step.operands[role.name] for role in step.definition.outputs if role.name in step.operands]
+        roles = [role for role in step.definition.outputs if role.dtype != "scratch" and role.name in step.operands]
+        names = [step.operands[role.name] for role in roles]
         rows += [(index, output, plan.buffers[name], name) for output, name in enumerate(names)]
     return rows
 

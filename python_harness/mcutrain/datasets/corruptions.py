@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, features
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 
 from mcutrain.datasets.base import random_stream
 from mcutrain.errors import UsageError

@@ -38,7 +38,7 @@ def digits() -> Dataset:
 
     scikit-learn's values v of 0..16 become v * 255 / 16, rounded half-even.
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # imported here: it takes a second
+    from sklearn.datasets import load_digits  # imported here: it takes a second
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255.0 / FULL_VALUE)).astype(np.uint8)[..., np.newaxis]

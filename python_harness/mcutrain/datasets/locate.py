@@ -44,7 +44,7 @@ def locate_member(folder: str, file: str, archive: Archive) -> Path:
 
 
 def _download(folder: str, file: str, archive: Archive) -> Path:
-    import pooch  # type: ignore[import-untyped]  # imported here: slow, and mostly not needed
+    import pooch  # imported here: slow, and mostly not needed
 
     member = f"{folder}/{file}"
     extracted: list[str] = pooch.retrieve(

@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, LineReader
@@ -174,15 +173,3 @@ class Runner(ABC):
         if status != expect_status:
             raise MismatchError(f"the run ended with status {status} ({STATUS_NAMES.get(status, 'unknown')})")
         return status, exit_status
-
-
-class ProcessRunner(Runner):
-    """A runner whose run is one child process that writes its lines to a file in a private folder."""
-
-    def __init__(self) -> None:
-        """Nothing runs yet."""
-        from mcutrain.emulators.process import ChildProcess
-
-        self._child: ChildProcess | None = None
-
-    folder: Path

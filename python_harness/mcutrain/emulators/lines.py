@@ -87,7 +87,7 @@ def parse_line(raw: bytes, number: int) -> Line:
     return Line(kind, values, number)
 
 
-def format_line(kind: str, **values: str | int) -> str:
+def format_line(kind: str, /, **values: str | int) -> str:
     """A line as a device sends it, with its CRC and without its line feed."""
     body = " ".join([f"@{kind}", *(f"{key}={value}" for key, value in values.items())])
     return f"{body} *{zlib.crc32(body.encode('ascii')):08x}"

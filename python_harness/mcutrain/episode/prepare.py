@@ -40,12 +40,13 @@ class PreparedEpisode:
         adapt_count = len(self.data.adapt)
         order = definition.order(adapt_count)
         rates, steps_per_rate = definition.learning_rates(adapt_count)
+        sample_bytes = self.graph.tensors[self.graph.input].elements
         tested = len(self.data.test) if test is None else min(test, len(self.data.test))
         return EpisodeImage(
             plan_crc32=self.plan.crc32,
-            adapt_samples=self.data.adapt.codes.reshape(adapt_count, -1),
+            adapt_samples=self.data.adapt.codes.reshape(adapt_count, sample_bytes),
             adapt_labels=self.data.adapt.labels.astype(np.uint16),
-            test_samples=self.data.test.codes[:tested].reshape(tested, -1),
+            test_samples=self.data.test.codes[:tested].reshape(tested, sample_bytes),
             test_labels=self.data.test.labels[:tested].astype(np.uint16),
             order=order if steps is None else order[:steps],
             learning_rates=rates,

@@ -41,7 +41,7 @@ def _run(plan: Plan, image: EpisodeImage, golden: GoldenExecutor) -> Iterator[st
     yield format_line(
         "boot",
         plan=f"{plan.crc32:08x}",
-        image=f"{image.crc32:08x}",
+        image=f"{zlib.crc32(image.to_bytes()[16:]):08x}",
         protocol=PROTOCOL_VERSION,
         board="golden",
         data=0,

@@ -74,7 +74,9 @@ def _check_tensor(t: Tensor) -> None:
     if q is None:
         raise UsageError(f"{where} has no scale")
     _require(q.scale.ndim == 1 and q.scale.shape == q.zero_point.shape, f"{where} has scales of a wrong shape")
-    usable = bool(np.all(np.isfinite(q.scale)) and np.all(q.scale >= np.finfo(np.float32).tiny))
+    # The scale of a bias is a product of two scales and may be tiny; nothing divides by it.
+    smallest = np.finfo(np.float32).tiny if t.dtype == "int8" else 0.0
+    usable = bool(np.all(np.isfinite(q.scale)) and np.all(q.scale >= smallest))
     _require(usable, f"{where} has a scale that is not a positive, finite, normal number")
     if q.axis is None:
         _require(q.scale.size == 1, f"{where} has {q.scale.size} scales but no channel axis")

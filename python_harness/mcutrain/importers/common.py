@@ -104,13 +104,19 @@ def activation_clamp(
 
     def code(limit: float) -> int:
         # Limits far outside the codes (6 at a scale of 1e-30) must not overflow the conversion to an integer.
-        steps = float(np.clip(np.float32(limit) / np.float32(scale), -1e6, 1e6))
+        with np.errstate(over="ignore"):
+            steps = float(np.clip(np.float32(limit) / np.float32(scale), -1e6, 1e6))
         return zero_point + (round(steps) if half_even else math.floor(abs(steps) + 0.5) * (1 if steps > 0 else -1))
 
     lowest, highest = INT8_RANGE
     first = lowest if low is None else min(max(lowest, code(low)), highest)
     last = highest if high is None else max(min(highest, code(high)), lowest)
     return first, last
+
+
+def is_usable_scale(scale: NDArray[np.float32]) -> bool:
+    """Whether all scales are positive, finite, normal numbers."""
+    return bool(np.all(np.isfinite(scale)) and np.all(scale >= np.finfo(np.float32).tiny))
 
 
 def same_padding(

@@ -1,13 +1,14 @@
 """Import ONNX networks in QDQ form, as onnxruntime's static quantiser writes them.
 
-This module walks the nodes, turns QuantizeLinear and DequantizeLinear into tensors, and emits Graph operators; the operators
-between them are in ``onnx_rules``. Images become channels-last, uint8 activations int8 (zero point - 128).
+This module walks the nodes, turns QuantizeLinear and DequantizeLinear into tensors, and emits Graph operators; the
+operators between them are in ``onnx_rules``. Images become channels-last, uint8 activations int8 (zero point - 128).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mcutrain.importers.common import (
     UnsupportedError,
     activation_clamp,
     damaged,
+    is_usable_scale,
     quoted,
 )
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
@@ -149,12 +151,14 @@ class _Import:
             raise UnsupportedError("its scale or its zero point cannot be read")
         if not isinstance(scale, Constant) or not (zero_point is None or isinstance(zero_point, Constant)):
             raise UnsupportedError("its scale and zero point are not constant")
-        scales = scale.values
+        scales = scale.values.astype(np.float32)
         zeros = zero_point.values if zero_point is not None else np.zeros(scales.shape, dtype or "uint8")
-        if scales.dtype != np.float32 or scales.ndim > 1 or scales.size != zeros.size or not scales.size:
+        if scale.values.dtype != np.float32 or scales.ndim > 1 or scales.size != zeros.size or not scales.size:
             raise UnsupportedError("its scale is not float32, or its zero points are not as many as its scales")
-        axis = node.attributes.get("axis", 1)
-        axis = axis if scales.size > 1 and isinstance(axis, int) else None
+        if not is_usable_scale(scales):
+            raise UnsupportedError("its scale is not a positive, finite, normal number")
+        stated = node.attributes.get("axis", 1)
+        axis = stated if scales.size > 1 and isinstance(stated, int) else None
         return Quantization(scales.reshape(-1), zeros.reshape(-1).astype(np.int32), axis), str(zeros.dtype)
 
     def _activation_quantization(self, node: FileNode, dtype: str | None) -> tuple[Quantization, int]:
@@ -192,8 +196,7 @@ class _Import:
             self._add_requantize(f"requantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
             codes = Codes(tensor, source.codes.order)
         elif isinstance(source, NetworkInput) and source.dtype == "float32":
-            codes = self._set_input(Tensor(name, source.shape, "int8", q))
-            self._domain = f"float32 / {q.scale[0]:.9g} + {q.zero_point[0]}"
+            codes = self._quantize_input(source, name, q)
         else:
             raise UnsupportedError(
                 "it quantises a constant" if isinstance(source, Constant) else "its input is no float"
@@ -238,12 +241,21 @@ class _Import:
             raise UnsupportedError("its scale is not the one its input was quantised with")
         return Real(codes)
 
+    def _quantize_input(self, source: NetworkInput, name: str, q: Quantization) -> Codes:
+        self._domain = f"float32 / {q.scale[0]:.9g} + {q.zero_point[0]}"
+        return self._set_input(Tensor(name, source.shape, "int8", q))
+
     def _set_input(self, tensor: Tensor) -> Codes:
         self._input_name = self.graph.add_tensor(tensor)
         return Codes(tensor)
 
     def _emit(self, p: Pending, q: Quantization, name: str) -> Codes:
         """Add the operator of a pending result, whose codes are quantised by ``q``, as the tensor ``name``."""
+        source = self._values.get(p.inputs[0])
+        if isinstance(source, NetworkInput) and p.inputs[0] not in self._quantized:
+            # The operator moves values of the input before they are quantised: the same as moving their codes.
+            self._quantized[source.name] = self._quantize_input(source, source.name, q)
+            p = replace(p, own=q)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
         if p.own is None:

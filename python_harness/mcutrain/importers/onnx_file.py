@@ -19,14 +19,16 @@ from mcutrain.importers.protobuf_size import OutsizedError, check_size
 Array = NDArray[np.generic]
 AttributeValue = int | float | str | tuple[int, ...] | tuple[float, ...] | Array
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[np.generic]] = {
     TensorProto.FLOAT: np.dtype("<f4"),
     TensorProto.INT8: np.dtype("<i1"),
     TensorProto.UINT8: np.dtype("<u1"),
     TensorProto.INT32: np.dtype("<i4"),
     TensorProto.INT64: np.dtype("<i8"),
 }
-_TYPE_NAMES = {v: k.lower() for k, v in TensorProto.DataType.items()} | {TensorProto.FLOAT: "float32"}
+_TYPE_NAMES: dict[int, str] = {int(v): k.lower() for k, v in TensorProto.DataType.items()} | {
+    TensorProto.FLOAT: "float32"
+}
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,13 @@ def _array(name: str, t: onnx.TensorProto) -> Array:
     if t.raw_data:
         raw = t.raw_data
     else:
-        field = {TensorProto.FLOAT: t.float_data, TensorProto.INT64: t.int64_data}.get(t.data_type, t.int32_data)
-        values = np.array(field, np.float32 if t.data_type == TensorProto.FLOAT else np.int64)
-        limits = None if dtype.kind == "f" else np.iinfo(dtype)
-        if limits is not None and values.size and (values.min() < limits.min or values.max() > limits.max):
+        is_float, is_long = t.data_type == TensorProto.FLOAT, t.data_type == TensorProto.INT64
+        numbers = t.float_data if is_float else t.int64_data if is_long else t.int32_data
+        values = np.array(numbers, np.float32 if is_float else np.int64)
+        typed = values.astype(dtype)
+        if not is_float and np.any(typed != values):
             raise _WrongError(f"constant {quoted(name)} has values outside its type")
-        raw = values.astype(dtype).tobytes()
+        raw = typed.tobytes()
     if len(raw) != elements * dtype.itemsize:
         raise _WrongError(f"constant {quoted(name)} has {len(raw)} bytes of data for its shape")
     array: Array = np.frombuffer(raw, dtype).reshape(shape).astype(dtype.name)

@@ -22,6 +22,7 @@ from mcutrain.graph.model import (
     RequantizeAttributes,
     ReshapeAttributes,
     SoftmaxAttributes,
+    Tensor,
 )
 from mcutrain.graph.validate import output_side
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
@@ -29,6 +30,7 @@ from mcutrain.importers.onnx_file import Array, FileNode
 from mcutrain.importers.onnx_values import (
     Codes,
     Constant,
+    NetworkInput,
     Pending,
     Real,
     Shape,
@@ -114,8 +116,15 @@ def _constant(context: Context, name: str, what: str) -> Constant:
     return value
 
 
-def _codes(context: Context, name: str) -> Codes:
+def _codes(context: Context, name: str, *, or_input: bool = False) -> Codes:
+    """The codes behind an operand.
+
+    or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
+    come after it; its tensor has no quantisation yet.
+    """
     value = context.value(name)
+    if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
+        return Codes(Tensor(value.name, value.shape, "int8"))
     if isinstance(value, Unknown):
         raise _UnknownInputError
     if isinstance(value, Constant):
@@ -127,8 +136,8 @@ def _codes(context: Context, name: str) -> Codes:
     return value.codes
 
 
-def _image(context: Context, name: str) -> Codes:
-    x = _codes(context, name)
+def _image(context: Context, name: str, *, or_input: bool = False) -> Codes:
+    x = _codes(context, name, or_input=or_input)
     if len(x.tensor.shape) != 3:
         raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4")
     return x
@@ -339,7 +348,7 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
     def rule(context: Context, node: FileNode) -> Value:
         if _integer(node, "storage_order", 0) != 0:
             raise UnsupportedError("its storage_order is not 0")
-        x = _image(context, node.inputs[0])
+        x = _image(context, node.inputs[0], or_input=kind == "max_pool")
         kernel = _pair(node, "kernel_shape", (0, 0))
         stride, padding, sides = _window(node, x, kernel)
         if _integer(node, "count_include_pad", 0) != 0 and padding != Padding():
@@ -362,7 +371,7 @@ def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
 def _flatten(context: Context, node: FileNode) -> Value:
     if _integer(node, "axis", 1) not in (1, 1 - 4):
         raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
-    x = _codes(context, node.inputs[0])
+    x = _codes(context, node.inputs[0], or_input=True)
     return _pending_reshape(node, x, (x.tensor.elements,))
 
 
@@ -370,7 +379,7 @@ def _reshape(context: Context, node: FileNode) -> Value:
     target = _constant(context, node.inputs[1], "the numbers of its shape").values
     if target.dtype != np.int64 or target.ndim != 1 or not 1 <= target.size <= 8:
         raise UnsupportedError("its shape is not a list of integers")
-    x = _codes(context, node.inputs[0])
+    x = _codes(context, node.inputs[0], or_input=True)
     before = (1, *file_shape(x.tensor.shape))
     after = [int(n) for n in target]
     if _integer(node, "allowzero", 0) == 0:
@@ -419,7 +428,7 @@ def _pad(context: Context, node: FileNode) -> Value:
     edges = {axis: (flat[i], flat[i + len(listed)]) for i, axis in enumerate(listed)}
     if edges.get(0, (0, 0)) != (0, 0) or edges.get(1, (0, 0)) != (0, 0) or min(flat, default=0) < 0:
         raise UnsupportedError("it pads the batch or the channels, or cuts")
-    x = _image(context, node.inputs[0])
+    x = _image(context, node.inputs[0], or_input=True)
     padding = Padding(*edges.get(2, (0, 0)), *edges.get(3, (0, 0)))
     height, width, channels = x.tensor.shape
     shape = (height + padding.top + padding.bottom, width + padding.left + padding.right, channels)

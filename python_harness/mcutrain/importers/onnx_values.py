@@ -1,7 +1,7 @@
 """What a name of an ONNX QDQ file stands for while the importer walks the file.
 
-In QDQ form every operator computes on real numbers between a DequantizeLinear and a QuantizeLinear. A Graph operator needs
-both at once: the codes it reads, and the scale of the codes it writes. So a node's result stays Pending until the
+In QDQ form every operator computes on real numbers between a DequantizeLinear and a QuantizeLinear. A Graph operator
+needs both at once: the codes it reads, and the scale of the codes it writes. So a node's result stays Pending until the
 QuantizeLinear that follows says what its codes are; a Relu or Clip on the way becomes its clamp.
 """
 
@@ -71,8 +71,8 @@ class Pending:
     """The real-valued result of an operator whose output codes are not known yet.
 
     attributes: makes the operator's attributes from its clamp. own: the quantisation that the operator itself gives its
-    output (pools: the input's), or None where it can write any. low, high: real-valued limits. bias: of a matrix product, a
-    bias to come; see ``onnx_rules``.
+    output (pools: the input's), or None where it can write any. low, high: real-valued limits. awaits_bias: a matrix
+    product, to which the next node may add its bias.
     """
 
     name: str

@@ -12,7 +12,7 @@ _MAX_FIELDS = 300_000
 _MAX_OTHER_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 8
 
-# Of each message of onnx.proto that is walked: its fields that are again walked, and the fields that hold plain numbers.
+# Of each message of onnx.proto that is walked: its fields that are walked again, and those that hold plain numbers.
 _WALKED: Mapping[str, Mapping[int, str]] = {
     "Model": {7: "Graph"},
     "Graph": {1: "Node", 5: "Tensor"},

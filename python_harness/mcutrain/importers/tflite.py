@@ -39,12 +39,17 @@ from mcutrain.importers.common import (
     UnsupportedError,
     activation_clamp,
     damaged,
+    is_usable_scale,
     quoted,
     same_padding,
 )
 from mcutrain.importers.tflite_file import FileModel, FileOperator, FileTensor, read_tflite
 
-_CONSTANT_DTYPES = {"int8": np.dtype("<i1"), "int32": np.dtype("<i4"), "int64": np.dtype("<i8")}
+_CONSTANT_DTYPES: dict[str, np.dtype[np.generic]] = {
+    "int8": np.dtype("<i1"),
+    "int32": np.dtype("<i4"),
+    "int64": np.dtype("<i8"),
+}
 
 # Real-valued limits of the fused and of the stand-alone activations.
 _LIMITS: dict[str, tuple[float | None, float | None]] = {
@@ -158,6 +163,8 @@ class _Import:
             return f"{where} of shape {list(t.shape)} does not have batch 1"
         if t.scale.size != 1 or t.zero_point.size != 1:
             return f"{where} has {t.scale.size} scales and {t.zero_point.size} zero points, where one each is needed"
+        if not is_usable_scale(t.scale):
+            return f"{where} has the scale {t.scale[0]}, not a positive, finite, normal number"
         if not -128 <= t.zero_point[0] <= 127:
             return f"{where} has the zero point {t.zero_point[0]}, outside [-128, 127]"
         return None

@@ -23,7 +23,7 @@ from mcutrain.methods.training_graph import (
     TrainingGraph,
     add_io,
 )
-from mcutrain.ops.bounds import forward_sum_bound
+from mcutrain.compiler.bounds import largest_bias
 from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
@@ -171,7 +171,7 @@ class _QasTrainer:
         window = layer_window(context.graph, op)
         terms = window.kernel_height * window.kernel_width * window.in_channels
         params = UpdateBiasParams(
-            channels=window.out_channels, bias_limit=2**31 - 1 - forward_sum_bound(terms), step_cap=self.options.step_cap
+            channels=window.out_channels, bias_limit=largest_bias(terms), step_cap=self.options.step_cap
         )
         output_scale = effective_scales(context.graph, op).astype(np.float32)
         operands = {

@@ -16,9 +16,10 @@ Int64s = NDArray[np.int64]
 
 
 def quantise_multiplier(real: float) -> tuple[int, int]:
-    """(multiplier, shift) with ``real`` ~ multiplier * 2**(shift - 31), multiplier in [2**30, 2**31); LiteRT's QuantizeMultiplier.
+    """(multiplier, shift) with multiplier in [2**30, 2**31) and ``real ~ multiplier * 2**(shift - 31)``.
 
-    real: positive, in double precision. Below 2**-32 the result is (0, 0), from 2**30 on it saturates, as in LiteRT.
+    LiteRT's QuantizeMultiplier: below 2**-32 the result is (0, 0), from 2**30 on it saturates. Raises ValueError unless
+    real is positive and finite.
     """
     if not (real > 0.0 and math.isfinite(real)):
         raise ValueError(f"a multiplier must be positive and finite, not {real}")
@@ -40,7 +41,7 @@ def saturate_s32(value: Int64s) -> Int64s:
 
 
 def high(a: ArrayLike, b: ArrayLike) -> Int64s:
-    """Rounded high half of the doubled product of int32 values: (a * b + nudge) / 2**31 truncated; -2**31 * -2**31 saturates."""
+    """(a * b + nudge) / 2**31 truncated, a and b within int32; -2**31 * -2**31 saturates."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
     truncated = np.sign(nudged) * (np.abs(nudged) >> 31)
@@ -48,11 +49,12 @@ def high(a: ArrayLike, b: ArrayLike) -> Int64s:
 
 
 def halfaway(value: ArrayLike, shift: ArrayLike) -> Int64s:
-    """value / 2**shift rounded half away from zero; shift >= 0. int64 in, int64 out."""
+    """``value / 2**shift`` rounded half away from zero; shift >= 0. int64 in, int64 out."""
     v = np.asarray(value, np.int64)
     s = np.asarray(shift, np.int64)
     half = np.where(s > 0, np.int64(1) << np.maximum(s - 1, 0), 0)
-    return np.sign(v) * ((np.abs(v) + half) >> s)
+    result: Int64s = np.sign(v) * ((np.abs(v) + half) >> s)
+    return result
 
 
 def fit(largest: int, bits: int) -> int:
@@ -64,7 +66,7 @@ def fit(largest: int, bits: int) -> int:
 
 
 def requantise(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
-    """x * multiplier * 2**(shift - 31), rounded as LiteRT does (high half, then half-away). x within int32; broadcasts."""
+    """``x * multiplier * 2**(shift - 31)``, rounded as LiteRT does; x within int32. All three broadcast."""
     s = np.asarray(shift, np.int64)
     shifted = saturate_s32(np.asarray(x, np.int64) << np.maximum(s, 0))
     return halfaway(high(shifted, multiplier), np.maximum(-s, 0))
@@ -82,12 +84,12 @@ def sum_ascending(start: Any, terms: Float32s) -> Float32s:
     An accumulate is sequential by definition; np.sum and BLAS reorder.
     """
     first = np.broadcast_to(np.asarray(start, np.float32), terms.shape[1:])
-    sums: Float32s = np.add.accumulate(np.concatenate([first[np.newaxis], terms]), axis=0, dtype=np.float32)
-    return sums[-1]
+    sums: Float32s = np.add.accumulate(np.concatenate([first[np.newaxis], terms]), axis=0, dtype=np.float32)[-1]
+    return sums
 
 
 def half_even_f32(x: Float32s) -> Float32s:
-    """x rounded to integers, ties to even; |x| < 2**22."""
+    """``x`` rounded to integers, ties to even; |x| < 2**22."""
     magic = np.float32(12582912.0)
     return (x + magic) - magic
 

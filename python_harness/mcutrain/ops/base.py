@@ -73,7 +73,7 @@ class Kernel:
     """One C function ``mct_<name>`` and its golden twin.
 
     params: the dataclass whose C twin is ``c_params``. inputs and outputs: roles in the order of the C arguments (after the params, inputs
-    first, then scratch where there is one, then outputs; a buffer that is both read and written is an output that is also listed in
+    first, then outputs, scratch being the first of these; a buffer that is both read and written is an output that is also listed in
     ``updates``). golden(params, views): reads and writes ``views[role]``; absent optional roles are not in the mapping.
     in_place: (input role, output role) pairs that may begin at the same address. macs(params): multiply-accumulates.
     scratch_bytes(params): size of the scratch role.

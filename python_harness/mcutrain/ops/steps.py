@@ -86,9 +86,7 @@ class Step:
 
     def writes(self) -> tuple[str, ...]:
         """Buffers it writes, scratch included."""
-        kernel = self.definition
-        roles = [role.name for role in kernel.outputs] + (["scratch"] if "scratch" in self.operands else [])
-        return tuple(self.operands[role] for role in roles if role in self.operands)
+        return tuple(self.operands[role.name] for role in self.definition.outputs if role.name in self.operands)
 
 
 @dataclass
@@ -144,15 +142,15 @@ class StepBuilder:
         """Add a call of a kernel. Roles whose buffer is None are left out; the scratch buffer is added by itself."""
         definition = KERNELS[kernel]
         given = {role: buffer for role, buffer in operands.items() if buffer is not None}
-        roles = {role.name: role for role in (*definition.inputs, *definition.outputs)}
+        roles = {role.name: role for role in (*definition.inputs, *definition.outputs) if role.dtype != "scratch"}
         unknown = given.keys() - roles.keys()
-        missing = {name for name, role in roles.items() if not role.optional and role.dtype != "scratch"} - given.keys()
+        missing = {role.name for role in roles.values() if not role.optional} - given.keys()
         if unknown or missing:
             raise ValueError(f"{kernel}: unknown roles {sorted(unknown)}, missing roles {sorted(missing)}")
         for role, buffer in given.items():
             if self.buffers[buffer].dtype != roles[role].dtype:
                 raise ValueError(f"{name}: role {role} takes {roles[role].dtype}, {buffer} is {self.buffers[buffer].dtype}")
         scratch = definition.scratch_bytes(params)
-        if any(role.dtype == "scratch" for role in roles.values()) and scratch > 0:
+        if scratch > 0:
             given["scratch"] = self.buffer(f"{name}.scratch", "scratch", (scratch,))
         self.steps.append(Step(name, kernel, params, phase, layer, given))

@@ -14,7 +14,7 @@ from mcutrain.errors import UsageError
 from mcutrain.report import wording
 from mcutrain.report.figures import Figure, Json, byte_ticks, colour, fill, label, layout
 
-# Below this share of the room for the arena, an axis up to the limit would flatten the rectangles: then it is only told.
+# Below this share of the room for the arena, an axis up to the limit would flatten the rectangles.
 _LIMIT_IN_VIEW = 0.5
 
 _MOST_OPERATORS = 100_000
@@ -22,7 +22,7 @@ _MOST_OPERATORS = 100_000
 
 @dataclass(frozen=True)
 class LiveBytes:
-    """Bytes of the tensors alive at each operator, int64 (operators,); their peak in bytes and the operator it is at."""
+    """Bytes of the tensors alive at each operator, int64 (operators,); their peak and the operator it is at."""
 
     at: NDArray[np.int64]
     peak: int
@@ -112,11 +112,12 @@ def arena_figure(record: EpisodeRecord, key: str) -> Figure | None:
     return Figure(
         f"{key}-arena",
         "Memory timeline of the arena",
-        "Each rectangle is a tensor: the bytes it holds, from the operator that makes it to the last that reads it. Live "
-        f"bytes peak at {wording.byte_count(live.peak)}, below which no arena can be; the arena has "
+        "Each rectangle is a tensor: the bytes it holds, from the operator that makes it to the last that reads it. "
+        f"Live bytes peak at {wording.byte_count(live.peak)}, below which no arena can be; the arena has "
         f"{wording.byte_count(max(0, slack))} more. {limit}",
-        f"{len(tensors):,} tensors in an arena of {wording.byte_count(record.sram.arena)} over {ops:,} operators; live "
-        f"bytes peak at {wording.byte_count(live.peak)} at {wording.printable(operator_name(record, live.op))}. {limit}",
+        f"{len(tensors):,} tensors in an arena of {wording.byte_count(record.sram.arena)} over {ops:,} "
+        f"operators; live bytes peak at {wording.byte_count(live.peak)} "
+        f"at {wording.printable(operator_name(record, live.op))}. {limit}",
         560,
         data,
         layout(
@@ -148,13 +149,14 @@ def _refuse_impossible(record: EpisodeRecord) -> None:
     for t in record.arena_tensors:
         if not (0 <= t.first_op <= t.last_op < _MOST_OPERATORS and t.offset_bytes >= 0 and t.size_bytes >= 0):
             raise UsageError(
-                f"record of {wording.printable(record.episode)}: tensor {wording.printable(t.name)} has {t.size_bytes} B at "
-                f"offset {t.offset_bytes} over operators {t.first_op} to {t.last_op}, which cannot be; run the episode again"
+                f"record of {wording.printable(record.episode)}: tensor {wording.printable(t.name)} has "
+                f"{t.size_bytes} B at offset {t.offset_bytes} over operators {t.first_op} to {t.last_op}, which "
+                "cannot be; run the episode again"
             )
 
 
 def _rectangles(record: EpisodeRecord) -> list[Json]:
-    """Bars that float: a trace for each phase in which tensors are made (one in all where the record knows no phases)."""
+    """Bars that float: a trace for each phase in which tensors are made (one where the record knows no phases)."""
     phase_of: dict[int, str] = {operator.op: operator.phase for operator in record.operators}
     traces: list[Json] = []
     for role in (*PHASES, "other"):
@@ -191,7 +193,7 @@ def _hover(record: EpisodeRecord, tensor: TensorLife) -> str:
 
 
 def _phase_bands(record: EpisodeRecord, ops: int) -> tuple[list[Json], list[Json]]:
-    """A line where a phase begins, its name between the panels. Updates run among the backward operators: one phase here."""
+    """A line where a phase begins, its name between the panels. Updates run among the backward operators."""
     shapes: list[Json] = []
     names: list[Json] = []
     ordered = sorted(record.operators, key=lambda o: o.op)

@@ -20,7 +20,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, the unit or kind below it, whether it holds numbers (which lie to the right), and the cell of a record."""
+    """A heading, the unit or kind below it, whether it holds numbers (aligned right), and the cell of a record."""
 
     heading: str
     unit: str

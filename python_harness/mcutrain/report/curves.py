@@ -33,9 +33,8 @@ def losses(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
 def surely_correct(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
     """1.0 where the step's sample was predicted right for certain, else 0.0; float64 (steps,).
 
-    A record keeps no labels, but the cross-entropy of a step is -ln p(label): below ln 2 the label has more than half of
-    the probability, so it is the prediction. Above, a prediction can still be right: the mean is a lower bound of the
-    accuracy.
+    A record keeps no labels, but the cross-entropy of a step is -ln p(label): below ln 2 the label has more than half
+    of the probability, so it is the prediction. Above, a prediction can still be right: the mean is a lower bound.
     """
     with np.errstate(invalid="ignore"):
         return np.asarray(losses(steps) < SURELY_CORRECT_LOSS, dtype=np.float64)

@@ -49,8 +49,8 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     return Figure(
         f"{key}-curves",
         "Loss and training accuracy",
-        f"Cross-entropy of each training sample before its update{thinned}. {highest}Training accuracy is a lower bound: the "
-        "share of samples with a loss below ln 2, whose label has more than half of the probability.",
+        f"Cross-entropy of each training sample before its update{thinned}. {highest}Training accuracy is a lower "
+        "bound: the share of samples with a loss below ln 2, whose label has more than half of the probability.",
         said,
         460,
         data,

@@ -1,8 +1,8 @@
 """What every figure of the page shares: its form, its colours by role, its labels.
 
-A figure is plain data for plotly.js. Colours are roles, written ``var(--forward)``: the page resolves them from its style
-sheet, so the same figure is right in light, in dark and on paper. No role is told by colour alone: each has a fill pattern
-or a dash too.
+A figure is plain data for plotly.js. Colours are roles, written ``var(--forward)``: the page resolves them from its
+style sheet, so the same figure is right in light, in dark and on paper. No role is told by colour alone: each has a
+fill pattern or a dash too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATTERNS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: its key in the page, title, what it shows, its numbers as a sentence (alternative text), height in pixels."""
+    """One figure: its key in the page, what it shows, its numbers in a sentence (alternative text), height in px."""
 
     key: str
     title: str
@@ -85,7 +85,7 @@ def rows(names: Sequence[str]) -> Json:
 
 
 def layout(**axes: Json) -> Json:
-    """The common layout; axes by plotly.js name (xaxis, yaxis, yaxis2). The legend lies above, so that phones have room."""
+    """The common layout; axes by plotly.js name (xaxis, yaxis, yaxis2). The legend is above: phones are narrow."""
     return {
         "margin": {"l": 8, "r": 16, "t": 8, "b": 8},
         "legend": {

@@ -1,4 +1,4 @@
-"""The HTML report: one page with everything it needs in it, so that it opens from a file, an e-mail or a CI artefact."""
+"""The HTML report: one page with all it needs in it, so that it opens from a file, an e-mail or a CI artefact."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from mcutrain.report.atomic import write_atomically
 
 @dataclass(frozen=True)
 class JunitTotals:
-    """Counts of test cases (each is in at most one of failures, errors and skipped) and the sum of their times, seconds."""
+    """Counts of test cases (each in at most one of failures, errors and skipped) and the sum of their times, s."""
 
     tests: int = 0
     failures: int = 0
@@ -40,9 +40,9 @@ class JunitTotals:
 def merge_junit(paths: Sequence[Path], out: Path) -> JunitTotals:
     """Merge JUnit files into out, in the order given, and return the totals.
 
-    Nested suites become one suite each, named by their path ("Robot Tests.Train"). Totals are counted from the test cases,
-    never taken from attributes, on which the tools disagree. Raises UsageError when a file is missing or is not JUnit: a
-    tool that died before it wrote its results must not vanish from the sum. out is written whole or not at all.
+    Nested suites become one suite each, named by their path ("Robot Tests.Train"). Totals are counted from the test
+    cases, never taken from attributes, on which the tools disagree. Raises UsageError when a file is missing or is not
+    JUnit: a tool that died before it wrote its results must not vanish from the sum. Writes out whole or not at all.
     """
     merged = ElementTree.Element("testsuites", name="mcutrain")
     totals = JunitTotals()
@@ -90,11 +90,11 @@ def _suites(element: ElementTree.Element, above: str) -> Iterator[tuple[str, Ele
 
 
 def _case(case: ElementTree.Element) -> JunitTotals:
-    """Count one test case, and put right what ctest says differently: tests that are disabled or could not be started."""
+    """Count one test case, and put right what ctest says differently: tests disabled or not started."""
     skipped = case.find("skipped")
     if case.get("status") == "disabled" and skipped is None:
         skipped = ElementTree.SubElement(case, "skipped", message="disabled")
-    # ctest itself fails on a test whose program is missing, but its JUnit calls it skipped. Real skips say SKIP_... there.
+    # ctest fails on a test whose program is missing, but its JUnit calls it skipped. Real skips say SKIP_... there.
     if skipped is not None and case.get("status") == "notrun" and not skipped.get("message", "").startswith("SKIP_"):
         skipped.tag = "error"
     seconds = _seconds(case.get("time", "0"))

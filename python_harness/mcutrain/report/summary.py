@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SramParts:
-    """Measured SRAM in disjoint parts, bytes: other_static is data + bss without arena and trainable; free is unused."""
+    """Measured SRAM in disjoint parts, bytes: other_static is data + bss without arena and trainable."""
 
     arena: int
     trainable: int
@@ -51,7 +51,7 @@ def judge(record: EpisodeRecord) -> Verdict:
     failures = []
     if record.matches_golden is False:
         failures.append("differs from golden")
-    if record.sram_peak_bytes > record.sram_limit_bytes:
+    if record.sram_peak_bytes >= record.sram_limit_bytes:
         failures.append(f"SRAM peak {byte_count(record.sram_peak_bytes)} is over {byte_count(record.sram_limit_bytes)}")
     if record.flash_bytes > record.flash_limit_bytes:
         failures.append(f"flash {byte_count(record.flash_bytes)} is over {byte_count(record.flash_limit_bytes)}")
@@ -60,7 +60,7 @@ def judge(record: EpisodeRecord) -> Verdict:
         failures.append(f"stack peak {byte_count(stack)} is over its reserve of {byte_count(reserve)}")
     if failures:
         return Verdict(Status.FAIL, tuple(failures))
-    if not _held_against_golden(record):
+    if not held_against_golden(record):
         return Verdict(Status.UNCHECKED, ("not held against golden",))
     return Verdict(Status.PASS)
 
@@ -69,7 +69,7 @@ def golden_phrase(record: EpisodeRecord) -> str:
     """The comparison against golden in words, with the number of steps compared where it was not all of them."""
     if record.matches_golden is False:
         return "differs from golden"
-    if not _held_against_golden(record):
+    if not held_against_golden(record):
         return "not held against golden"
     if record.golden_steps < record.steps:
         return f"bit-exact to golden on {count(record.golden_steps)} of {count(record.steps)} steps"
@@ -133,5 +133,6 @@ def headline(records: Sequence[EpisodeRecord]) -> str:
     return f"{count(len(records))} {'episode' if len(records) == 1 else 'episodes'}: {', '.join(said)}."
 
 
-def _held_against_golden(record: EpisodeRecord) -> bool:
+def held_against_golden(record: EpisodeRecord) -> bool:
+    """True when the run was compared with golden, and all that was compared is equal."""
     return record.matches_golden is True and (record.golden_steps > 0 or record.steps == 0)

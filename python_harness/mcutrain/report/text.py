@@ -13,10 +13,9 @@ from rich.text import Text
 
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
-from mcutrain.report.summary import Status, golden_phrase, judge, notes
+from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
 
 _STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
-_GOLDEN_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 
 def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
@@ -30,7 +29,7 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
     facts.add_column(overflow="fold")
     facts.add_row("accuracy", _accuracy(record))
     golden = golden_phrase(record)
-    facts.add_row("golden", Text(golden, style=_GOLDEN_STYLE[record.matches_golden]))
+    facts.add_row("golden", Text(golden, style=_golden_style(record)))
     facts.add_row("instructions per step", _instructions(record))
     if record.estimated_cycles_per_step is not None:
         estimate = record.estimated_cycles_per_step.total
@@ -55,27 +54,31 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
 def render_table(records: Sequence[EpisodeRecord]) -> Table:
     """One row per episode: verdict, name, board, runner, accuracy, instructions per step, peak SRAM, flash."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("verdict")
-    table.add_column("episode", overflow="fold", ratio=1, min_width=10)
-    table.add_column("board", overflow="fold", max_width=12)
+    table.add_column("verdict", max_width=7)
+    table.add_column("episode", overflow="fold")
     table.add_column("accuracy %", justify="right", no_wrap=True)
     table.add_column("instructions\nper step", justify="right", no_wrap=True)
     table.add_column("peak SRAM\nB", justify="right", no_wrap=True)
     table.add_column("flash\nB", justify="right", no_wrap=True)
     for record in records:
         status = judge(record).status
-        board = f"{wording.printable(record.board)} {wording.printable(record.runner)}"
+        place = f"{wording.printable(record.board)}, {wording.printable(record.runner)}"
         counts = record.instructions_per_step
         table.add_row(
             Text(status.value, style=_STYLE[status]),
-            Text(wording.printable(record.episode)),
-            Text(board),
+            Text.assemble(f"{wording.printable(record.episode)}\n", (place, "dim")),
             Text(f"{_percent(record.accuracy_before, record)} -> {_percent(record.accuracy_after, record)}"),
             Text("-" if counts is None else wording.count(round(counts.total))),
             Text(f"{record.sram_peak_bytes:,}"),
             Text(f"{record.flash_bytes:,}"),
         )
     return table
+
+
+def _golden_style(record: EpisodeRecord) -> str:
+    if record.matches_golden is False:
+        return _STYLE[Status.FAIL]
+    return _STYLE[Status.PASS if held_against_golden(record) else Status.UNCHECKED]
 
 
 def _accuracy(record: EpisodeRecord) -> Text:

@@ -34,7 +34,7 @@ def share(part: float, whole: float) -> str:
 
 
 def accuracy(fraction: float | None, samples: int) -> str:
-    """An accuracy in percent, with the decimals that the number of test samples resolves (one up to 1,000, else two)."""
+    """An accuracy in percent, with the decimals that the number of samples resolves (one up to 1,000, else two)."""
     return NOT_MEASURED if fraction is None else f"{100.0 * fraction:.{_decimals(samples)}f} %"
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
+from ai_edge_litert.interpreter import Interpreter
 
 from mcutrain.datasets import Dataset, cifar10_shifted, load_dataset, shift_names, to_codes
 from mcutrain.datasets.cifar10 import CLASSES, RECORD_BYTES, read_batch
@@ -82,6 +82,8 @@ def test_the_same_call_gives_the_same_data_and_another_seed_other(
     assert first.test.digest() == again.test.digest()
     assert first.adapt.digest() != other.adapt.digest()
     assert first.shift == "gaussian_noise severity 5 seed 3"
+    # Below their first row all these images are the same, so what differs there is the noise.
+    assert not np.array_equal(first.adapt.samples[0, 1:], other.adapt.samples[0, 1:])
 
 
 def test_a_jpeg_shift_names_the_codec_that_decides_its_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

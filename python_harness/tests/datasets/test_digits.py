@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mcutrain.datasets import Dataset, digits_held_out, digits_shifted, digits_training, load_dataset
+from mcutrain.datasets import digits as digits_module
 from mcutrain.errors import UsageError
 
 HELD_OUT_DIGEST = "7f989126ff1adc673b720b3af498b7d8837d0ac3507a522443ed023124cb0541"
@@ -48,6 +49,12 @@ def test_the_deployed_domain_has_every_class_equally_often() -> None:
 def test_another_seed_draws_and_corrupts_otherwise() -> None:
     assert digits_shifted(seed=0).adapt.digest() == digits_shifted(seed=0).adapt.digest()
     assert digits_shifted(seed=0).adapt.digest() != digits_shifted(seed=1).adapt.digest()
+
+
+def test_another_seed_has_other_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits_module, "NOISE_SIGMA", 100.0)  # so loud that nothing else is left
+    same_pixel = digits_shifted(seed=0).adapt.samples == digits_shifted(seed=1).adapt.samples
+    assert same_pixel.mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_weaker_severity_draws_the_same_digits_and_changes_them_less() -> None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import pytest
 
 from mcutrain.datasets import Dataset, digits_held_out, digits_shifted, to_codes

@@ -2,9 +2,9 @@
 
     status = call("dsp", CONV2D, params, {"x": x, "weights": w, ..., "y": y})
 
-Both forms are compiled once per state of the sources. Arguments are checked against the real headers: a Kernel whose roles
-or parameters differ from its C function fails here. Every buffer is passed as a copy between guard zones; writing outside
-of a buffer fails the test, and reading outside changes the result.
+Both forms are compiled once per state of the sources. Arguments are checked against the real headers: a Kernel whose
+roles or parameters differ from its C function fails here. Every buffer is passed as a copy between guard zones: writing
+outside of a buffer fails the test, and reading outside changes the result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cffi
+import cffi  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +34,9 @@ CACHE = ROOT / "build" / "test-kernels"
 forms = ("portable", "dsp")
 
 CFLAGS = (
-    "-std=c11 -O3 -ffp-contract=off -fno-strict-aliasing -fPIC -Wall -Wextra -Werror -Wconversion -Wdouble-promotion"
-).split()
+    *("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
+    *("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
+)
 
 # Headers that declare kernels; each includes what it needs.
 _PUBLIC_HEADERS = ("forward.h", "loss.h", "backward.h", "update.h")
@@ -44,6 +45,7 @@ _GUARD_BYTES = 64
 _GUARD = 0xA5
 
 Bytes = NDArray[np.uint8]
+Array = NDArray[Any]
 
 
 def block16(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
@@ -87,6 +89,24 @@ def call(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -
     for buffer in guarded.values():
         buffer.copy_back(kernel.name)
     return status
+
+
+def run_everywhere(
+    kernel: Kernel, params: Params, inputs: Mapping[str, View], outputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Run the golden kernel and both C forms on copies, and assert that all of them leave the same bits.
+
+    outputs: the initial contents of the outputs. Returns the contents that golden leaves.
+    """
+    golden = {name: value.copy() for name, value in outputs.items()}
+    kernel.golden(params, {**inputs, **golden})
+    for form in forms:
+        got = {name: value.copy() for name, value in outputs.items()}
+        assert call(form, kernel, params, {**inputs, **got}) == 0, f"{kernel.name} ({form}) refused {params}"
+        for name, value in golden.items():
+            same = np.array_equal(value.reshape(-1).view(np.uint8), got[name].reshape(-1).view(np.uint8))
+            assert same, f"{kernel.name} ({form}): {name} differs\ngolden {value}\nC      {got[name]}"
+    return golden
 
 
 def c_function(form: str, name: str) -> Any:
@@ -147,16 +167,15 @@ def _memory(kernel: Kernel, params: Params, role: Role, views: Mapping[str, View
         return None
     if isinstance(view, Block):
         assert view.mantissa.ctypes.data == view.exponent.ctypes.data + 4, f"{role.name}: not one piece of memory"
-        assert (
-            view.mantissa.flags.c_contiguous
-            and view.mantissa.dtype.name == {"b16": "int16", "b32": "int32"}[role.dtype]
-        )
-        # Both views are slices of one array; make the view of all of it from the address.
-        size = 4 + view.mantissa.nbytes
-        return np.frombuffer(cffi.FFI().buffer(cffi.FFI().cast("char *", view.exponent.ctypes.data), size), np.uint8)
-    expected = {"mask": "uint32", "scratch": "uint8"}.get(role.dtype, role.dtype)
-    assert view.flags.c_contiguous and view.dtype.name == expected, f"{role.name}: {view.dtype}, expected {expected}"
-    return view.reshape(-1).view(np.uint8)
+        values, expected = view.mantissa, {"b16": "int16", "b32": "int32"}[role.dtype]
+    else:
+        values, expected = view, {"mask": "uint32", "scratch": "uint8"}.get(role.dtype, role.dtype)
+    assert values.dtype.name == expected, f"{role.name} is {values.dtype}, expected {expected}"
+    assert values.flags.c_contiguous, f"{role.name} is not contiguous"
+    if isinstance(view, Block):
+        # The exponent's view ends where the mantissas begin: widen it to both.
+        return np.lib.stride_tricks.as_strided(view.exponent.view(np.uint8), (4 + values.nbytes,), (1,))
+    return values.reshape(-1).view(np.uint8)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class FloatModel:
 
     def random(self, *shape: int, gain: float = 1.0) -> str:
         """Add random weights, scaled so that activations keep their size."""
-        spread = gain / np.sqrt(max(1, np.prod(shape[1:])))
+        spread = gain / math.sqrt(math.prod(shape[1:]))
         return self.constant((spread * self._random.standard_normal(shape)).astype(np.float32))
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:

@@ -9,7 +9,7 @@ from mcutrain.graph import ConvAttributes, Graph, Operator
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.base import Window
 from mcutrain.ops.bias_gradient import BiasGradientParams
-from mcutrain.ops.bounds import check_forward_sum
+from mcutrain.compiler.bounds import forward_terms
 from mcutrain.ops.conv2d import Conv2dS8Params
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.errors import conv_mantissa_bits
@@ -68,7 +68,8 @@ class ConvRule(Rule):
         window = layer_window(graph, op)
         training = context.training.get(op.name)
         assert weights.data is not None and bias.data is not None
-        check_forward_sum(op.name, weights.data, bias.data)
+        kernel = (window.kernel_height, window.kernel_width)
+        forward_terms(op.name, kernel, window.in_channels, np.asarray(bias.data, np.int32))
         pairs = [quantise_multiplier(float(scale)) for scale in effective_scales(graph, op)]
         multiplier = np.array([pair[0] for pair in pairs], dtype=np.int32)
         shift = np.array([pair[1] for pair in pairs], dtype=np.int32)

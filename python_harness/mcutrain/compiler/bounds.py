@@ -1,0 +1,80 @@
+"""Proofs at planning time that no int32 sum of a training step can overflow.
+
+Every product sum of the integer path runs in an int32 accumulator. A sum of n products, each at most p in magnitude,
+stays at or below n * p whatever the order of its terms, so it suffices to count the terms of the longest sum. Errors
+are block floating point: their mantissas are given as many bits as this count leaves room for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.errors import UsageError
+
+INT32_LIMIT = 2**31 - 1
+"""Largest magnitude that an int32 sum may reach, on either side of zero."""
+
+INPUT_MAGNITUDE = 255
+"""Largest |x - zero_point| of int8 codes."""
+
+WEIGHT_MAGNITUDE = 128
+"""Largest |w| of int8 codes."""
+
+
+def largest_mantissa_bits(*, terms: int, other_magnitude: int, most_bits: int = 11) -> int:
+    """Magnitude bits b (the sign not counted) that error mantissas of a layer may have.
+
+    The largest b <= most_bits with ``terms * other_magnitude * (2**b - 1) <= INT32_LIMIT``. terms: products in one sum.
+    other_magnitude: largest magnitude of the factor that is not an error (WEIGHT_MAGNITUDE for dX, INPUT_MAGNITUDE for
+    dW). Raises ValueError for arguments below 1, and where even one bit overflows.
+    """
+    if terms < 1 or other_magnitude < 1 or most_bits < 1:
+        raise ValueError(
+            f"terms {terms}, other_magnitude {other_magnitude} and most_bits {most_bits} must be at least 1"
+        )
+    largest_mantissa = INT32_LIMIT // (terms * other_magnitude)
+    if largest_mantissa < 1:
+        raise ValueError(f"{terms} products of up to {other_magnitude} overflow int32 even with mantissas of one bit")
+    # 2**b - 1 <= m  <=>  2**b <= m + 1  <=>  b <= floor(log2(m + 1))
+    return min(most_bits, (largest_mantissa + 1).bit_length() - 1)
+
+
+def error_product_terms(kernel: tuple[int, int], stride: tuple[int, int], out_channels: int) -> int:
+    """Most products in one sum of dX, the transposed convolution of the output error with the weights.
+
+    Along one axis an input pixel is seen by the taps of its own residue modulo the stride: ceil(kernel / stride) output
+    pixels. Each contributes one product per output channel. For a fully connected layer kernel and stride are (1, 1).
+    """
+    rows, columns = (-(-taps // step) for taps, step in zip(kernel, stride, strict=True))
+    return rows * columns * out_channels
+
+
+def weight_gradient_terms(out_height: int, out_width: int) -> int:
+    """Most products in one sum of dW: one per output pixel."""
+    return out_height * out_width
+
+
+def forward_terms(layer: str, kernel: tuple[int, int], in_channels: int, bias: NDArray[np.int32]) -> int:
+    """Products in one sum of the forward of a layer, ``sum (x - zero_point) * w + bias``, proven to fit int32.
+
+    kernel: (1, 1) for a fully connected layer. in_channels: that one output channel reads. bias: int32, shape
+    (out_channels,). Raises UsageError naming the layer if the forward could overflow.
+    """
+    terms = kernel[0] * kernel[1] * in_channels
+    magnitude = int(np.abs(bias.astype(np.int64)).max(initial=0))  # int64: |-2**31| does not exist in int32
+    if magnitude > largest_bias(terms):
+        raise UsageError(
+            f"{layer}: the int32 sum of its forward could overflow: {terms} products of up to "
+            f"{INPUT_MAGNITUDE * WEIGHT_MAGNITUDE} and a bias of up to {magnitude} exceed {INT32_LIMIT}; "
+            "quantise the model again with smaller biases, or use a smaller kernel or fewer input channels"
+        )
+    return terms
+
+
+def largest_bias(terms: int) -> int:
+    """Largest bias magnitude beside which a forward sum of ``terms`` products fits int32; negative if none does.
+
+    A bias that trains must be saturated to it: the proof for the imported bias says nothing of a later one.
+    """
+    return INT32_LIMIT - terms * INPUT_MAGNITUDE * WEIGHT_MAGNITUDE

@@ -1,0 +1,91 @@
+"""ProcessRunner: runs an episode in a child process that writes its lines to a file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from abc import abstractmethod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from mcutrain.emulators.base import Runner
+from mcutrain.errors import McutrainError
+
+IMAGE_FILE = "image.bin"
+LINES_FILE = "lines.txt"
+
+_READ_BYTES = 1 << 20
+_POLL_SECONDS = 0.01
+_KILL_SECONDS = 10.0
+
+
+class ProcessRunner(Runner):
+    """A runner whose run is one process in a private folder: the image is there as image.bin, the lines appear in lines.txt.
+
+    A file and not a pipe: a write to it never waits, so what the firmware executes does not depend on how fast we read.
+    """
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lines: BinaryIO | None = None
+
+    @abstractmethod
+    def command(self, profile: bool) -> list[str]:
+        """The command to run in ``folder``, which exists."""
+
+    @property
+    def folder(self) -> Path:
+        """The private folder of the run."""
+        if self._temporary is None:
+            raise McutrainError(f"{self.name}: nothing has been launched")
+        return Path(self._temporary.name)
+
+    def launch(self, image: bytes, profile: bool) -> None:
+        """Make the folder and start the process in it."""
+        self.close()
+        self._temporary = TemporaryDirectory(prefix="mcutrain-")
+        (self.folder / IMAGE_FILE).write_bytes(image)
+        (self.folder / LINES_FILE).touch()
+        self._lines = (self.folder / LINES_FILE).open("rb")
+        command = self.command(profile)
+        if shutil.which("setpriv"):  # so that an endless loop dies with us, even if we are killed
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
+        with (self.folder / "errors.txt").open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603 - a fixed command with paths of our own, no shell
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+            )
+
+    def read(self) -> bytes:
+        """What has been written to lines.txt since."""
+        if self._lines is None:
+            return b""
+        data = self._lines.read(_READ_BYTES)
+        if not data and self.exit_status() is None:
+            time.sleep(_POLL_SECONDS)
+        return data
+
+    def exit_status(self) -> int | None:
+        """The process's exit code."""
+        return None if self._process is None else self._process.poll()
+
+    def close(self) -> None:
+        """Kill the process, wait for it, and remove the folder."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_KILL_SECONDS)
+            self._process = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def diagnostics(self) -> str:
+        """The first line of the process's standard error."""
+        text = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace").strip()
+        return text.splitlines()[0][:200] if text else ""

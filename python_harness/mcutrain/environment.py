@@ -1,0 +1,150 @@
+"""What this machine has of what mcutrain can use: interpreters, tools, oracles, data and models."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.table import Table
+
+from mcutrain.datasets.locate import DATA_VARIABLE
+from mcutrain.paths import MODELS_VARIABLE
+
+VERSION_SECONDS = 20  # Renode starts a runtime of its own before it answers
+
+PYRENODE_VARIABLES = ("PYRENODE_PKG", "PYRENODE_BIN", "PYRENODE_BUILD_DIR")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for. ``version`` is empty where it has none, or was not found."""
+
+    name: str
+    found: bool
+    version: str
+    needed_for: str
+    how_to_get: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that is found on PATH; ``package`` is its name in Debian."""
+
+    command: str
+    needed_for: str
+    package: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Published files that a user keeps below the folder that an environment variable names."""
+
+    name: str
+    variable: str
+    file: str
+    needed_for: str
+
+
+TOOLS = (
+    Tool("arm-none-eabi-gcc", "firmware", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    Tool("qemu-system-arm", "running firmware", "qemu-system-arm"),
+    Tool("cmake", "building firmware and the host library", "cmake"),
+    Tool("ninja", "building firmware and the host library", "ninja-build"),
+    Tool("cc", "the host library, and QEMU's profile plugin", "gcc libc6-dev"),
+)
+
+FOLDERS = (
+    Folder("CIFAR-10", DATA_VARIABLE, "cifar-10-batches-bin/test_batch.bin", "the resnet8 episodes"),
+    Folder("MLPerf Tiny", MODELS_VARIABLE, "mlperf_tiny/pretrainedResnet_quant.tflite", "the resnet8 episodes"),
+)
+
+
+def doctor() -> list[Check]:
+    """Look for everything that any command or test can use. What is absent is a Check like any other, not an error."""
+    python = Check("python", True, platform.python_version(), "everything", "apt-get install python3-venv")
+    return [python, *map(_check_tool, TOOLS), _check_renode(), _check_torch(), *map(_check_folder, FOLDERS)]
+
+
+def toolchain_versions() -> dict[str, str]:
+    """The versions of Python and of the tools that make and run firmware, by command; what is absent is left out."""
+    found = {tool.command: _version_of(tool.command) for tool in TOOLS}
+    return {"python": platform.python_version(), **{command: text for command, text in found.items() if text}}
+
+
+def render(checks: Sequence[Check]) -> Table:
+    """The checks as a table for a terminal: what is there with its version, what is not with how to get it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for column in ("found", "name", "version"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("purpose")
+    for check in checks:
+        mark = "[green]yes[/]" if check.found else "[yellow]no[/]"
+        purpose = check.needed_for if check.found else f"{check.needed_for}: {check.how_to_get}"
+        table.add_row(mark, check.name, check.version, purpose)
+    return table
+
+
+def to_json(checks: Sequence[Check]) -> dict[str, object]:
+    """The checks as one JSON object: ``{"checks": [{"name", "found", "version", "needed_for", "how_to_get"}]}``."""
+    return {"checks": [asdict(check) for check in checks]}
+
+
+def _check_tool(tool: Tool) -> Check:
+    found = _version_of(tool.command)
+    return Check(tool.command, bool(found), found, tool.needed_for, f"apt-get install {tool.package}")
+
+
+def _check_renode() -> Check:
+    # pyrenode3 brings Renode by one of its variables, and then no `renode` needs to be on PATH.
+    by_pyrenode = any(Path(os.environ.get(variable) or "/nowhere").exists() for variable in PYRENODE_VARIABLES)
+    found = _version_of("renode")
+    how = f"put `renode` of a Renode release on PATH, or set one of pyrenode3's {', '.join(PYRENODE_VARIABLES)}"
+    return Check("renode", bool(found) or by_pyrenode, found, "a second emulator (optional)", how)
+
+
+def _check_torch() -> Check:
+    try:
+        found = version("torch")
+    except PackageNotFoundError:
+        found = ""
+    return Check("torch", bool(found), found, "the gradient tests (optional)", "MCUTRAIN_WITH_TORCH=1 ./mcutrain test")
+
+
+def _check_folder(folder: Folder) -> Check:
+    root = os.environ.get(folder.variable)
+    found = bool(root) and (Path(str(root)) / folder.file).is_file()
+    how = f"set {folder.variable} to the folder that holds {folder.file}"
+    return Check(folder.name, found, "", folder.needed_for, how)
+
+
+def _version_of(command: str) -> str:
+    """The version that a command prints of itself; empty where it is not on PATH, or does not run."""
+    path = shutil.which(command)
+    return _ask_version(path) if path else ""
+
+
+@cache
+def _ask_version(path: str) -> str:
+    try:
+        answer = subprocess.run(  # noqa: S603  # a full path, no shell
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=VERSION_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    # Distributors put the versions of their packages between parentheses, ahead of the program's own.
+    first_line = re.sub(r"\([^)]*\)", "", answer.stdout.partition("\n")[0])
+    number = re.search(r"\d+(\.\d+)+", first_line)
+    return number[0] if number else ""

@@ -1,0 +1,310 @@
+"""Run an episode and write down what happened: the EpisodeRecord."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcutrain.boards import Board
+from mcutrain.emulators.base import RunResult
+from mcutrain.emulators.host import HostRunner
+from mcutrain.emulators.lines import Line
+from mcutrain.emulators.profile import Profile
+from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.episode.compare import Divergence, Side, locate
+from mcutrain.episode.prepare import PreparedEpisode
+from mcutrain.episode.record import (
+    EpisodeRecord,
+    OperatorCounts,
+    PhaseCounts,
+    SramUse,
+    StepRecord,
+    TensorLife,
+)
+from mcutrain.episode.targets import (
+    LIMITS,
+    STACK_BYTES,
+    OnLine,
+    Target,
+    build_for_board,
+    build_for_host,
+    fit_on_board,
+    planned_static_bytes,
+)
+from mcutrain.errors import MismatchError
+from mcutrain.ops.steps import Phase
+
+# Steps that are profiled. Counts depend on the data a little (masks, loops over them), so a few samples are averaged.
+PROFILED_STEPS = 10
+PROFILED_INFERENCES = 5
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How much of an episode to run: steps cuts the schedule short, test uses fewer test samples, golden_steps says how many steps to repeat
+    in the golden reference (None: what the episode says), profile counts instructions (emulators only)."""
+
+    steps: int | None = None
+    test: int | None = None
+    golden_steps: int | None = None
+    profile: bool = True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for progress: a line of the run, a line of the golden reference, and a new activity in words."""
+
+    on_line: OnLine | None = None
+    on_golden_line: OnLine | None = None
+
+
+def run_on_board(
+    prepared: PreparedEpisode, board: Board, options: RunOptions, watch: Watch | None = None
+) -> tuple[EpisodeRecord, Divergence | None]:
+    """Run on the board's emulator. Returns the record, and where it parts from golden, if it does."""
+    watch = watch or Watch()
+    built = build_for_board(prepared.plan, board)
+    runner = QemuRunner(built)
+    image = prepared.image(steps=options.steps, test=options.test)
+    result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
+    steps = image.steps
+    counts = _count_steps(prepared, runner, steps) if options.profile and steps else None
+    inference = _count_inferences(prepared, runner) if options.profile else None
+    divergence, golden_steps = _hold_against_golden(prepared, options, Target(board.name, prepared.plan, runner), result, watch)
+    end = result.lines[-1]
+    stack_peak = end.integer("stack_peak")
+    if stack_peak > STACK_BYTES:
+        raise MismatchError(f"{board.name}: the stack took {stack_peak:,} B, its reserve is {STACK_BYTES:,} B")
+    sram = SramUse(
+        data=built.data_bytes,
+        bss=built.bss_bytes,
+        arena=prepared.plan.arena_bytes,
+        trainable=prepared.plan.trainable_bytes,
+        stack_peak=stack_peak,
+        stack_reserve=STACK_BYTES,
+    )
+    fit = fit_on_board(prepared.plan, board)
+    record = _record(
+        prepared,
+        result,
+        board=board.name,
+        core=board.core,
+        sram=sram,
+        flash_bytes=built.flash_bytes,
+        flash_limit_bytes=board.flash_bytes,
+        sram_limit_bytes=board.sram_bytes,
+        sram_planned_bytes=fit.sram_peak_bytes,
+        clock_hz=board.clock_hz,
+        compiler=built.compiler,
+        flags=built.flags,
+        sha256=built.sha256,
+        matches=None if golden_steps == 0 else divergence is None,
+        golden_steps=golden_steps,
+        counts=counts,
+        inference=inference,
+    )
+    return record, divergence
+
+
+def run_on_host(
+    prepared: PreparedEpisode, options: RunOptions, watch: Watch | None = None
+) -> tuple[EpisodeRecord, Divergence | None]:
+    """Run the same library and model on this machine: fast, with no counts and no limits of a board."""
+    watch = watch or Watch()
+    built = build_for_host(prepared.plan)
+    runner = HostRunner(built)
+    image = prepared.image(steps=options.steps, test=options.test)
+    result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
+    divergence, golden_steps = _hold_against_golden(prepared, options, Target("host", prepared.plan, runner), result, watch)
+    planned = planned_static_bytes(prepared.plan)
+    sram = SramUse(
+        data=0,
+        bss=planned,
+        arena=prepared.plan.arena_bytes,
+        trainable=prepared.plan.trainable_bytes,
+        stack_peak=0,
+        stack_reserve=0,
+    )
+    record = _record(
+        prepared,
+        result,
+        board="host",
+        core="host",
+        sram=sram,
+        flash_bytes=0,
+        flash_limit_bytes=0,
+        sram_limit_bytes=0,
+        sram_planned_bytes=planned,
+        clock_hz=0,
+        compiler=built.compiler,
+        flags=built.flags,
+        sha256=built.sha256,
+        matches=None if golden_steps == 0 else divergence is None,
+        golden_steps=golden_steps,
+        counts=None,
+        inference=None,
+    )
+    return record, divergence
+
+
+def _hold_against_golden(
+    prepared: PreparedEpisode, options: RunOptions, target: Target, result: RunResult, watch: Watch
+) -> tuple[Divergence | None, int]:
+    """Repeat the first steps in golden, and find where the run parts from it."""
+    asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
+    steps = min(asked, len(result.of_kind("step")))
+    if steps == 0:
+        return None, 0
+    golden = Target("golden", prepared.plan, None)
+    lines = golden.run(prepared.image(steps=steps, test=0, evaluate=(False, False)), watch.on_golden_line)
+    reference = [line for line in lines if line.kind == "step"]
+    ran = list(result.of_kind("step"))[:steps]
+    sides = (Side("golden", lambda image: golden.run(image)), Side(target.name, lambda image: target.run(image)))
+    return locate(prepared, *sides, reference, ran), steps
+
+
+def _count_steps(prepared: PreparedEpisode, runner: QemuRunner, steps: int) -> tuple[PhaseCounts, tuple[OperatorCounts, ...]]:
+    """Exact instructions of a training step, the mean over the first few."""
+    profiled = min(PROFILED_STEPS, steps)
+    image = prepared.image(steps=profiled, test=0, evaluate=(False, False))
+    profile = runner.run(image, limits=LIMITS, profile=True).profile
+    assert profile is not None
+    operators = tuple(
+        OperatorCounts(
+            op=op,
+            name=step.name,
+            layer=step.layer,
+            phase=step.phase.value,
+            instructions=_mark(profile, f"mct_op_{op:04d}", profiled) / profiled,
+        )
+        for op, step in enumerate(prepared.plan.steps)
+    )
+    by_phase = {phase: sum(row.instructions for row in operators if row.phase == phase.value) for phase in Phase}
+    other = sum(_mark(profile, name, None) for name in ("mct_mark_step_begin", "mct_mark_step_end")) / profiled
+    phases = PhaseCounts(
+        total=sum(by_phase.values()),
+        forward=by_phase[Phase.FORWARD],
+        loss=by_phase[Phase.LOSS],
+        backward=by_phase[Phase.BACKWARD],
+        update=by_phase[Phase.UPDATE],
+        other=other,
+    )
+    return phases, operators
+
+
+def _count_inferences(prepared: PreparedEpisode, runner: QemuRunner) -> float:
+    """Exact instructions of an inference, the mean over the first few test samples."""
+    image = prepared.image(steps=0, test=PROFILED_INFERENCES, evaluate=(True, False))
+    profile = runner.run(image, limits=LIMITS, profile=True).profile
+    assert profile is not None
+    ops = range(prepared.plan.inference_op_count)
+    return sum(_mark(profile, f"mct_op_{op:04d}", image.test_count) for op in ops) / image.test_count
+
+
+def _mark(profile: Profile, name: str, visits: int | None) -> int:
+    count = profile.instructions_per_mark[name]
+    if visits is not None and count.visits != visits:
+        raise MismatchError(f"the profile saw {name} {count.visits} times, expected {visits}")
+    return count.instructions
+
+
+def _accuracy(lines: Sequence[Line], which: str) -> float | None:
+    for line in lines:
+        if line.text("set") == which and line.integer("total"):
+            return line.integer("correct") / line.integer("total")
+    return None
+
+
+def loss_of(line: Line) -> float:
+    """The loss of a step line."""
+    return float(struct.unpack("<f", struct.pack("<I", line.bits("loss")))[0])
+
+
+def run_digest(steps: Sequence[Line]) -> str:
+    """CRC-32 over every step's loss, prediction and digest: equal for two runs that did the same."""
+    text = "".join(f"{line.text('loss')}{line.text('prediction')}{line.text('digest')}" for line in steps)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _record(
+    prepared: PreparedEpisode,
+    result: RunResult,
+    *,
+    board: str,
+    core: str,
+    sram: SramUse,
+    flash_bytes: int,
+    flash_limit_bytes: int,
+    sram_limit_bytes: int,
+    sram_planned_bytes: int,
+    clock_hz: int,
+    compiler: str,
+    flags: str,
+    sha256: str,
+    matches: bool | None,
+    golden_steps: int,
+    counts: tuple[PhaseCounts, tuple[OperatorCounts, ...]] | None,
+    inference: float | None,
+) -> EpisodeRecord:
+    definition, plan = prepared.definition, prepared.plan
+    evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
+    lives = {block.name: block for block in plan.blocks}
+    return EpisodeRecord(
+        episode=definition.name,
+        board=board,
+        core=core,
+        runner=result.emulator,
+        method=definition.method,
+        scheme=definition.scheme,
+        error_mode=definition.errors,
+        weight_rounding=definition.weights,
+        steps=len(steps),
+        samples_adapt=len(prepared.data.adapt),
+        samples_test=evaluations[0].integer("total") if evaluations else 0,
+        accuracy_before=_accuracy(evaluations, "before"),
+        accuracy_after=_accuracy(evaluations, "after"),
+        digest=run_digest(steps),
+        matches_golden=matches,
+        golden_steps=golden_steps,
+        instructions_per_step=counts[0] if counts else None,
+        instructions_per_inference=inference,
+        operators=counts[1] if counts else (),
+        sram=sram,
+        sram_peak_bytes=sram.data + sram.bss + sram.stack_peak,
+        sram_planned_bytes=sram_planned_bytes,
+        sram_limit_bytes=sram_limit_bytes,
+        flash_bytes=flash_bytes,
+        flash_limit_bytes=flash_limit_bytes,
+        clock_hz=clock_hz,
+        macs_forward=plan.macs(backward=False),
+        macs_backward=plan.macs(backward=True),
+        step_records=tuple(
+            StepRecord(
+                n=line.integer("n"),
+                loss_bits=line.text("loss"),
+                loss=loss_of(line),
+                prediction=line.integer("prediction"),
+                digest=line.text("digest"),
+            )
+            for line in steps
+        ),
+        arena_tensors=tuple(
+            TensorLife(
+                name=name,
+                offset_bytes=plan.offsets[name],
+                size_bytes=block.size_bytes,
+                first_op=block.first_op,
+                last_op=block.last_op,
+            )
+            for name, block in lives.items()
+        ),
+        operator_names=tuple(step.name for step in plan.steps),
+        emulator=result.emulator,
+        emulator_version=result.emulator_version,
+        compiler=compiler,
+        compiler_flags=flags,
+        elf_sha256=sha256,
+        wall_seconds=result.wall_seconds,
+    )

@@ -1,0 +1,111 @@
+"""Targets: build a plan for golden, the host or a board, and run images there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mcutrain.boards import Board, load_board
+from mcutrain.compiler.codegen import generate
+from mcutrain.compiler.plan import IO_BYTES, Fit, Plan, fit, require_fit
+from mcutrain.emulators.base import Limits, Runner
+from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host, runtime_static_bytes
+from mcutrain.emulators.host import HostRunner
+from mcutrain.emulators.image import EpisodeImage
+from mcutrain.emulators.lines import Line
+from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.errors import MismatchError, UsageError
+from mcutrain.golden.runner import run_golden
+from mcutrain.paths import build_directory
+
+RUNNERS = ("qemu", "host", "golden")
+STACK_BYTES = 4096
+# Flash that start-up, runtime and every kernel of a network take; a build states the real size.
+CODE_RESERVE_BYTES = 32768
+LIMITS = Limits(total_seconds=3600.0, silence_seconds=120.0)
+
+OnLine = Callable[[Line], None]
+
+
+def fit_on_board(plan: Plan, board: Board) -> Fit:
+    """What the plan needs on ``board``, before anything is built."""
+    return fit(
+        plan, board, runtime_bytes=runtime_static_bytes(), stack_bytes=STACK_BYTES, code_bytes=CODE_RESERVE_BYTES
+    )
+
+
+def build_for_board(plan: Plan, board: Board) -> BuiltFirmware:
+    """Generate and build the firmware of ``plan``; the static SRAM of the result is held against the plan, to the byte.
+
+    Raises UsageError where it does not fit, MismatchError where the build uses another number of bytes than planned.
+    """
+    require_fit(plan, board, fit_on_board(plan, board))
+    folder = build_directory() / "plans" / f"{plan.crc32:08x}"
+    generate(plan, folder / "model")
+    built = build_firmware(folder / "model", board, folder / board.name, stack_bytes=STACK_BYTES)
+    planned = plan.static_bytes + runtime_static_bytes()
+    if built.data_bytes + built.bss_bytes != planned:
+        raise MismatchError(
+            f"{board.name}: the firmware uses {built.data_bytes + built.bss_bytes:,} B of static SRAM "
+            f"(data {built.data_bytes:,}, bss {built.bss_bytes:,}), the plan says {planned:,}"
+        )
+    return built
+
+
+def build_for_host(plan: Plan) -> BuiltHost:
+    """Generate and build the host library of ``plan``."""
+    folder = build_directory() / "plans" / f"{plan.crc32:08x}"
+    generate(plan, folder / "model")
+    return build_host(folder / "model", folder / "host")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a plan runs: a name for messages, and the runner (None: golden)."""
+
+    name: str
+    plan: Plan
+    runner: Runner | None
+
+    def run(self, image: EpisodeImage, on_line: OnLine | None = None) -> tuple[Line, ...]:
+        """Run an image; returns its lines."""
+        if self.runner is None:
+            return run_golden(self.plan, image, on_line)
+        return self.runner.run(image, limits=LIMITS, on_line=on_line).lines
+
+
+def make_target(plan: Plan, name: str) -> Target:
+    """golden, host, or the name of a board (on QEMU), built and ready."""
+    if name == "golden":
+        return Target(name, plan, None)
+    if name == "host":
+        return Target(name, plan, HostRunner(build_for_host(plan)))
+    return Target(name, plan, QemuRunner(build_for_board(plan, load_board(name))))
+
+
+def check_runner(name: str) -> str:
+    """The name, if it is a runner's."""
+    if name not in RUNNERS:
+        raise UsageError(f"unknown runner {name!r}: give one of {', '.join(RUNNERS)}")
+    return name
+
+
+def planned_static_bytes(plan: Plan) -> int:
+    """Static SRAM a firmware of ``plan`` must have: arena, trainable state, mct_model_io and the runtime's state."""
+    return plan.static_bytes + runtime_static_bytes()
+
+
+__all__ = [
+    "CODE_RESERVE_BYTES",
+    "IO_BYTES",
+    "RUNNERS",
+    "STACK_BYTES",
+    "OnLine",
+    "Target",
+    "build_for_board",
+    "build_for_host",
+    "check_runner",
+    "fit_on_board",
+    "make_target",
+    "planned_static_bytes",
+]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from emulators.helpers import MODELS, FirmwareBuilder, HostBuilder
+from mcutrain.boards import PROJECT_ROOT, load_board
+from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host
+
+
+@pytest.fixture(scope="session")
+def source_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's C sources without the kernels, which these models do not call: the library builds in a second."""
+    root = tmp_path_factory.mktemp("sources")
+    (root / "src" / "kernels").mkdir(parents=True)
+    for name in ("CMakeLists.txt", "cmake", "emulation", "src/include", "src/runtime", "src/ports", "src/firmware"):
+        (root / name).symlink_to(PROJECT_ROOT / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def firmware(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> FirmwareBuilder:
+    """Builds a model for a board, once for each pair."""
+    built: dict[tuple[Path | str, str], BuiltFirmware] = {}
+
+    def build(model: Path | str, board: str) -> BuiltFirmware:
+        if (model, board) not in built:
+            folder = tmp_path_factory.mktemp("firmware")
+            model_dir = model if isinstance(model, Path) else _write_model(folder / "model", model)
+            built[model, board] = build_firmware(model_dir, load_board(board), folder / "build", source_root=source_root)
+        return built[model, board]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def host(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> HostBuilder:
+    """Builds a model's folder for this machine."""
+    built: dict[Path, BuiltHost] = {}
+
+    def build(model: Path) -> BuiltHost:
+        if model not in built:
+            built[model] = build_host(model, tmp_path_factory.mktemp("host"), source_root=source_root)
+        return built[model]
+
+    return build
+
+
+def _write_model(folder: Path, source: str) -> Path:
+    folder.mkdir()
+    shutil.copy(MODELS / "minimal.h", folder)
+    (folder / "model.c").write_text(source, encoding="ascii")
+    return folder

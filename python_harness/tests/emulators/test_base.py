@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from emulators.helpers import one_inference
+from emulators.test_lines import BOOT, STEP, end
+from mcutrain.emulators.base import FaultError, Limits, Runner, RunTimeoutError
+from mcutrain.emulators.lines import Line, format_line
+from mcutrain.emulators.profile import Profile
+from mcutrain.errors import MismatchError
+
+
+class MockRunner(Runner):
+    """A device of chunks: each read gives one, then it has ended, unless it hangs."""
+
+    name = "mock"
+
+    def __init__(self, *chunks: str, exit_code: int = 0, hangs: bool = False) -> None:
+        self.chunks = [chunk.encode() for chunk in chunks]
+        self.exit_code = exit_code
+        self.hangs = hangs
+        self.calls: list[str] = []
+
+    def version(self) -> str:
+        return "1"
+
+    def launch(self, image: bytes, profile: bool) -> None:
+        self.calls.append("launch")
+
+    def read(self) -> bytes:
+        self.calls.append("read")
+        if self.chunks:
+            return self.chunks.pop(0)
+        time.sleep(0.01)
+        return b""
+
+    def exit_status(self) -> int | None:
+        return None if self.chunks or self.hangs else self.exit_code
+
+    def profile(self) -> Profile:
+        self.calls.append("profile")
+        return Profile(0, {}, (), ())
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def lines(*content: str) -> str:
+    return "".join(f"{line}\n" for line in content)
+
+
+def test_a_run_is_launched_read_profiled_and_closed_in_this_order() -> None:
+    runner = MockRunner(lines(BOOT), lines(STEP, end(2)))
+    result = runner.run(one_inference(), profile=True)
+    assert [line.kind for line in result.lines] == ["boot", "step", "end"]
+    assert runner.calls == ["launch", "read", "read", "read", "profile", "close"]
+
+
+def test_each_line_is_handed_on_as_it_arrives() -> None:
+    seen: list[Line] = []
+    MockRunner(lines(BOOT), lines(STEP, end(2))).run(one_inference(), on_line=seen.append)
+    assert [line.kind for line in seen] == ["boot", "step", "end"]
+
+
+@pytest.mark.parametrize("limits", [Limits(total_seconds=0.1), Limits(silence_seconds=0.1)])
+def test_a_silent_device_is_closed_when_its_time_is_up(limits: Limits) -> None:
+    runner = MockRunner(lines(BOOT), hangs=True)
+    with pytest.raises(RunTimeoutError, match=r"mock: .* after 1 lines"):
+        runner.run(one_inference(), limits=limits)
+    assert runner.calls[-1] == "close"
+
+
+def test_an_end_with_another_exit_code_is_a_failure() -> None:
+    with pytest.raises(MismatchError, match="status 0, but exit code 1"):
+        MockRunner(lines(BOOT, end(1)), exit_code=1).run(one_inference())
+
+
+def test_a_status_that_was_not_expected_is_a_failure_in_words() -> None:
+    diverged = lines(BOOT, format_line("end", status=2, lines=1, stack_peak=0))
+    with pytest.raises(MismatchError, match="training diverged"):
+        MockRunner(diverged, exit_code=2).run(one_inference())
+    assert MockRunner(diverged, exit_code=2).run(one_inference(), expect_status=2).status == 2
+
+
+def test_a_device_that_dies_is_a_failure_with_its_signal() -> None:
+    with pytest.raises(MismatchError, match="without an 'end' .*signal 11"):
+        MockRunner(lines(BOOT), exit_code=-11).run(one_inference())
+
+
+def test_a_fault_carries_its_address() -> None:
+    fault = format_line("fault", kind="memory", address="20040000", pc="00000124")
+    with pytest.raises(FaultError, match="memory fault at address 0x20040000 by the instruction at 0x00000124") as caught:
+        MockRunner(lines(BOOT, fault), exit_code=101).run(one_inference())
+    assert (caught.value.address, caught.value.pc) == (0x20040000, 0x124)
+
+
+def test_a_damaged_line_closes_the_device() -> None:
+    runner = MockRunner("@nonsense\n")
+    with pytest.raises(MismatchError, match="line 1 is damaged"):
+        runner.run(one_inference())
+    assert runner.calls[-1] == "close"

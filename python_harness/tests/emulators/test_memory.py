@@ -1,0 +1,94 @@
+"""The board's limits are real: whatever lies outside them faults, with its address, and the run fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulators.helpers import FirmwareBuilder, one_inference
+from mcutrain.emulators.base import FaultError, Limits, RunTimeoutError
+from mcutrain.emulators.qemu import QemuRunner
+
+pytestmark = pytest.mark.qemu
+
+
+def model(body: str, before: str = "") -> str:
+    return f'#include "minimal.h"\n{before}\nstatic void misbehave(void)\n{{\n{body}\n}}\n'
+
+
+def fault_of(firmware: FirmwareBuilder, body: str, board: str = "m4-256k", before: str = "") -> FaultError:
+    with pytest.raises(FaultError) as caught:
+        QemuRunner(firmware(model(body, before), board)).run(one_inference())
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("board", "address"), [("m4-256k", 0x20040000), ("m7-256k", 0x20040000), ("m4-1m", 0x20100000), ("m7-1m", 0x20100000)]
+)
+def test_a_word_written_past_sram_faults_with_its_address(board: str, address: int, firmware: FirmwareBuilder) -> None:
+    fault = fault_of(firmware, f"*word_at({address:#x}u) = 1;", board)
+    assert (fault.kind, fault.address) == ("memory", address)
+    assert "mct_model_infer" in str(fault)
+
+
+def test_the_last_word_of_sram_can_be_written(firmware: FirmwareBuilder) -> None:
+    assert QemuRunner(firmware(model("*word_at(0x2003fffcu) = 1;"), "m4-256k")).run(one_inference()).status == 0
+
+
+@pytest.mark.parametrize(
+    ("access", "address"),
+    [
+        ("*word_at(0u) = 1;", 0),  # a null pointer
+        ("*word_at(0x000ffffcu) = 1;", 0xFFFFC),  # flash
+        ("mct_model_arena[0] = (int32_t)*word_at(0x00100000u);", 0x100000),  # behind flash
+        ("mct_model_arena[0] = (int32_t)*word_at(0x1ffffffcu);", 0x1FFFFFFC),  # before SRAM
+        ("*word_at(0x21000000u) = 1;", 0x21000000),  # the image is for reading
+        ("mct_model_arena[0] = (int32_t)*word_at(0x22000000u);", 0x22000000),  # behind the image's memory
+        ("mct_model_arena[0] = (int32_t)*word_at(0x40000000u);", 0x40000000),  # another device: a timer
+    ],
+)
+def test_an_access_outside_the_board_faults_with_its_address(access: str, address: int, firmware: FirmwareBuilder) -> None:
+    fault = fault_of(firmware, access)
+    assert (fault.kind, fault.address) == ("memory", address)
+
+
+@pytest.mark.parametrize(("board", "target"), [("m4-256k", 0x20002000), ("m7-256k", 0x20002000), ("m4-256k", 0x21000000)])
+def test_code_outside_flash_does_not_run(board: str, target: int, firmware: FirmwareBuilder) -> None:
+    fault = fault_of(firmware, f"((void (*)(void))(uintptr_t)({target:#x}u | 1u))();", board)
+    assert (fault.kind, fault.address, fault.pc) == ("memory", target, target)
+
+
+@pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
+def test_a_stack_overflow_faults_below_the_stack(board: str, firmware: FirmwareBuilder) -> None:
+    recursion = "__attribute__((noipa)) int32_t deep(int32_t n)\n{\n    volatile int32_t local[16] = {n};\n"
+    recursion += "    return n == 0 ? 0 : deep(n - 1) + local[0];\n}\n"
+    fault = fault_of(firmware, "mct_model_arena[0] = deep(1000);", board, "int32_t deep(int32_t n);\n" + recursion)
+    assert fault.kind == "memory"
+    assert 0x1FFFFF00 <= fault.address < 0x20000000
+
+
+def test_a_division_by_zero_is_a_usage_fault(firmware: FirmwareBuilder) -> None:
+    zero = "volatile int32_t zero = 0;\n    mct_model_arena[0] = 7 / zero;"
+    assert fault_of(firmware, zero).kind == "usage"
+
+
+def test_double_precision_does_not_exist_on_the_cortex_m4(firmware: FirmwareBuilder) -> None:
+    instruction = '__asm__ volatile(".fpu fpv5-d16\\n\\tvadd.f64 d0, d0, d0\\n\\t.fpu fpv4-sp-d16");'
+    assert fault_of(firmware, instruction).kind == "usage"
+
+
+@pytest.mark.parametrize("used", [600, 1600])
+def test_the_stack_peak_is_what_was_used(used: int, firmware: FirmwareBuilder) -> None:
+    body = f"volatile uint8_t local[{used}];\n    for (int i = 0; i < {used}; i++) {{\n        local[i] = (uint8_t)i;\n    }}"
+    idle = QemuRunner(firmware(model(""), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
+    peak = QemuRunner(firmware(model(body), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
+    assert 0 < idle < 300
+    assert used <= peak <= used + idle
+
+
+def test_a_firmware_that_hangs_is_stopped_by_the_time_limit(firmware: FirmwareBuilder) -> None:
+    runner = QemuRunner(firmware(model("for (volatile int i = 0;; i++) {\n    }"), "m4-256k"))
+    with pytest.raises(RunTimeoutError, match="no line for 1 s"):
+        runner.run(one_inference(), limits=Limits(total_seconds=30, silence_seconds=1))
+    with pytest.raises(RunTimeoutError, match="took over 2 s"):
+        runner.run(one_inference(), limits=Limits(total_seconds=2))
+    assert runner.exit_status() is None  # nothing of it is left

@@ -1,0 +1,220 @@
+"""ONNX QDQ networks, quantised by onnxruntime, mean as a Graph what onnxruntime computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnxruntime.quantization import QuantType
+from support.graph_reference import quantized, run_graph
+from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
+
+from mcutrain.errors import UsageError
+from mcutrain.graph import Graph
+from mcutrain.importers import load_model
+
+
+def samples(*shape: int, count: int = 24, seed: int = 5) -> list[FloatArray]:
+    random = np.random.default_rng(seed)
+    return [random.standard_normal(shape).astype(np.float32) for _ in range(count)]
+
+
+def load(tmp_path: Path, model: onnx.ModelProto) -> Graph:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return load_model(path)
+
+
+def residual_network() -> onnx.ModelProto:
+    m = FloatModel((3, 12, 10))
+    a = m.node("Relu", m.conv("x", 8, 3, 3, pads=[1, 1, 1, 1]))
+    limits = (m.constant(np.array(-0.5, np.float32)), m.constant(np.array(1, np.float32)))
+    b = m.node("Clip", m.conv(a, 8, 8, 3, auto_pad="SAME_UPPER"), *limits)
+    c = m.node("MaxPool", m.node("Relu", m.node("Add", a, b)), kernel_shape=[2, 2], strides=[2, 2])
+    p = m.node("Pad", c, m.constant(np.array([0, 0, 1, 0, 0, 0, 1, 2])), mode="constant")
+    d = m.conv(m.node("AveragePool", p, kernel_shape=[2, 3], strides=[2, 2]), 6, 8, 2, strides=[2, 1])
+    e = m.node("Relu", m.node("Gemm", m.node("Flatten", d), m.random(16, 24), m.random(16), transB=1))
+    return m.build(m.node("Gemm", e, m.random(16, 5), m.random(5)))
+
+
+def assert_agrees(graph: Graph, model: onnx.ModelProto, inputs: list[FloatArray]) -> None:
+    """Within one code on more than 99 % of the outputs, and the same class where it is clear."""
+    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    channels_last = (i.transpose(1, 2, 0) if i.ndim == 3 else i for i in inputs)
+    ours = np.stack([run_graph(graph, quantized(x, i)) for i in channels_last]).astype(int)
+    theirs = quantized(y, run_onnx(model, inputs).astype(np.float64).reshape(len(inputs), -1)).astype(int)
+    ours = ours.reshape(theirs.shape)
+    assert np.unique(theirs).size > 20
+    assert (np.abs(ours - theirs) <= 1).mean() > 0.99
+    first, second = np.sort(theirs, axis=1)[:, -1], np.sort(theirs, axis=1)[:, -2]
+    clear = first - second > 4
+    assert clear.any()
+    assert np.array_equal(ours.argmax(axis=1)[clear], theirs.argmax(axis=1)[clear])
+
+
+@pytest.mark.parametrize("activation", [QuantType.QInt8, QuantType.QUInt8])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_residual_network_agrees_with_onnxruntime(tmp_path: Path, activation: QuantType, per_channel: bool) -> None:
+    inputs = samples(3, 12, 10)
+    model = quantize(residual_network(), inputs[:12], activation=activation, per_channel=per_channel)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == [
+        "conv2d", "conv2d", "add", "max_pool", "pad", "average_pool", "conv2d", "reshape",
+        "fully_connected", "fully_connected",
+    ]  # fmt: skip
+    assert_agrees(graph, model, inputs)
+
+
+def test_explicit_relu_and_clip_before_the_quantisation_fold_into_the_clamp(tmp_path: Path) -> None:
+    # With symmetric activations the quantiser cannot drop them: a zero point of 0 leaves room for negative codes.
+    inputs = samples(3, 12, 10)
+    model = quantize(residual_network(), inputs[:12], extra_options={"ActivationSymmetric": True})
+    assert {"Relu", "Clip"} <= {node.op_type for node in model.graph.node}
+    graph = load(tmp_path, model)
+    assert {op.kind for op in graph.operators} == {
+        "conv2d", "add", "max_pool", "pad", "average_pool", "reshape", "fully_connected"
+    }  # fmt: skip
+    clamps = [getattr(op.attributes, "clamp", None) for op in graph.operators]
+    assert clamps[0] == (0, 127)
+    low, high = clamps[1] or (0, 0)
+    scale = graph.tensors[graph.operators[1].outputs[0]].scale
+    assert (low, high) == (round(-0.5 / scale), min(127, round(1 / scale)))
+    assert_agrees(graph, model, inputs)
+
+
+def test_a_bias_left_in_float_is_quantised_by_the_importer(tmp_path: Path) -> None:
+    inputs = samples(3, 12, 10)
+    model = quantize(residual_network(), inputs[:12], extra_options={"QuantizeBias": False})
+    assert any(i.data_type == TensorProto.FLOAT and list(i.dims) == [8] for i in model.graph.initializer)
+    assert_agrees(load(tmp_path, model), model, inputs)
+
+
+def test_a_global_pool_that_changes_the_scale_is_followed_by_a_requantize(tmp_path: Path) -> None:
+    m = FloatModel((4, 6, 6))
+    pooled = m.node("Flatten", m.node("GlobalAveragePool", m.conv("x", 8, 4, 3)))
+    inputs = samples(4, 6, 6)
+    model = quantize(m.build(m.node("Gemm", pooled, m.random(8, 6))), inputs)
+    graph = load(tmp_path, model)
+    kinds = [op.kind for op in graph.operators]
+    assert kinds == ["conv2d", "average_pool", "requantize", "reshape", "fully_connected"]
+    assert graph.operators[2].name == f"{graph.operators[1].name}_requantize"
+    assert_agrees(graph, model, inputs)
+
+
+def test_a_matrix_product_takes_the_constant_added_to_it_as_its_bias(tmp_path: Path) -> None:
+    m = FloatModel((20,))
+    hidden = m.node("Relu", m.node("Add", m.node("MatMul", "x", m.random(20, 24)), m.random(24)))
+    inputs = samples(20)
+    model = quantize(
+        m.build(m.node("Add", m.constant(np.ones(6, np.float32)), m.node("MatMul", hidden, m.random(24, 6)))), inputs
+    )
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["fully_connected", "fully_connected"]
+    assert np.any(graph.tensors[graph.operators[0].inputs[2]].data)
+    # onnxruntime rounds the product to a code before it adds: two roundings to one, so now and then two codes.
+    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    ours = np.stack([run_graph(graph, quantized(x, i)) for i in inputs]).astype(int)
+    theirs = quantized(y, run_onnx(model, inputs).astype(np.float64)).astype(int)
+    assert np.abs(ours - theirs).max() <= 3
+    assert (np.abs(ours - theirs) <= 1).mean() > 0.9
+
+
+def test_a_softmax_at_the_end_keeps_its_scale_and_is_requantised(tmp_path: Path) -> None:
+    m = FloatModel((12,))
+    logits = m.node("Gemm", "x", m.random(8, 12), transB=1)
+    inputs = samples(12)
+    model = quantize(m.build(m.node("Softmax", logits)), inputs)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators][:2] == ["fully_connected", "softmax"]
+    assert graph.tensors[graph.operators[1].outputs[0]].scale == 1 / 256
+    assert_agrees(graph, model, inputs)
+
+
+def test_a_reshape_that_flattens_moves_the_columns_of_the_product_after_it(tmp_path: Path) -> None:
+    m = FloatModel((5, 4, 3))
+    flat = m.node("Reshape", "x", m.constant(np.array([-1, 60])))
+    inputs = samples(5, 4, 3)
+    model = quantize(m.build(m.node("Gemm", flat, m.random(7, 60), transB=1)), inputs)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["reshape", "fully_connected"]
+    assert_agrees(graph, model, inputs)
+
+
+def test_uint8_activations_become_int8_with_the_same_meaning(tmp_path: Path) -> None:
+    inputs = samples(3, 12, 10)
+    signed, unsigned = (
+        load(tmp_path, quantize(residual_network(), inputs, activation=kind))
+        for kind in (QuantType.QInt8, QuantType.QUInt8)
+    )
+    assert signed.tensors[signed.input].zero_point == unsigned.tensors[unsigned.input].zero_point
+    assert signed.input_domain == unsigned.input_domain
+
+
+def refusal(tmp_path: Path, model: onnx.ModelProto) -> str:
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, model)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_unsupported_node_is_named_in_one_line(tmp_path: Path) -> None:
+    m = FloatModel((4, 8, 8))
+    a = m.node("HardSwish", m.conv("x", 4, 4, 3, group=4))
+    b = m.node("Tanh", m.conv(a, 4, 4, 3, dilations=[2, 2]))
+    model = quantize(m.build(b, 4), samples(4, 8, 8))
+    message = refusal(tmp_path, model)
+    index = {node.op_type: i for i, node in enumerate(model.graph.node)}
+    assert f"HardSwish #{index['HardSwish']} " in message
+    assert f"Tanh #{index['Tanh']} " in message
+    assert "group 4, not 1" in message
+    assert "Supported are int8 networks of Add, AveragePool, " in message
+
+
+def test_a_float_network_is_refused(tmp_path: Path) -> None:
+    assert "is not quantised" in refusal(tmp_path, residual_network())
+
+
+def test_data_in_another_file_is_refused_without_opening_it(tmp_path: Path) -> None:
+    model = quantize(residual_network(), samples(3, 12, 10))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    message = refusal(tmp_path, model)
+    assert "keeps its data in another file" in message
+    assert "passwd" not in message
+
+
+def edit(kind: str, position: int, **attributes: object) -> onnx.ModelProto:
+    model = quantize(residual_network(), samples(3, 12, 10))
+    node = [n for n in model.graph.node if n.op_type == kind][position]
+    kept = [a for a in node.attribute if a.name not in attributes]
+    del node.attribute[:]
+    node.attribute.extend([*kept, *(helper.make_attribute(k, v) for k, v in attributes.items())])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (edit("MaxPool", 0, ceil_mode=1, kernel_shape=[3, 3], strides=[2, 2]), "its ceil_mode makes it reach past"),
+        (edit("AveragePool", 0, count_include_pad=1, pads=[1, 1, 1, 1]), "its average counts the padding"),
+        (edit("Gemm", 0, alpha=0.5), "its alpha is 0.5, not 1"),
+        (edit("Conv", 1, mystery=3), "attribute 'mystery'"),
+        (edit("Flatten", 0, axis=2), "its axis is 2, not 1"),
+        (edit("Pad", 0, mode="reflect"), "its mode is 'reflect', not 'constant'"),
+        (edit("Conv", 0, auto_pad="DIAGONAL"), "its auto_pad is 'DIAGONAL'"),
+    ],
+)
+def test_an_attribute_with_another_meaning_is_refused(tmp_path: Path, model: onnx.ModelProto, reason: str) -> None:
+    assert reason in refusal(tmp_path, model)
+
+
+def test_an_opset_that_was_never_checked_is_refused(tmp_path: Path) -> None:
+    model = quantize(residual_network(), samples(3, 12, 10))
+    model.opset_import[0].version = 99
+    assert "opset 99, outside 10 to 25" in refusal(tmp_path, model)

@@ -1,0 +1,306 @@
+"""Imported .tflite networks mean what LiteRT makes of the same file, and unsupported ones are refused whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.graph_reference import run_graph
+from support.tflite_builder import (
+    Builder,
+    add_weights,
+    conv2d_model,
+    fully_connected_model,
+    pad_model,
+    pool_model,
+    run_litert,
+    softmax_model,
+    unary_model,
+)
+
+from mcutrain.errors import UsageError
+from mcutrain.graph import ConvAttributes, Graph, Padding, RequantizeAttributes
+from mcutrain.importers import load_model
+
+MODELS = os.environ.get("MCUTRAIN_MODELS")
+needs_models = pytest.mark.skipif(not MODELS, reason="MCUTRAIN_MODELS does not name the folder of published models")
+
+
+def random_codes(*shape: int, seed: int = 0) -> NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def load(tmp_path: Path, model: bytes) -> Graph:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model)
+    return load_model(path)
+
+
+def assert_means_the_same(graph: Graph, model: bytes, *, exactly: bool = False) -> None:
+    """The Graph's codes are LiteRT's: one code apart at most, and that rarely (values halfway between two codes)."""
+    codes = random_codes(*graph.tensors[graph.input].shape, seed=1)
+    expected = run_litert(model, codes).astype(int)
+    difference = np.abs(run_graph(graph, codes).astype(int) - expected)
+    assert np.unique(expected).size > 1
+    assert difference.max() <= (0 if exactly else 1)
+    assert (difference == 0).mean() >= 0.97
+
+
+WEIGHTS = random_codes(6, 3, 2, 4, seed=2)
+BIAS = np.array([900, -700, 0, 40, 5000, -1], np.int32)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("weight_scale", [0.01, [0.01, 0.002, 0.03, 0.004, 0.02, 0.01]])
+def test_a_convolution_means_what_litert_computes(
+    tmp_path: Path, padding: str, stride: tuple[int, int], weight_scale: float | list[float]
+) -> None:
+    model = conv2d_model(
+        (9, 8, 4), WEIGHTS, BIAS, stride=stride, padding=padding,
+        input=(0.05, -3), weight_scale=weight_scale, output=(0.4, 9),
+    )  # fmt: skip
+    graph = load(tmp_path, model)
+    assert [op.name for op in graph.operators] == ["conv0"]
+    assert_means_the_same(graph, model)
+
+
+@pytest.mark.parametrize(
+    ("activation", "clamp"),
+    [("NONE", (-128, 127)), ("RELU", (9, 127)), ("RELU6", (9, 21)), ("RELU_N1_TO_1", (7, 11))],
+)
+def test_a_fused_activation_becomes_the_clamp_of_its_operator(
+    tmp_path: Path, activation: str, clamp: tuple[int, int]
+) -> None:
+    model = conv2d_model(
+        (5, 5, 4), WEIGHTS, BIAS, activation=activation, input=(0.05, -3), weight_scale=0.01, output=(0.5, 9)
+    )
+    graph = load(tmp_path, model)
+    attributes = graph.operators[0].attributes
+    assert isinstance(attributes, ConvAttributes)
+    assert attributes.clamp == clamp
+    assert_means_the_same(graph, model)
+
+
+def test_the_odd_row_of_same_padding_goes_to_the_bottom_and_right(tmp_path: Path) -> None:
+    weights = random_codes(2, 3, 3, 1)
+    model = conv2d_model(
+        (8, 8, 1), weights, BIAS[:2], stride=(2, 2), padding="SAME", input=(1, 0), weight_scale=0.01, output=(3, 0)
+    )
+    attributes = load(tmp_path, model).operators[0].attributes
+    assert isinstance(attributes, ConvAttributes)
+    assert attributes.padding == Padding(top=0, bottom=1, left=0, right=1)
+
+
+@pytest.mark.parametrize("bias", [BIAS, None])
+@pytest.mark.parametrize("weight_scale", [0.01, [0.01, 0.002, 0.03, 0.004, 0.02, 0.01]])
+def test_a_fully_connected_operator_means_what_litert_computes(
+    tmp_path: Path, bias: NDArray[np.int32] | None, weight_scale: float | list[float]
+) -> None:
+    model = fully_connected_model(
+        random_codes(6, 20, seed=7), bias, input=(0.05, 11), weight_scale=weight_scale, output=(0.5, -9)
+    )
+    assert_means_the_same(load(tmp_path, model), model)
+
+
+def test_a_fully_connected_operator_on_an_image_gets_an_explicit_reshape(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.tensor("x", (1, 2, 3, 2), quantization=(0.05, 1))
+    operands = [x, *add_weights(b, random_codes(6, 12), BIAS, input_scale=0.05, weight_scale=0.01)]
+    y = b.tensor("y", (1, 6), quantization=(0.5, 0))
+    b.operator("FULLY_CONNECTED", operands, [y], {})
+    model = b.build([x], [y])
+    graph = load(tmp_path, model)
+    assert [op.name for op in graph.operators] == ["fully_connected0_flatten", "fully_connected0"]
+    assert_means_the_same(graph, model)
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_a_pool_is_exactly_litert_s(tmp_path: Path, kind: str, padding: str) -> None:
+    model = pool_model(kind, (7, 6, 3), kernel=(3, 2), stride=(2, 2), quantization=(0.1, 5), padding=padding)
+    assert_means_the_same(load(tmp_path, model), model, exactly=True)
+
+
+def test_an_activation_that_narrows_a_pool_becomes_an_operator_of_its_own(tmp_path: Path) -> None:
+    def pool(quantization: tuple[float, int]) -> bytes:
+        return pool_model(
+            "AVERAGE_POOL_2D", (6, 6, 3), kernel=(2, 2), stride=(2, 2), quantization=quantization, activation="RELU6"
+        )
+
+    narrow = load(tmp_path, pool((0.1, -5)))
+    assert [op.name for op in narrow.operators] == ["average_pool0", "average_pool0_clamp"]
+    assert narrow.operators[1].attributes == RequantizeAttributes(clamp=(-5, 55))
+    assert_means_the_same(narrow, pool((0.1, -5)), exactly=True)
+    wide = load(tmp_path, pool((6 / 255, -128)))
+    assert [op.name for op in wide.operators] == ["average_pool0"]
+
+
+@pytest.mark.parametrize("kind", ["RELU", "RELU6", "RELU_N1_TO_1", "QUANTIZE"])
+def test_a_stand_alone_activation_is_a_requantize(tmp_path: Path, kind: str) -> None:
+    model = unary_model(kind, (4, 5, 6), input=(0.07, 12), output=(0.05, -30))
+    graph = load(tmp_path, model)
+    assert [(op.kind, op.source) for op in graph.operators] == [("requantize", kind)]
+    assert_means_the_same(graph, model)
+
+
+def test_padding_is_filled_with_the_zero_point(tmp_path: Path) -> None:
+    model = pad_model((3, 4, 2), [(0, 0), (1, 2), (0, 3), (0, 0)], quantization=(0.1, 17))
+    assert_means_the_same(load(tmp_path, model), model, exactly=True)
+
+
+def test_softmax_keeps_its_beta(tmp_path: Path) -> None:
+    model = softmax_model((10,), input=(0.02, 3), beta=0.5)
+    assert_means_the_same(load(tmp_path, model), model)
+
+
+def test_a_residual_add_means_what_litert_computes(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.tensor("x", (1, 4, 4, 3), quantization=(0.1, 4))
+    r = b.tensor("r", (1, 4, 4, 3), quantization=(0.03, -128))
+    y = b.tensor("y", (1, 4, 4, 3), quantization=(0.12, -7))
+    b.operator("RELU", [x], [r])
+    b.operator("ADD", [x, r], [y], {"FusedActivationFunction": 0})
+    model = b.build([x], [y])
+    graph = load(tmp_path, model)
+    assert [op.name for op in graph.operators] == ["requantize0", "add1"]
+    assert_means_the_same(graph, model)
+
+
+def wrapped(outer: str, outer_quantization: tuple[float, int] | None) -> bytes:
+    """A RELU between a QUANTIZE from ``outer`` numbers and a conversion back to them."""
+    b = Builder()
+    ends = {"dtype": outer, "quantization": outer_quantization}
+    x = b.tensor("x", (1, 6), ends["dtype"], quantization=outer_quantization)  # type: ignore[arg-type]
+    a = b.tensor("a", (1, 6), quantization=(0.5, -3))
+    c = b.tensor("c", (1, 6), quantization=(0.5, -3))
+    y = b.tensor("y", (1, 6), outer, quantization=outer_quantization)
+    b.operator("QUANTIZE", [x], [a])
+    b.operator("RELU", [a], [c])
+    b.operator("DEQUANTIZE" if outer == "float32" else "QUANTIZE", [c], [y])
+    return b.build([x], [y])
+
+
+@pytest.mark.parametrize(
+    ("outer", "quantization", "domain"),
+    [("float32", None, "float32 / 0.5 + -3"), ("uint8", (0.5, 125), "uint8 - 128")],
+)
+def test_conversions_at_both_ends_are_left_out_and_recorded(
+    tmp_path: Path, outer: str, quantization: tuple[float, int] | None, domain: str
+) -> None:
+    graph = load(tmp_path, wrapped(outer, quantization))
+    assert [op.name for op in graph.operators] == ["requantize1"]
+    assert (graph.input, graph.output, graph.input_domain) == ("a", "c", domain)
+
+
+def test_a_uint8_input_of_another_scale_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tensor 'x' \(#0\) is uint8, not int8"):
+        load(tmp_path, wrapped("uint8", (0.25, 125)))
+
+
+def test_every_unsupported_operator_and_tensor_is_named_in_one_line(tmp_path: Path) -> None:
+    b = Builder()
+    shape = (1, 4, 4, 2)
+    x = b.tensor("x", shape, quantization=(0.1, 0))
+    names = ["t", "dilated", "wide", "short", "y"]
+    t, dilated, wide, short, y = (b.tensor(n, shape, quantization=(0.1, 0)) for n in names)
+    real = b.tensor("real", shape, "float32")
+    weights = add_weights(b, random_codes(2, 1, 1, 2), BIAS[:2], input_scale=0.1, weight_scale=0.1)
+    one = b.tensor("one", (1, 1, 1, 2), quantization=(0.1, 0))
+    b.operator("TANH", [x], [t])
+    b.operator("CONV_2D", [t, *weights], [dilated], {"StrideW": 1, "StrideH": 1, "DilationWFactor": 2})
+    b.operator("CONV_2D", [dilated, x, weights[1]], [wide], {"StrideW": 1, "StrideH": 1})
+    b.operator("ADD", [wide, one], [short], {"FusedActivationFunction": 0})
+    b.operator("DEQUANTIZE", [short], [real])
+    b.operator("RELU", [real], [y])
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, b.build([x], [y]))
+    message = str(error.value)
+    assert "\n" not in message
+    assert "6 unsupported" in message
+    for part in (
+        "TANH #0 (output 't')",
+        "CONV_2D #1 (output 'dilated'): it is dilated",
+        "CONV_2D #2 (output 'wide'): operand 'x' (#0) is not constant",
+        "ADD #3 (output 'short'): it broadcasts [4, 4, 2] and [1, 1, 2]",
+        "tensor 'real' (#6) is float32, not int8",
+        "DEQUANTIZE #4",
+    ):
+        assert part in message
+
+
+def single(kind: str, **tensor: object) -> bytes:
+    b = Builder()
+    x = b.tensor("x", tensor.get("shape", (1, 6)), quantization=(0.5, 3), shape_signature=tensor.get("signature"))  # type: ignore[arg-type]
+    y = b.tensor("y", tensor.get("shape", (1, 6)), quantization=(0.5, 3))  # type: ignore[arg-type]
+    b.operator(kind, [x], [y])
+    return b.build([x], [y])
+
+
+def test_a_batch_other_than_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tensor 'x' \(#0\) of shape \[2, 6\] does not have batch 1"):
+        load(tmp_path, single("RELU", shape=(2, 6)))
+
+
+def test_a_dynamic_batch_is_taken_as_one_and_other_dynamic_dimensions_are_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, single("RELU", signature=(-1, 6))).tensors["x"].shape == (6,)
+    with pytest.raises(UsageError, match=r"tensor 'x' \(#0\) has the dynamic shape \[1, -1\]"):
+        load(tmp_path, single("RELU", signature=(1, -1)))
+
+
+def test_several_inputs_are_refused_by_name(tmp_path: Path) -> None:
+    b = Builder()
+    a, c, y = (b.tensor(n, (1, 6), quantization=(0.5, 3)) for n in "acy")
+    b.operator("ADD", [a, c], [y], {"FusedActivationFunction": 0})
+    with pytest.raises(UsageError, match=r"2 inputs \('a' \(#0\), 'c' \(#1\)\)"):
+        load(tmp_path, b.build([a, c], [y]))
+
+
+def test_asymmetric_weights_and_a_foreign_bias_scale_are_refused(tmp_path: Path) -> None:
+    def model(zero_point: int, bias_scale: float) -> bytes:
+        b = Builder()
+        x = b.tensor("x", (1, 4), quantization=(0.5, 3))
+        w = b.tensor("w", (2, 4), quantization=(0.1, zero_point), data=random_codes(2, 4))
+        bias = b.tensor("bias", (2,), "int32", quantization=(bias_scale, 0), data=BIAS[:2])
+        y = b.tensor("y", (1, 2), quantization=(1.0, 0))
+        b.operator("FULLY_CONNECTED", [x, w, bias], [y], {})
+        return b.build([x], [y])
+
+    load(tmp_path, model(0, 0.05))
+    with pytest.raises(UsageError, match=r"weights 'w' \(#1\) have a zero point other than 0"):
+        load(tmp_path, model(1, 0.05))
+    with pytest.raises(UsageError, match=r"the scale of bias 'bias' \(#2\)"):
+        load(tmp_path, model(0, 0.051))
+
+
+@needs_models
+def test_resnet8_imports_with_the_names_of_its_file() -> None:
+    path = Path(MODELS or "") / "mlperf_tiny" / "pretrainedResnet_quant.tflite"
+    graph = load_model(path)
+    assert " ".join(op.name for op in graph.operators) == (
+        "conv0 conv1 conv2 add3 conv4 conv5 conv6 add7 conv8 conv9 conv10 add11 "
+        "average_pool12 reshape13 fully_connected14 softmax15"
+    )
+    codes = random_codes(32, 32, 3)
+    expected = run_litert(path.read_bytes(), codes).astype(int)
+    # Halfway cases fall differently in real arithmetic, and a code of the logits moves a softmax by a few.
+    assert np.abs(run_graph(graph, codes).astype(int) - expected).max() <= 8
+
+
+@needs_models
+@pytest.mark.parametrize(("name", "count"), [("kws_ref_model", 4), ("vww_96_int8", 13)])
+def test_a_network_of_depthwise_convolutions_is_refused_with_each_of_them(name: str, count: int) -> None:
+    with pytest.raises(UsageError) as error:
+        load_model(Path(MODELS or "") / "mlperf_tiny" / f"{name}.tflite")
+    assert f"{count} unsupported" in str(error.value)
+    assert all(f"DEPTHWISE_CONV_2D #{2 * i + 1} " in str(error.value) for i in range(count))
+
+
+@needs_models
+def test_a_float_network_is_refused_with_its_float_tensors() -> None:
+    with pytest.raises(UsageError, match=r"tensor 'input_1' \(#0\) is float32, not int8") as error:
+        load_model(Path(MODELS or "") / "mlperf_tiny" / "pretrainedResnet.tflite")
+    assert "\n" not in str(error.value)

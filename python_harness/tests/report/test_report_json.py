@@ -1,0 +1,112 @@
+"""Records as JSON: what is written is read back, and what is not ours is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcutrain.errors import UsageError
+from mcutrain.report import dump_records, load_records, write_json
+
+
+def test_records_come_back_as_they_were(make_record: Any, tmp_path: Path) -> None:
+    records = (make_record(steps=20), make_record(steps=3, instructions_per_step=None, accuracy_after=None))
+    write_json(records, tmp_path / "records.json")
+    assert load_records(tmp_path / "records.json") == records
+
+
+def test_the_document_has_the_keys_that_other_programs_rely_on(make_record: Any) -> None:
+    document = json.loads(dump_records([make_record(steps=2)]))
+    assert list(document) == ["episodes"]
+    record = document["episodes"][0]
+    assert record["schema_version"] == 1
+    assert record["instructions_per_step"]["total"] == 10_830_999.5
+    assert record["sram"]["stack_peak"] == 2_168
+    assert record["step_records"][1]["n"] == 1
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_json_cannot_hold_comes_back(make_record: Any, tmp_path: Path, loss: float) -> None:
+    record = make_record(steps=1)
+    broken = record.model_copy(update={"step_records": (record.step_records[0].model_copy(update={"loss": loss}),)})
+    write_json([broken], tmp_path / "records.json")
+    text = (tmp_path / "records.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    back = load_records(tmp_path / "records.json")[0].step_records[0].loss
+    assert back == loss or (math.isnan(back) and math.isnan(loss))
+
+
+def test_a_failed_write_leaves_the_old_file(make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "records.json"
+    path.write_text("old")
+
+    def full(_: Path, __: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_json([make_record(steps=1)], path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["records.json"]
+
+
+def _change(**changes: Any) -> Any:
+    def apply(document: Any) -> Any:
+        document["episodes"][0].update(changes)
+        return document
+
+    return apply
+
+
+def _drop(key: str) -> Any:
+    def apply(document: Any) -> Any:
+        del document["episodes"][0][key]
+        return document
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_change(schema_version=2), r"episodes\[0\] has schema_version 2, this mcutrain reads 1; write the file again"),
+        (_change(schema_version="1"), r'has schema_version "1", this mcutrain reads 1'),
+        (_change(schema_version=True), r"has schema_version true, this mcutrain reads 1"),
+        (_drop("schema_version"), r"episodes\[0\] has no schema_version, this mcutrain reads 1"),
+        (_drop("board"), r"episodes\[0\], key board: Field required"),
+        (_change(colour="red"), r"episodes\[0\], key colour: Extra inputs are not permitted"),
+        (_change(sram={"data": 1}), r"episodes\[0\], key sram.bss: Field required"),
+        (lambda d: {"episodes": [3]}, r"episodes\[0\] is not an object"),
+        (lambda d: {"episodes": {}}, r'no list "episodes" at the top'),
+        (lambda d: d["episodes"], r'no list "episodes" at the top'),
+    ],
+)
+def test_a_document_that_is_not_ours_is_refused_with_its_place(
+    make_record: Any, tmp_path: Path, spoil: Any, message: str
+) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps(spoil(json.loads(dump_records([make_record(steps=1)])))))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_records(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"episodes": [' + b"9" * 5000 + b"]}"]
+)
+def test_a_file_that_is_no_json_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "records.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not a JSON file") as caught:
+        load_records(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read records from .*: No such file"):
+        load_records(tmp_path / "none.json")

@@ -1,0 +1,100 @@
+"""Run a Graph in NumPy with real-valued rescaling: what a Graph means, independent of every kernel of the project.
+
+Integer sums are exact and ties are rounded away from 0, or to even as onnxruntime has it; so an operator's result differs from an integer implementation by one code at most.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.graph.model import (
+    AddAttributes,
+    ConvAttributes,
+    Graph,
+    Operator,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    RequantizeAttributes,
+    SoftmaxAttributes,
+    Tensor,
+)
+
+Codes = NDArray[np.int8]
+Real = NDArray[np.float64]
+
+
+def run_graph(graph: Graph, codes: Codes) -> Codes:
+    """The output codes for input ``codes``, both int8, channels last, without the batch."""
+    values: dict[str, Codes] = {graph.input: codes}
+    for op in graph.operators:
+        y = graph.tensors[op.outputs[0]]
+        values[y.name] = _run(graph, op, [values[name] for name in op.inputs if name in values], y).reshape(y.shape)
+    return values[graph.output]
+
+
+def dequantized(tensor: Tensor, codes: Codes) -> Real:
+    """The real values of ``codes``."""
+    return tensor.scale * (codes.astype(np.float64) - tensor.zero_point)
+
+
+def quantized(tensor: Tensor, real: NDArray[np.floating[Any]]) -> Codes:
+    """The codes of real values, half to even as onnxruntime has it."""
+    codes: Codes = np.clip(np.rint(real / np.float32(tensor.scale)) + tensor.zero_point, -128, 127).astype(np.int8)
+    return codes
+
+
+def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor) -> Codes:
+    x = graph.tensors[op.inputs[0]]
+    attributes = op.attributes
+    if isinstance(attributes, ConvAttributes):
+        w, b = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[2]]
+        assert w.data is not None
+        assert b.data is not None
+        assert w.quantization is not None
+        centred = values[0].astype(np.float64) - x.zero_point
+        weights = w.data.astype(np.float64)
+        if op.kind == "conv2d":
+            kernel = (w.shape[1], w.shape[2])
+            patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0)
+            sums = np.einsum("hwijc,oijc->hwo", patches, weights)
+        else:
+            sums = weights @ centred
+        return _codes((sums + b.data) * (x.scale * w.quantization.scale.astype(np.float64)), y, attributes.clamp)
+    if isinstance(attributes, AddAttributes):
+        total = sum(dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
+        return _codes(np.asarray(total), y, attributes.clamp)
+    if isinstance(attributes, PoolAttributes):
+        image = values[0].astype(np.float64)
+        patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)
+        pooled = np.nanmean(patches, (2, 3)) if op.kind == "average_pool" else np.nanmax(patches, (2, 3))
+        rounded: Codes = (np.sign(pooled) * np.floor(np.abs(pooled) + 0.5)).astype(np.int8)
+        return rounded
+    if isinstance(attributes, PadAttributes):
+        p = attributes.padding
+        edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))
+        return np.pad(values[0], edges, constant_values=x.zero_point)
+    if isinstance(attributes, RequantizeAttributes):
+        return _codes(dequantized(x, values[0]), y, attributes.clamp)
+    if isinstance(attributes, SoftmaxAttributes):
+        scaled = attributes.beta * dequantized(x, values[0])
+        exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        return _codes(exponentials / exponentials.sum(axis=-1, keepdims=True), y, (-128, 127))
+    assert op.kind == "reshape", op.kind
+    return values[0]
+
+
+def _patches(image: Real, kernel: tuple[int, int], stride: tuple[int, int], p: Padding, fill: float) -> Real:
+    padded = np.pad(image, ((p.top, p.bottom), (p.left, p.right), (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (0, 1))
+    return windows[:: stride[0], :: stride[1]].transpose(0, 1, 3, 4, 2)
+
+
+def _codes(real: Real, y: Tensor, clamp: tuple[int, int]) -> Codes:
+    steps = real / y.scale
+    rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5) + y.zero_point
+    codes: Codes = np.clip(rounded, *clamp).astype(np.int8)
+    return codes
