@@ -27,7 +27,7 @@ function(mcutrain_board_flags target)
         find_path(cmsis_include NAMES core_cm4.h PATHS "${CMSIS_CORE_DIR}" "${CMSIS_CORE_DIR}/Include"
                   "${CMSIS_CORE_DIR}/CMSIS/Core/Include" NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH REQUIRED)
         target_include_directories(${target} SYSTEM INTERFACE "${cmsis_include}")
-        target_compile_definitions(${target} INTERFACE MCT_HAVE_CMSIS_CORE)
+        target_compile_definitions(${target} INTERFACE MCT_CMSIS_CORE)
     endif()
     set(script "${PROJECT_SOURCE_DIR}/src/ports/cortex_m/linker.ld")
     # -nostartfiles: newlib's start-up would bring static data; our own does what is needed. An allocator or stdio would then

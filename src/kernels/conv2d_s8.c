@@ -166,6 +166,7 @@ static void dot_2x2(const int16_t *restrict row_0, const int16_t *restrict row_1
 static bool valid(const mct_conv2d_s8_params *params, const int32_t *multiplier, const int32_t *shift)
 {
     if (!mct_window_valid(&params->window) || !mct_code_valid(params->input_zero_point) ||
+        (params->single_rounding != 0 && params->single_rounding != 1) ||
         !mct_clamp_valid(params->output_zero_point, params->clamp_min, params->clamp_max)) {
         return false;
     }
@@ -214,7 +215,9 @@ mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, co
                 for (int32_t f = 0; f < filters; f++) {
                     const int32_t c = channel + f;
                     const size_t i = (size_t)(pixel + p) * (size_t)channels + (size_t)c;
-                    const uint32_t bit = mct_store_code(mct_requantise(sums[p][f], multiplier[c], shift[c]), &clamp, &y[i]);
+                    const int32_t value = params->single_rounding != 0 ? mct_requantise_once(sums[p][f], multiplier[c], shift[c])
+                                                                       : mct_requantise(sums[p][f], multiplier[c], shift[c]);
+                    const uint32_t bit = mct_store_code(value, &clamp, &y[i]);
 
                     if (inside != NULL) {
                         inside[i / 32] |= bit << (i % 32);

@@ -24,10 +24,14 @@ static inline int32_t mct_divide_by_power_of_two(int32_t value, int32_t shift)
     return (twice >> 1) + (twice & 1);
 }
 
+static inline int32_t mct_saturate_s32(int64_t value)
+{
+    return value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t)value;
+}
+
 static inline int32_t mct_shift_left_saturated(int32_t value, int32_t shift)
 {
-    const int64_t wide = (int64_t)value * ((int64_t)1 << shift);
-    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+    return mct_saturate_s32((int64_t)value * ((int64_t)1 << shift));
 }
 
 static inline int32_t mct_requantise(int32_t x, int32_t multiplier, int32_t shift)
@@ -36,6 +40,12 @@ static inline int32_t mct_requantise(int32_t x, int32_t multiplier, int32_t shif
         return mct_high_s32(mct_shift_left_saturated(x, shift), multiplier);
     }
     return mct_divide_by_power_of_two(mct_high_s32(x, multiplier), -shift);
+}
+
+/* One rounding, half up, of the whole product. |x multiplier| <= 2^62, and the half is at most 2^61. */
+static inline int32_t mct_requantise_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    return mct_saturate_s32(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
 /* The clamp with the zero point taken out: comparing before adding it cannot overflow. */

@@ -23,7 +23,7 @@ from ortools.sat.python import cp_model
 from mcutrain.errors import McutrainError
 
 # CP-SAT's deterministic second takes 2 to 9 s of one core on these models.
-_WORK_PER_SECOND = 0.1
+_WORK_PER_SECOND = 0.15
 # Wall clock for a search: a minute, and thirty times its work. A machine that needs more is overloaded or broken.
 _BACKSTOP_SECONDS = 60.0
 _BACKSTOP_FACTOR = 30.0

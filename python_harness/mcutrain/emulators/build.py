@@ -23,7 +23,7 @@ from mcutrain.errors import McutrainError, NotAvailableError, UsageError
 BUILD_SECONDS = 300.0
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
-_ERROR = re.compile(r"error:|CMake Error|undefined reference|multiple definition|FAILED:")
+_ERRORS = tuple(map(re.compile, (r"\berror:", "undefined reference|multiple definition", "CMake Error", "FAILED:")))
 
 
 class BuildError(McutrainError):
@@ -66,9 +66,17 @@ def runtime_static_bytes(source_root: Path = PROJECT_ROOT) -> int:
 
 
 def build_firmware(
-    model_dir: Path, board: Board, build_dir: Path, *, stack_bytes: int = 4096, source_root: Path = PROJECT_ROOT
+    model_dir: Path,
+    board: Board,
+    build_dir: Path,
+    *,
+    stack_bytes: int = 4096,
+    dsp: bool | None = None,
+    source_root: Path = PROJECT_ROOT,
 ) -> BuiltFirmware:
     """Compile the .c files of ``model_dir`` and link them with the library of ``board``, in ``build_dir``.
+
+    dsp: True or False take the DSP or the portable form of every kernel; None what the core has.
 
     Raises:
         UsageError: it does not fit the board's flash or SRAM.
@@ -76,11 +84,9 @@ def build_firmware(
         NotAvailableError: a build tool is not installed.
     """
     _require("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    arguments = _variant(board, dsp, source_root) | {"MCT_STACK_BYTES": str(stack_bytes)}
     with locked(build_dir):
-        library = _build_library(board, source_root)
-        arguments = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(library)}
-        arguments["MCT_STACK_BYTES"] = str(stack_bytes)
-        _build(source_root, build_dir, arguments | _board_arguments(board, source_root), "firmware")
+        _build_model(model_dir, build_dir, arguments, _build_library(board, dsp, source_root), source_root)
         elf = build_dir / "firmware.elf"
         compiler, flags = _build_info(build_dir)
         facts = read_elf(elf)
@@ -89,17 +95,20 @@ def build_firmware(
     return BuiltFirmware(elf, board, digest, *sizes, compiler, flags, facts)
 
 
-def build_host(model_dir: Path, build_dir: Path, *, source_root: Path = PROJECT_ROOT) -> BuiltHost:
+def build_host(
+    model_dir: Path, build_dir: Path, *, dsp: bool | None = None, source_root: Path = PROJECT_ROOT
+) -> BuiltHost:
     """Compile the .c files of ``model_dir`` and link them with the library for this machine, in ``build_dir``.
+
+    dsp: True takes the DSP form of every kernel, with its instructions emulated in C.
 
     Raises:
         BuildError: it does not compile or link; build_dir/build.log says why.
         NotAvailableError: a build tool is not installed.
     """
+    arguments = _variant(None, dsp, source_root)
     with locked(build_dir):
-        archive = _build_library(None, source_root)
-        arguments = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(archive)}
-        _build(source_root, build_dir, arguments, "firmware")
+        _build_model(model_dir, build_dir, arguments, _build_library(None, dsp, source_root), source_root)
         library = build_dir / "libfirmware.so"
         compiler, flags = _build_info(build_dir)
         return BuiltHost(library, hashlib.sha256(library.read_bytes()).hexdigest(), compiler, flags)
@@ -113,16 +122,28 @@ def build_profile_plugin(source_root: Path = PROJECT_ROOT) -> Path:
     return folder / "libmcutrain_profile.so"
 
 
-def _build_library(board: Board | None, source_root: Path) -> Path:
-    folder = source_root / "build" / "library" / (board.name if board else "host")
+def _build_library(board: Board | None, dsp: bool | None, source_root: Path) -> Path:
+    form = {None: "", True: "-dsp", False: "-portable"}[dsp]
+    folder = source_root / "build" / "library" / ((board.name if board else "host") + form)
     with locked(folder):
-        _build(source_root, folder, _board_arguments(board, source_root) if board else {}, "mcutrain")
+        _build(source_root, folder, _variant(board, dsp, source_root), "mcutrain")
     return folder / "libmcutrain.a"
 
 
-def _board_arguments(board: Board, source_root: Path) -> Mapping[str, str]:
-    toolchain = str(source_root / "cmake" / "arm-none-eabi.cmake")
-    return {"CMAKE_TOOLCHAIN_FILE": toolchain, "MCUTRAIN_BOARD": board.name}
+def _build_model(
+    model_dir: Path, build_dir: Path, arguments: Mapping[str, str], library: Path, source_root: Path
+) -> None:
+    where = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(library.resolve())}
+    _build(source_root, build_dir, {**arguments, **where}, "firmware")
+
+
+def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[str, str]:
+    """What the library and the model must be configured with alike."""
+    arguments = {} if dsp is None else {"MCT_DSP": str(int(dsp))}
+    if board is not None:
+        arguments["CMAKE_TOOLCHAIN_FILE"] = str(source_root / "cmake" / "arm-none-eabi.cmake")
+        arguments["MCUTRAIN_BOARD"] = board.name
+    return arguments
 
 
 def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], target: str) -> None:
@@ -147,7 +168,13 @@ def _run(command: Sequence[str], folder: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("CFLAGS", "LDFLAGS", "CPPFLAGS")}
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command; its paths come from the caller, no shell
-            command, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, env=environment, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_SECONDS,
+            env=environment,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BuildError(f"'{' '.join(command[:2])}' took over {BUILD_SECONDS:.0f} s in {folder}") from None
@@ -159,7 +186,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
     if overflow is not None:
         region, missing = overflow.groups()
         raise UsageError(f"the firmware does not fit: {region} overflows by {int(missing):,} bytes; see {log}")
-    first = next((line.strip() for line in output.splitlines() if _ERROR.search(line)), "no message")
+    telling = (line.strip() for pattern in _ERRORS for line in output.splitlines() if pattern.search(line))
+    first = next(telling, "no message")
     raise BuildError(f"the build failed: {first}; see {log}")
 
 

@@ -18,7 +18,9 @@ from mcutrain.emulators.profile import Profile
 from mcutrain.errors import MismatchError, UsageError
 
 _DECLARATIONS = """
-typedef struct { const int8_t *input; int32_t label; float learning_rate; uint32_t random; float loss; int32_t prediction; } mct_model_state;
+typedef struct {
+    const int8_t *input; int32_t label; float learning_rate; uint32_t random; float loss; int32_t prediction;
+} mct_model_state;
 typedef struct { uint16_t op; uint16_t output; uint32_t size_bytes; const void *data; } mct_model_tensor;
 typedef struct {
     uint32_t plan_crc32, input_bytes, classes, op_count, inference_op_count, arena_bytes, trainable_bytes, output_bytes;
@@ -27,7 +29,7 @@ typedef struct {
     uint32_t trace_count;
     const mct_model_tensor *trace;
 } mct_model_info;
-extern const mct_model_info mct_model;
+extern mct_model_info mct_model;
 extern mct_model_state mct_model_io;
 void mct_model_reset(void);
 int mct_model_infer(void);
@@ -108,7 +110,9 @@ class HostModel:
 
     def _set_input(self, codes: NDArray[np.int8]) -> None:
         if codes.dtype != np.int8 or codes.size != self._library.mct_model.input_bytes:
-            raise UsageError(f"the network takes {self._library.mct_model.input_bytes} int8 codes, not {codes.size} {codes.dtype}")
+            raise UsageError(
+                f"the network takes {self._library.mct_model.input_bytes} int8 codes, not {codes.size} {codes.dtype}"
+            )
         content = codes.tobytes()
         self._ffi.memmove(self._input, content, len(content))
         self._library.mct_model_io.input = self._input

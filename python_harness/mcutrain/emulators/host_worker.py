@@ -25,13 +25,13 @@ def main(library_path: str, image_path: str, lines_path: str) -> int:
     content = Path(image_path).read_bytes()
     image = ffi.new("uint32_t[]", (len(content) + 3) // 4)  # words: the image must be aligned
     ffi.memmove(image, content, len(content))
-    with open(lines_path, "ab", buffering=0) as lines:
+    with Path(lines_path).open("ab", buffering=0) as lines:
 
-        @ffi.callback("mct_host_put")
         def put(line: object, count: int) -> None:
             os.write(lines.fileno(), ffi.buffer(line, count)[:])
 
-        return int(library.mct_host_run(ffi.cast("const uint8_t *", image), len(content), put))
+        callback = ffi.callback("mct_host_put", put)
+        return int(library.mct_host_run(ffi.cast("const uint8_t *", image), len(content), callback))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,9 @@ class EpisodeImage:
         ):
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != dimensions:
-                return f"{name} must be {np.dtype(dtype).name} of {dimensions} dimensions, not {array.dtype} {array.shape}"
+                return (
+                    f"{name} must be {np.dtype(dtype).name} of {dimensions} dimensions, not {array.dtype} {array.shape}"
+                )
         if self.adapt_samples.shape[1] != self.test_samples.shape[1] or self.sample_bytes == 0:
             return f"adapt samples of {self.adapt_samples.shape[1]} bytes, test samples of {self.test_samples.shape[1]}"
         for name in ("adapt", "test"):
@@ -153,7 +156,9 @@ class EpisodeImage:
         """
         if len(data) < HEADER_BYTES:
             raise UsageError(f"episode image: {len(data)} bytes are too few for its header of {HEADER_BYTES}")
-        (magic, version, image_bytes, crc, plan, sample_bytes, adapts, tests, steps, seed, *rest) = _HEADER.unpack_from(data)
+        (magic, version, image_bytes, crc, plan, sample_bytes, adapts, tests, steps, seed, *rest) = _HEADER.unpack_from(
+            data
+        )
         offsets, (rates, per_rate, flags, trace_step, dump_op, digest_every) = rest[:6], rest[6:12]
         if magic != MAGIC or version != VERSION:
             raise UsageError(f"episode image: magic {magic:08x}, version {version}; expected {MAGIC:08x}, {VERSION}")
@@ -186,8 +191,10 @@ def _padded_rows(samples: NDArray[np.int8]) -> bytes:
     return np.pad(samples, ((0, 0), (0, -samples.shape[1] % 4))).tobytes()
 
 
-def _part(data: bytes, offset: int, dtype: str, count: int) -> NDArray[np.generic]:
+def _part(data: bytes, offset: int, dtype: str, count: int) -> NDArray[Any]:
     kind = np.dtype(dtype)
     if count and (offset < HEADER_BYTES or offset + count * kind.itemsize > len(data)):
-        raise UsageError(f"episode image: {count} {kind.name} at offset {offset} do not lie inside its {len(data)} bytes")
+        raise UsageError(
+            f"episode image: {count} {kind.name} at offset {offset} do not lie inside its {len(data)} bytes"
+        )
     return np.frombuffer(data, kind, count, offset if count else 0).astype(kind.newbyteorder("="))

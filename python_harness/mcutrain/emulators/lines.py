@@ -153,7 +153,9 @@ class LineReader:
             self._check_count(line, expected)
             self._predictions[line.text("set")] = expected + 1
         if line.kind == "end" and line.integer("lines") != line.number - 1:
-            raise MismatchError(f"the device sent {line.text('lines')} lines before 'end', but {line.number - 1} arrived")
+            raise MismatchError(
+                f"the device sent {line.text('lines')} lines before 'end', but {line.number - 1} arrived"
+            )
 
     @staticmethod
     def _check_count(line: Line, expected: int) -> None:

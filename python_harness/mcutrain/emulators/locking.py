@@ -29,6 +29,8 @@ def locked(folder: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > limit:
-                    raise McutrainError(f"{folder} has been locked for {LOCK_SECONDS:.0f} s; end the build there") from None
+                    raise McutrainError(
+                        f"{folder} has been locked for {LOCK_SECONDS:.0f} s; end the build there"
+                    ) from None
                 time.sleep(0.02)
         yield

@@ -91,6 +91,8 @@ def read_profile(path: Path) -> Profile:
         totals[run.mark] += run.count * run.block.instructions
     total = int(rows[-1].split(" ")[1])
     if sum(totals.values()) != total:
-        raise MismatchError(f"the profile does not add up: {sum(totals.values())} instructions in marks, {total} in all")
+        raise MismatchError(
+            f"the profile does not add up: {sum(totals.values())} instructions in marks, {total} in all"
+        )
     per_mark = {name: MarkCount(visits, totals[name]) for name, visits in marks}
     return Profile(total, per_mark, tuple(runs), tuple(edges))

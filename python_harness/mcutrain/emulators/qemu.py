@@ -29,7 +29,8 @@ def qemu_version() -> str:
     """
     if shutil.which(PROGRAM) is None:
         raise NotAvailableError(f"{PROGRAM} is not installed; on Debian: apt-get install {PROGRAM}")
-    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+    command = [PROGRAM, "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603 - fixed
     match = re.search(r"version ([0-9.]+)", said)
     return match.group(1) if match else said.splitlines()[0]
 

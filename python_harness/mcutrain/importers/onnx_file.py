@@ -96,9 +96,9 @@ class _Reader:
         if not graph.node:
             raise _WrongError("it holds no network")
         for tensor in graph.initializer:
-            self._constant(tensor.name, tensor)
+            self._constant(_text(tensor.name), tensor)
         for sparse in graph.sparse_initializer:
-            self._unreadable[sparse.values.name] = "is sparse"
+            self._unreadable[_text(sparse.values.name)] = "is sparse"
         nodes = [self._node(node, index) for index, node in enumerate(graph.node)]
         written = {*self._constants, *self._unreadable}
         for name in (name for node in nodes for name in node.outputs if name):
@@ -117,8 +117,9 @@ class _Reader:
         )
 
     def _node(self, node: onnx.NodeProto, index: int) -> FileNode:
-        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        outputs = tuple(node.output)
+        domain, kind = _text(node.domain), _text(node.op_type)
+        kind = kind if domain in ("", "ai.onnx") else f"{domain}.{kind}"
+        inputs, outputs = tuple(map(_text, node.input)), tuple(map(_text, node.output))
         if kind == "Constant" and len(outputs) == 1:
             self._constant_node(node, outputs[0])
             outputs = ()
@@ -126,9 +127,9 @@ class _Reader:
         for a in node.attribute if outputs else ():
             value = _attribute(a)
             # A kind of value that no supported operator has: let the check of attribute names refuse it.
-            attributes[a.name] = "" if value is None else value
+            attributes[_text(a.name)] = "" if value is None else value
         printable = "".join(c if c.isprintable() else "?" for c in kind) or "nameless"
-        return FileNode(index, printable, tuple(node.input), outputs, attributes)
+        return FileNode(index, printable, inputs, outputs, attributes)
 
     def _constant_node(self, node: onnx.NodeProto, name: str) -> None:
         if len(node.attribute) == 1:
@@ -152,6 +153,13 @@ class _Reader:
             self._constants[name] = _array(name, tensor)
         except _UnreadableError as reason:
             self._unreadable[name] = str(reason)
+
+
+def _text(name: object) -> str:
+    # protobuf hands out the raw bytes of a string that is not UTF-8.
+    if not isinstance(name, str):
+        raise _WrongError("a name in it is not text")
+    return name
 
 
 def _attribute(a: onnx.AttributeProto) -> AttributeValue | None:
@@ -200,4 +208,4 @@ def _value(v: onnx.ValueInfoProto) -> FileValue:
     shape = None
     if t.HasField("shape") and len(t.shape.dim) <= MAX_RANK:
         shape = tuple(int(d.dim_value) if d.HasField("dim_value") else -1 for d in t.shape.dim)
-    return FileValue(v.name, _TYPE_NAMES.get(t.elem_type, f"type {t.elem_type}"), shape)
+    return FileValue(_text(v.name), _TYPE_NAMES.get(t.elem_type, f"type {t.elem_type}"), shape)

@@ -88,6 +88,12 @@ class _Import:
         first, last, domain, operators = self._strip_ends()
         for op in operators:
             self._import_operator(op)
+        for index in (first, last):
+            complaint = self._complaint(index)
+            if complaint is not None:
+                self.problems.add(complaint)
+            elif index >= 0 and self.model.tensors[index].data is not None:
+                self.problems.add(f"tensor {self.label(index)} is a constant, but the network's input or output")
         self.problems.raise_if_any(rule.name for rule in RULES.values())
         return self.graph.finish(
             self.path,

@@ -72,6 +72,13 @@ def requantise(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
     return halfaway(high(shifted, multiplier), np.maximum(-s, 0))
 
 
+def requantise_once(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
+    """``x * multiplier * 2**(shift - 31)`` rounded once, half up, and saturated to int32. All three broadcast."""
+    right = 31 - np.asarray(shift, np.int64)
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    return saturate_s32((product + (np.int64(1) << (right - 1))) >> right)
+
+
 def clamp_code(value: Int64s, lowest: int, highest: int) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """Clamp to output codes; also where the value lay inside, both ends included (the clip mask)."""
     inside = (value >= lowest) & (value <= highest)

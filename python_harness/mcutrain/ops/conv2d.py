@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.arithmetic import clamp_code, requantise
+from mcutrain.ops.arithmetic import clamp_code, requantise, requantise_once
 from mcutrain.ops.base import Kernel, Params, Role, Window, pack_mask
 
 
 @dataclass(frozen=True)
 class Conv2dS8Params(Params):
-    """mct_conv2d_s8_params. clamp_min and clamp_max are output codes."""
+    """mct_conv2d_s8_params. clamp_min and clamp_max are output codes; single_rounding is 1 for fully connected."""
 
     window: Window
     input_zero_point: int
     output_zero_point: int
     clamp_min: int
     clamp_max: int
+    single_rounding: int = 0
 
 
 def window_taps(window: Window) -> int:
@@ -60,8 +61,9 @@ def _golden(params: Conv2dS8Params, views: Mapping[str, Any]) -> None:
     # float64 holds these sums exactly: |sum| < 2**31.
     rows = patches(x.astype(np.float64) - params.input_zero_point, w)
     sums = (rows @ weights.astype(np.float64).T).astype(np.int64) + views["bias"]
-    scaled = requantise(sums, views["multiplier"], views["shift"]) + params.output_zero_point
-    codes, inside = clamp_code(scaled, params.clamp_min, params.clamp_max)
+    rescale = requantise_once if params.single_rounding else requantise
+    scaled = rescale(sums, views["multiplier"], views["shift"])
+    codes, inside = clamp_code(scaled + params.output_zero_point, params.clamp_min, params.clamp_max)
     views["y"][...] = codes.reshape(views["y"].shape)
     if "inside" in views:
         pack_mask(inside, views["inside"])

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 
 from mcutrain import __version__
 from mcutrain.episode.record import PHASES, EpisodeRecord, OperatorCounts, TensorLife

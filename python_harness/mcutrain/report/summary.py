@@ -51,7 +51,7 @@ def judge(record: EpisodeRecord) -> Verdict:
     failures = []
     if record.matches_golden is False:
         failures.append("differs from golden")
-    if record.sram_peak_bytes >= record.sram_limit_bytes:
+    if record.sram_peak_bytes > record.sram_limit_bytes:
         failures.append(f"SRAM peak {byte_count(record.sram_peak_bytes)} is over {byte_count(record.sram_limit_bytes)}")
     if record.flash_bytes > record.flash_limit_bytes:
         failures.append(f"flash {byte_count(record.flash_bytes)} is over {byte_count(record.flash_limit_bytes)}")

@@ -29,7 +29,9 @@ def firmware(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Fir
         if (model, board) not in built:
             folder = tmp_path_factory.mktemp("firmware")
             model_dir = model if isinstance(model, Path) else _write_model(folder / "model", model)
-            built[model, board] = build_firmware(model_dir, load_board(board), folder / "build", source_root=source_root)
+            built[model, board] = build_firmware(
+                model_dir, load_board(board), folder / "build", source_root=source_root
+            )
         return built[model, board]
 
     return build
@@ -37,12 +39,14 @@ def firmware(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Fir
 
 @pytest.fixture(scope="session")
 def host(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> HostBuilder:
-    """Builds a model's folder for this machine."""
-    built: dict[Path, BuiltHost] = {}
+    """Builds a model for this machine, once."""
+    built: dict[Path | str, BuiltHost] = {}
 
-    def build(model: Path) -> BuiltHost:
+    def build(model: Path | str) -> BuiltHost:
         if model not in built:
-            built[model] = build_host(model, tmp_path_factory.mktemp("host"), source_root=source_root)
+            folder = tmp_path_factory.mktemp("host")
+            model_dir = model if isinstance(model, Path) else _write_model(folder / "model", model)
+            built[model] = build_host(model_dir, folder / "build", source_root=source_root)
         return built[model]
 
     return build

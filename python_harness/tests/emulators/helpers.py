@@ -17,11 +17,16 @@ PLAN_CRC32 = 0x1234ABCD
 
 # Builds a model's folder, or a model.c given as text (which may include minimal.h), for a board.
 FirmwareBuilder = Callable[[Path | str, str], BuiltFirmware]
-HostBuilder = Callable[[Path], BuiltHost]
+HostBuilder = Callable[[Path | str], BuiltHost]
 
 
 def perceptron_image(
-    steps: int = 60, *, predictions: bool = False, trace_step: int | None = None, dump_op: int | None = None, digest_every: int = 1
+    steps: int = 60,
+    *,
+    predictions: bool = False,
+    trace_step: int | None = None,
+    dump_op: int | None = None,
+    digest_every: int = 1,
 ) -> EpisodeImage:
     """Samples that the perceptron's first weights get wrong: class c is large in input c + 1."""
     rng = np.random.default_rng(5)
@@ -45,7 +50,8 @@ def one_inference() -> EpisodeImage:
     none = np.zeros(0, np.uint16)
     sample = np.zeros((1, 4), np.int8)
     return EpisodeImage(
-        *(PLAN_CRC32, sample[:0], none, sample, np.zeros(1, np.uint16), none, np.zeros(0, np.float32)), evaluate_after=False
+        *(PLAN_CRC32, sample[:0], none, sample, np.zeros(1, np.uint16), none, np.zeros(0, np.float32)),
+        evaluate_after=False,
     )
 
 

@@ -85,13 +85,15 @@ def test_a_status_that_was_not_expected_is_a_failure_in_words() -> None:
 
 
 def test_a_device_that_dies_is_a_failure_with_its_signal() -> None:
-    with pytest.raises(MismatchError, match="without an 'end' .*signal 11"):
+    with pytest.raises(MismatchError, match=r"without an 'end' .*signal 11"):
         MockRunner(lines(BOOT), exit_code=-11).run(one_inference())
 
 
 def test_a_fault_carries_its_address() -> None:
     fault = format_line("fault", kind="memory", address="20040000", pc="00000124")
-    with pytest.raises(FaultError, match="memory fault at address 0x20040000 by the instruction at 0x00000124") as caught:
+    with pytest.raises(
+        FaultError, match="memory fault at address 0x20040000 by the instruction at 0x00000124"
+    ) as caught:
         MockRunner(lines(BOOT, fault), exit_code=101).run(one_inference())
     assert (caught.value.address, caught.value.pc) == (0x20040000, 0x124)
 

@@ -24,7 +24,11 @@ def test_a_board_has_the_memory_and_core_of_its_name(name: str) -> None:
 @pytest.mark.parametrize("name", board_names())
 def test_every_memory_is_one_region_of_the_mpu(name: str) -> None:
     board = load_board(name)
-    for base, size in ((board.flash_base, board.flash_bytes), (board.sram_base, board.sram_bytes), (board.external_base, board.external_bytes)):
+    for base, size in (
+        (board.flash_base, board.flash_bytes),
+        (board.sram_base, board.sram_bytes),
+        (board.external_base, board.external_bytes),
+    ):
         assert size & (size - 1) == 0
         assert base % size == 0
 
@@ -38,7 +42,11 @@ def test_an_unknown_board_is_one_line_with_the_names_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(("cortex-m4", "cortex-m3"), "core"), (("262144", "none"), "sram_bytes"), (("name: m4-256k", "name: x"), "name of the file")],
+    [
+        (("cortex-m4", "cortex-m3"), "core"),
+        (("262144", "none"), "sram_bytes"),
+        (("name: m4-256k", "name: x"), "name of the file"),
+    ],
 )
 def test_a_broken_board_file_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], message: str

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from emulators.helpers import PERCEPTRON, FirmwareBuilder, HostBuilder, one_inference, perceptron_image
-from mcutrain.emulators.build import runtime_static_bytes
+from mcutrain.emulators.base import Limits, RunTimeoutError
+from mcutrain.emulators.build import BuildError, runtime_static_bytes
 from mcutrain.emulators.host import HostModel, HostRunner
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.qemu import QemuRunner
@@ -26,7 +27,9 @@ def content(lines: tuple[Line, ...]) -> list[tuple[str, dict[str, str]]]:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("board", CORES)
-def test_an_episode_has_the_same_lines_on_the_host_and_on_the_board(board: str, firmware: FirmwareBuilder, host: HostBuilder) -> None:
+def test_an_episode_has_the_same_lines_on_the_host_and_on_the_board(
+    board: str, firmware: FirmwareBuilder, host: HostBuilder
+) -> None:
     image = perceptron_image(predictions=True, trace_step=3, dump_op=2)
     on_host = HostRunner(host(PERCEPTRON)).run(image)
     on_board = QemuRunner(firmware(PERCEPTRON, board)).run(image)
@@ -35,7 +38,11 @@ def test_an_episode_has_the_same_lines_on_the_host_and_on_the_board(board: str, 
     assert len(on_host.of_kind("prediction")) == 80
     assert {line.kind for line in on_host.lines} == {"boot", "prediction", "evaluation", "trace", "step", "dump", "end"}
     assert on_board.lines[0].text("board") == board
-    assert on_board.lines[0].text("image") == on_host.lines[0].text("image") == f"{struct.unpack_from('<I', image.to_bytes(), 12)[0]:08x}"
+    assert (
+        on_board.lines[0].text("image")
+        == on_host.lines[0].text("image")
+        == f"{struct.unpack_from('<I', image.to_bytes(), 12)[0]:08x}"
+    )
 
 
 def test_training_learns_and_every_digest_is_the_crc_of_the_state(host: HostBuilder) -> None:
@@ -49,7 +56,9 @@ def test_training_learns_and_every_digest_is_the_crc_of_the_state(host: HostBuil
     model.reset(image.seed)
     for step, line in enumerate(result.of_kind("step")):
         sample = int(image.order[step])
-        loss, prediction = model.train(image.adapt_samples[sample], int(image.adapt_labels[sample]), float(image.learning_rate(step)))
+        loss, prediction = model.train(
+            image.adapt_samples[sample], int(image.adapt_labels[sample]), float(image.learning_rate(step))
+        )
         assert line.bits("loss") == int(loss.view(np.uint32))
         assert line.integer("prediction") == prediction
         assert line.bits("digest") == zlib.crc32(model.trainable())
@@ -155,17 +164,37 @@ def test_a_firmware_that_does_not_fit_is_refused_with_the_number_of_bytes(firmwa
 
 @pytest.mark.qemu
 def test_the_same_sources_give_the_same_firmware_wherever_they_are_built(firmware: FirmwareBuilder) -> None:
-    twice = [firmware(f'#include "minimal.h"\n{space}static void misbehave(void) {{}}\n', "m7-1m") for space in ("", " ")]
+    twice = [
+        firmware(f'#include "minimal.h"\n{space}static void misbehave(void) {{}}\n', "m7-1m") for space in ("", " ")
+    ]
     assert twice[0].elf != twice[1].elf
     assert twice[0].sha256 == twice[1].sha256
 
 
-def test_a_host_run_that_hangs_is_killed(host: HostBuilder) -> None:
+def test_a_host_run_that_hangs_is_stopped_by_the_time_limit(host: HostBuilder) -> None:
+    built = host('#include "minimal.h"\nstatic void misbehave(void) { for (volatile int i = 0;; i++) {} }\n')
+    with pytest.raises(RunTimeoutError, match="host: no line for 1 s"):
+        HostRunner(built).run(one_inference(), limits=Limits(silence_seconds=1))
+
+
+def test_a_host_run_that_crashes_is_a_failure_and_not_a_crash_of_ours(host: HostBuilder) -> None:
+    built = host('#include "minimal.h"\nstatic void misbehave(void) { *word_at(16u) = 1; }\n')
+    with pytest.raises(MismatchError, match=r"broke off after 1 lines .* host ended with signal 11"):
+        HostRunner(built).run(one_inference())
+
+
+def test_a_model_that_does_not_compile_is_one_line_with_the_compilers(host: HostBuilder) -> None:
+    with pytest.raises(BuildError, match=r"^the build failed: .*error: .*; see .*build.log$") as caught:
+        host('#include "minimal.h"\nstatic void misbehave(void) { nonsense }\n')
+    assert "\n" not in str(caught.value)
+
+
+def test_the_host_gives_no_profile(host: HostBuilder) -> None:
     with pytest.raises(UsageError, match="counts no instructions"):
         HostRunner(host(PERCEPTRON)).run(one_inference(), profile=True)
 
 
 def test_a_diverging_status_is_a_failure_unless_it_is_expected(host: HostBuilder) -> None:
     image = dataclasses.replace(perceptron_image(3), plan_crc32=1)
-    with pytest.raises(MismatchError, match="status 3 .the episode image was refused"):
+    with pytest.raises(MismatchError, match=r"status 3 .the episode image was refused"):
         HostRunner(host(PERCEPTRON)).run(image)

@@ -6,7 +6,16 @@ from mcutrain.emulators.lines import LineReader, format_line, parse_line
 from mcutrain.errors import MismatchError
 
 BOOT = format_line(
-    "boot", plan="12345678", image="9abcdef0", protocol=1, board="m4-256k", data=0, bss=100, arena=16, trainable=60, stack=4096
+    "boot",
+    plan="12345678",
+    image="9abcdef0",
+    protocol=1,
+    board="m4-256k",
+    data=0,
+    bss=100,
+    arena=16,
+    trainable=60,
+    stack=4096,
 )
 STEP = format_line("step", n=0, loss="3fa1b2c3", prediction=4, digest="89abcdef")
 

@@ -22,7 +22,8 @@ def fault_of(firmware: FirmwareBuilder, body: str, board: str = "m4-256k", befor
 
 
 @pytest.mark.parametrize(
-    ("board", "address"), [("m4-256k", 0x20040000), ("m7-256k", 0x20040000), ("m4-1m", 0x20100000), ("m7-1m", 0x20100000)]
+    ("board", "address"),
+    [("m4-256k", 0x20040000), ("m7-256k", 0x20040000), ("m4-1m", 0x20100000), ("m7-1m", 0x20100000)],
 )
 def test_a_word_written_past_sram_faults_with_its_address(board: str, address: int, firmware: FirmwareBuilder) -> None:
     fault = fault_of(firmware, f"*word_at({address:#x}u) = 1;", board)
@@ -46,12 +47,16 @@ def test_the_last_word_of_sram_can_be_written(firmware: FirmwareBuilder) -> None
         ("mct_model_arena[0] = (int32_t)*word_at(0x40000000u);", 0x40000000),  # another device: a timer
     ],
 )
-def test_an_access_outside_the_board_faults_with_its_address(access: str, address: int, firmware: FirmwareBuilder) -> None:
+def test_an_access_outside_the_board_faults_with_its_address(
+    access: str, address: int, firmware: FirmwareBuilder
+) -> None:
     fault = fault_of(firmware, access)
     assert (fault.kind, fault.address) == ("memory", address)
 
 
-@pytest.mark.parametrize(("board", "target"), [("m4-256k", 0x20002000), ("m7-256k", 0x20002000), ("m4-256k", 0x21000000)])
+@pytest.mark.parametrize(
+    ("board", "target"), [("m4-256k", 0x20002000), ("m7-256k", 0x20002000), ("m4-256k", 0x21000000)]
+)
 def test_code_outside_flash_does_not_run(board: str, target: int, firmware: FirmwareBuilder) -> None:
     fault = fault_of(firmware, f"((void (*)(void))(uintptr_t)({target:#x}u | 1u))();", board)
     assert (fault.kind, fault.address, fault.pc) == ("memory", target, target)
@@ -78,7 +83,8 @@ def test_double_precision_does_not_exist_on_the_cortex_m4(firmware: FirmwareBuil
 
 @pytest.mark.parametrize("used", [600, 1600])
 def test_the_stack_peak_is_what_was_used(used: int, firmware: FirmwareBuilder) -> None:
-    body = f"volatile uint8_t local[{used}];\n    for (int i = 0; i < {used}; i++) {{\n        local[i] = (uint8_t)i;\n    }}"
+    fill = f"for (int i = 0; i < {used}; i++) {{ local[i] = (uint8_t)i; }}"
+    body = f"volatile uint8_t local[{used}];\n    {fill}\n    (void)local[0];"
     idle = QemuRunner(firmware(model(""), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
     peak = QemuRunner(firmware(model(body), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
     assert 0 < idle < 300

@@ -43,7 +43,9 @@ class SingleStepRunner(QemuRunner):
 
 
 def profile_of(runner: QemuRunner) -> Profile:
-    result = runner.run(perceptron_image(20) if "perceptron" in runner.firmware.elf.parts else one_inference(), profile=True)
+    result = runner.run(
+        perceptron_image(20) if "perceptron" in runner.firmware.elf.parts else one_inference(), profile=True
+    )
     assert result.profile is not None
     return result.profile
 
@@ -63,9 +65,13 @@ def test_the_edges_of_a_loop_are_its_rounds(firmware: FirmwareBuilder) -> None:
     built = firmware(LOOP, "m4-256k")
     profile = profile_of(QemuRunner(built))
     start = built.facts.symbols["mct_op_0000"]
-    back = [edge for edge in profile.edges if edge.mark == "mct_op_0000" and edge.block.pc == edge.to_block.pc == start + 8]
+    back = [
+        edge for edge in profile.edges if edge.mark == "mct_op_0000" and edge.block.pc == edge.to_block.pc == start + 8
+    ]
     # The first round is in the block that begins at the function, so the block that repeats runs once less.
-    assert [(edge.count, edge.block.instructions, edge.block.code.hex()) for edge in back] == [(ROUNDS - 2, 2, "0138fdd1")]
+    assert [(edge.count, edge.block.instructions, edge.block.code.hex()) for edge in back] == [
+        (ROUNDS - 2, 2, "0138fdd1")
+    ]
 
 
 def test_counts_are_the_same_when_every_instruction_is_a_block_of_its_own(firmware: FirmwareBuilder) -> None:
@@ -117,7 +123,9 @@ def test_a_profile_does_not_change_what_runs(firmware: FirmwareBuilder) -> None:
     assert runner.run(perceptron_image(20), profile=True).lines == runner.run(perceptron_image(20)).lines
 
 
-@pytest.mark.parametrize("damage", ["", "mcutrain-profile 1\nmark 0 0 reset 0\n", "mcutrain-profile 1\nnonsense\nend 0\n"])
+@pytest.mark.parametrize(
+    "damage", ["", "mcutrain-profile 1\nmark 0 0 reset 0\n", "mcutrain-profile 1\nnonsense\nend 0\n"]
+)
 def test_an_incomplete_profile_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "profile.txt"
     path.write_text(damage, encoding="ascii")

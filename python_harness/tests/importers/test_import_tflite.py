@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from mcutrain.errors import UsageError
+from mcutrain.graph import ConvAttributes, Graph, Padding, RequantizeAttributes
+from mcutrain.importers import load_model
 from support.graph_reference import run_graph
 from support.tflite_builder import (
     Builder,
@@ -20,10 +24,6 @@ from support.tflite_builder import (
     softmax_model,
     unary_model,
 )
-
-from mcutrain.errors import UsageError
-from mcutrain.graph import ConvAttributes, Graph, Padding, RequantizeAttributes
-from mcutrain.importers import load_model
 
 MODELS = os.environ.get("MCUTRAIN_MODELS")
 needs_models = pytest.mark.skipif(not MODELS, reason="MCUTRAIN_MODELS does not name the folder of published models")

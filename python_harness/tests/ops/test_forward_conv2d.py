@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mcutrain.ops.base import Window, unpack_mask
 from mcutrain.ops.conv2d import CONV2D_S8, Conv2dS8Params
 from support.ckernels import c_function, c_params, call, forms, run_everywhere
@@ -38,7 +39,7 @@ def test_convolution_is_bit_exact_to_litert(case: ConvCase) -> None:
 
 
 @given(conv_cases(fully_connected=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_fully_connected_is_bit_exact_to_litert(case: ConvCase) -> None:
     w = case.geometry.window
     model = fully_connected_model(
@@ -70,9 +71,10 @@ def test_the_codes_do_not_depend_on_whether_the_mask_is_wanted(case: ConvCase) -
     np.testing.assert_array_equal(with_mask["y"], without["y"])
 
 
-@given(st.data())
+@pytest.mark.parametrize("single_rounding", [0, 1])
+@given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_requantising_agrees_on_every_sum_multiplier_and_shift(data: st.DataObject) -> None:
+def test_requantising_agrees_on_every_sum_multiplier_and_shift(single_rounding: int, data: st.DataObject) -> None:
     # Zero weights: the sum is the bias, so each channel is one call of requantise with any int32.
     sums = st.one_of(
         st.integers(-(2**31), 2**31 - 1),
@@ -82,8 +84,9 @@ def test_requantising_agrees_on_every_sum_multiplier_and_shift(data: st.DataObje
     multipliers = st.one_of(st.integers(2**30, 2**31 - 1), st.sampled_from([0, 2**30, 2**31 - 1]))
     draws = data.draw(st.lists(st.tuples(sums, multipliers, st.integers(-31, 30)), min_size=40, max_size=40))
     bias, multiplier, shift = (np.array(column, np.int32) for column in zip(*draws, strict=True))
-    params = Conv2dS8Params(replace(ONE_PIXEL, out_channels=40), 0, data.draw(st.integers(-128, 127)), -128, 127)
-    inputs = {
+    window = replace(ONE_PIXEL, out_channels=40)
+    params = Conv2dS8Params(window, 0, data.draw(st.integers(-128, 127)), -128, 127, single_rounding)
+    inputs: dict[str, Any] = {
         "x": np.ones(1, np.int8),
         "weights": np.zeros(40, np.int8),
         "bias": bias,
@@ -97,14 +100,14 @@ def test_requantising_agrees_on_every_sum_multiplier_and_shift(data: st.DataObje
 @pytest.mark.parametrize("code", [-128, 127])
 def test_the_largest_sums_neither_wrap_nor_saturate_early(z_x: int, code: int) -> None:
     window = Window(9, 9, 64, 7, 7, 3, 3, 3, 1, 1, 0, 0)
-    inputs = {
+    inputs: dict[str, Any] = {
         "x": np.full((9, 9, 64), code, np.int8),
         "weights": np.stack([np.full((3, 3, 64), w, np.int8) for w in (-128, 127, 1)]),
         "bias": np.zeros(3, np.int32),
         "multiplier": np.full(3, 2**30, np.int32),
         "shift": np.full(3, -17, np.int32),
     }
-    outputs = {"y": np.zeros((7, 7, 3), np.int8), "inside": np.zeros(5, np.uint32)}
+    outputs: dict[str, Any] = {"y": np.zeros((7, 7, 3), np.int8), "inside": np.zeros(5, np.uint32)}
     got = run_everywhere(CONV2D_S8, Conv2dS8Params(window, z_x, 0, -128, 127), inputs, outputs)
     exact = [(code - z_x) * w * 576 / 2**18 for w in (-128, 127, 1)]
     np.testing.assert_allclose(got["y"][0, 0], exact, atol=0.51)
@@ -152,7 +155,8 @@ def test_a_wrong_window_is_refused_and_outputs_stay(form: str, change: dict[str,
     scratch = {"scratch": np.zeros(64, np.uint8)}
     assert call(form, CONV2D_S8, params, views | scratch) == 0
     _, views = small_case()
-    wrong = replace(params, window=replace(params.window, **change))
+    window = replace(params.window, **change)
+    wrong = replace(params, window=window)
     assert call(form, CONV2D_S8, wrong, views | scratch) == 1
     assert (views["y"] == 99).all()
     assert views["inside"][0] == 99
@@ -167,9 +171,10 @@ def test_a_wrong_window_is_refused_and_outputs_stay(form: str, change: dict[str,
         {"clamp_min": 3, "clamp_max": 2},
         {"clamp_min": -129},
         {"clamp_max": 128},
+        {"single_rounding": 2},
     ],
 )
-def test_codes_outside_int8_are_refused(form: str, change: dict[str, int]) -> None:
+def test_parameters_outside_their_range_are_refused(form: str, change: dict[str, Any]) -> None:
     params, views = small_case()
     assert call(form, CONV2D_S8, replace(params, **change), views) == 1
     assert (views["y"] == 99).all()

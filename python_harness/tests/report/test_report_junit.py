@@ -65,6 +65,16 @@ def test_nested_suites_are_named_by_their_path_and_come_once(tmp_path: Path) -> 
     assert [(s.get("name"), s.get("tests")) for s in suites] == [("Robot.Train.Digits", "2"), ("Robot.Verify", "1")]
 
 
+def test_a_suite_with_cases_and_suites_counts_each_case_once(tmp_path: Path) -> None:
+    mixed = '<testsuite name="a"><testcase name="x"/><testsuite name="b"><testcase name="y"/></testsuite></testsuite>'
+    assert merge_junit(_write(tmp_path, mixed=mixed), tmp_path / "out.xml").tests == 2
+    suites = ElementTree.parse(tmp_path / "out.xml").getroot().findall(".//testsuite")
+    assert [(s.get("name"), [c.get("name") for c in s.iter("testcase")]) for s in suites] == [
+        ("a", ["x"]),
+        ("a.b", ["y"]),
+    ]
+
+
 def test_messages_output_and_properties_are_kept(tmp_path: Path) -> None:
     merge_junit(_write(tmp_path, pytest=PYTEST, ctest=CTEST), tmp_path / "out.xml")
     root = ElementTree.parse(tmp_path / "out.xml").getroot()

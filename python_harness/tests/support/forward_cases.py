@@ -82,7 +82,10 @@ def geometries(draw: st.DrawFn, most_channels: int = 9, pool: bool = False) -> G
     pad = [max((out[i] - 1) * stride[i] + kernel[i] - size[i], 0) // 2 if padding == "SAME" else 0 for i in range(2)]
     in_channels = draw(st.integers(1, most_channels))
     out_channels = in_channels if pool else draw(st.integers(1, most_channels))
-    return Geometry(Window(*size, in_channels, *out, out_channels, *kernel, *stride, *pad), padding)
+    window = Window(
+        size[0], size[1], in_channels, out[0], out[1], out_channels, *kernel, *stride, pad_top=pad[0], pad_left=pad[1]
+    )
+    return Geometry(window, padding)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def conv_cases(draw: st.DrawFn, fully_connected: bool = False, per_channel: bool
     activation = draw(activations)
     scale = np.broadcast_to(weight_scale.astype(np.float64), (w.out_channels,))
     multipliers = [quantise_multiplier(x_scale * s / y_scale) for s in scale]
-    params = Conv2dS8Params(w, x_zero, y_zero, *clamp_of(activation, y_scale, y_zero))
+    clamp = clamp_of(activation, y_scale, y_zero)
+    params = Conv2dS8Params(w, x_zero, y_zero, *clamp, single_rounding=int(fully_connected))
     elements = w.out_height * w.out_width * w.out_channels
     return ConvCase(
         geometry,

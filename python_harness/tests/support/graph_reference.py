@@ -1,10 +1,12 @@
 """Run a Graph in NumPy with real-valued rescaling: what a Graph means, independent of every kernel of the project.
 
-Integer sums are exact and ties are rounded away from 0, or to even as onnxruntime has it; so an operator's result differs from an integer implementation by one code at most.
+Sums are exact; ties are rounded away from 0, or to even as onnxruntime does. An operator's result differs from an integer
+implementation by one code at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,14 +27,28 @@ from mcutrain.graph.model import (
 
 Codes = NDArray[np.int8]
 Real = NDArray[np.float64]
+Rounding = Callable[[Real], Real]
 
 
-def run_graph(graph: Graph, codes: Codes) -> Codes:
+def half_away(values: Real) -> Real:
+    """Round to the nearest integer, ties away from 0, as LiteRT's kernels do."""
+    result: Real = np.sign(values) * np.floor(np.abs(values) + 0.5)
+    return result
+
+
+def half_even(values: Real) -> Real:
+    """Round to the nearest integer, ties to even, as onnxruntime does."""
+    result: Real = np.rint(values)
+    return result
+
+
+def run_graph(graph: Graph, codes: Codes, rounding: Rounding = half_away) -> Codes:
     """The output codes for input ``codes``, both int8, channels last, without the batch."""
     values: dict[str, Codes] = {graph.input: codes}
     for op in graph.operators:
         y = graph.tensors[op.outputs[0]]
-        values[y.name] = _run(graph, op, [values[name] for name in op.inputs if name in values], y).reshape(y.shape)
+        operands = [values[name] for name in op.inputs if name in values]
+        values[y.name] = _run(graph, op, operands, y, rounding).reshape(y.shape)
     return values[graph.output]
 
 
@@ -47,7 +63,7 @@ def quantized(tensor: Tensor, real: NDArray[np.floating[Any]]) -> Codes:
     return codes
 
 
-def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor) -> Codes:
+def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: Rounding) -> Codes:
     x = graph.tensors[op.inputs[0]]
     attributes = op.attributes
     if isinstance(attributes, ConvAttributes):
@@ -63,26 +79,30 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor) -> Codes:
             sums = np.einsum("hwijc,oijc->hwo", patches, weights)
         else:
             sums = weights @ centred
-        return _codes((sums + b.data) * (x.scale * w.quantization.scale.astype(np.float64)), y, attributes.clamp)
+        return _codes(
+            (sums + b.data) * (x.scale * w.quantization.scale.astype(np.float64)), y, attributes.clamp, rounding
+        )
     if isinstance(attributes, AddAttributes):
         total = sum(dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
-        return _codes(np.asarray(total), y, attributes.clamp)
+        return _codes(np.asarray(total), y, attributes.clamp, rounding)
     if isinstance(attributes, PoolAttributes):
         image = values[0].astype(np.float64)
         patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)
         pooled = np.nanmean(patches, (2, 3)) if op.kind == "average_pool" else np.nanmax(patches, (2, 3))
-        rounded: Codes = (np.sign(pooled) * np.floor(np.abs(pooled) + 0.5)).astype(np.int8)
-        return rounded
+        if rounding is half_even:
+            # onnxruntime rounds the average of the real values, so a tie is even with the zero point taken off.
+            return (rounding(pooled - x.zero_point) + x.zero_point).astype(np.int8)
+        return rounding(pooled).astype(np.int8)
     if isinstance(attributes, PadAttributes):
         p = attributes.padding
         edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))
         return np.pad(values[0], edges, constant_values=x.zero_point)
     if isinstance(attributes, RequantizeAttributes):
-        return _codes(dequantized(x, values[0]), y, attributes.clamp)
+        return _codes(dequantized(x, values[0]), y, attributes.clamp, rounding)
     if isinstance(attributes, SoftmaxAttributes):
         scaled = attributes.beta * dequantized(x, values[0])
         exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-        return _codes(exponentials / exponentials.sum(axis=-1, keepdims=True), y, (-128, 127))
+        return _codes(exponentials / exponentials.sum(axis=-1, keepdims=True), y, (-128, 127), rounding)
     assert op.kind == "reshape", op.kind
     return values[0]
 
@@ -93,8 +113,6 @@ def _patches(image: Real, kernel: tuple[int, int], stride: tuple[int, int], p: P
     return windows[:: stride[0], :: stride[1]].transpose(0, 1, 3, 4, 2)
 
 
-def _codes(real: Real, y: Tensor, clamp: tuple[int, int]) -> Codes:
-    steps = real / y.scale
-    rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5) + y.zero_point
-    codes: Codes = np.clip(rounded, *clamp).astype(np.int8)
+def _codes(real: Real, y: Tensor, clamp: tuple[int, int], rounding: Rounding) -> Codes:
+    codes: Codes = np.clip(rounding(real / y.scale) + y.zero_point, *clamp).astype(np.int8)
     return codes

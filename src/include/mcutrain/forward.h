@@ -14,6 +14,7 @@ typedef struct {
     mct_window window;
     int32_t input_zero_point, output_zero_point;
     int32_t clamp_min, clamp_max; /* output codes */
+    int32_t single_rounding;      /* 0: requantise (conv2d); 1: requantise_once (fully connected, as LiteRT) */
 } mct_conv2d_s8_params;
 
 /* x: in_height*in_width*in_channels. weights: out_channels*kernel_height*kernel_width*in_channels. bias, multiplier, shift: out_channels.

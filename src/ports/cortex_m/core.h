@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#ifdef MCT_HAVE_CMSIS_CORE
+#ifdef MCT_CMSIS_CORE
 
 /* What a device header of CMSIS would say of this board. */
 typedef enum {

@@ -21,6 +21,7 @@ static void misbehave(void);
 mct_status mct_model_infer(void)
 {
     misbehave();
+    mct_model_arena[1] = 0;
     mct_model_io.prediction = 0;
     return MCT_OK;
 }

@@ -1,0 +1,56 @@
+"""The command line tool: which commands there are, and how errors and exit codes look."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from mcutrain.commands import baseline, build, demo, doctor, inspect, plan, report, run, test, verify
+from mcutrain.errors import McutrainError
+
+app = typer.Typer(
+    name="mcutrain",
+    help="Train neural networks on Cortex-M4 and Cortex-M7 microcontrollers, and prove it on emulated boards.",
+    epilog="Exit codes: 0 pass, 1 regression or mismatch, 2 usage, 77 not available on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
+app.command("doctor")(doctor.doctor_command)
+app.command("inspect")(inspect.inspect)
+app.command("plan")(plan.plan)
+app.command("build")(build.build)
+app.command("run")(run.run)
+app.command("verify")(verify.verify)
+app.command("report")(report.report)
+app.add_typer(baseline.app, name="baseline")
+
+
+def main() -> None:
+    """Run the tool: one line for every error a user can cause, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except McutrainError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _say(f"{error.format_message()} (see --help)")
+        sys.exit(2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"mcutrain: {' '.join(message.split())}\n")

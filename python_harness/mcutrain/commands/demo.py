@@ -1,0 +1,42 @@
+"""``demo``: the whole pipeline on data that is always there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcutrain.commands.options import JsonOption, console, log
+from mcutrain.commands.run import finish, run_with_bars
+from mcutrain.episode.definition import load_episode
+from mcutrain.episode.prepare import prepare
+from mcutrain.episode.run import RunOptions
+from mcutrain.errors import MismatchError
+from mcutrain.paths import results_directory
+from mcutrain.report.text import render_episode
+
+EPISODE = "digits-sparse"
+
+
+def demo(
+    output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a small network on both cores under QEMU, step by step the same bits as the golden reference."""
+    definition = load_episode(EPISODE)
+    log.print(f"{EPISODE}: {definition.description}")
+    prepared = prepare(definition)
+    records, divergences = [], []
+    for board in definition.boards:
+        record, divergence = run_with_bars(prepared, board, RunOptions(golden_steps=definition.golden_steps))
+        records.append(record)
+        if divergence is not None:
+            divergences.append(str(divergence))
+        if not json:
+            console.print(render_episode(record))
+    report = finish(records, output or results_directory() / "demo", title="mcutrain demo", json=json)
+    if not json:
+        console.print(f"report: {report}")
+    if divergences:
+        raise MismatchError("; ".join(divergences))

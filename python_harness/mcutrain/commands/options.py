@@ -1,0 +1,77 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mcutrain.emulators.lines import Line
+from mcutrain.episode.definition import EpisodeDefinition, load_episode
+from mcutrain.errors import UsageError
+
+# Standard output is for results; with --json it holds one document and nothing else. Progress and logs go to standard error.
+console = Console(highlight=False)
+log = Console(stderr=True, highlight=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
+EpisodeArgument = Annotated[str, typer.Argument(metavar="EPISODE", help="Name of an episode, or your own .yaml file.")]
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(help="What trains: head, biases, full, or e.g. 'b20; 24@1/4 conv30@1/2' (see docs/schemes.md)."),
+]
+ErrorsOption = Annotated[str | None, typer.Option(help="Error mode: b16 (block floating point) or f32 (reference).")]
+WeightsOption = Annotated[str | None, typer.Option(help="Weight rounding: master16, stochastic8 or nearest8.")]
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Write the one document of --json."""
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def override(definition: EpisodeDefinition, changes: dict[str, Any]) -> EpisodeDefinition:
+    """The episode with some keys replaced (None: left as it is). Raises UsageError for values its schema refuses."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        return EpisodeDefinition.model_validate({**definition.model_dump(), **given})
+    except ValueError as error:
+        first = getattr(error, "errors", lambda: [{"loc": ("?",), "msg": str(error)}])()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {first['msg']}") from error
+
+
+def load(name: str, changes: dict[str, Any]) -> EpisodeDefinition:
+    """An episode by name with the command line's changes."""
+    return override(load_episode(name), changes)
+
+
+class Bars:
+    """Progress bars for a run: steps, and the golden reference's steps. Silent without a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def counter(self, description: str, total: int, kind: str = "step") -> Any:
+        """A callback that advances a new bar with every line of ``kind``."""
+        task = self._progress.add_task(description, total=total)
+
+        def advance(line: Line) -> None:
+            if line.kind == kind:
+                self._progress.advance(task)
+
+        return advance
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Progress bars on standard error for as long as the block runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as progress:
+        yield Bars(progress)

@@ -1,0 +1,139 @@
+"""``plan``: what training a model takes on a board, before anything is built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mcutrain.boards import load_board
+from mcutrain.commands.options import ErrorsOption, JsonOption, SchemeOption, WeightsOption, console, print_json
+from mcutrain.compiler.memory_map import Region, TimelineRow, render_memory_map, render_timeline
+from mcutrain.compiler.plan import IO_BYTES, Fit, Plan, compile_plan, require_fit
+from mcutrain.episode.targets import fit_on_board
+from mcutrain.errors import UsageError
+from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
+from mcutrain.ops.steps import Phase
+from mcutrain.paths import find_model
+
+METHODS = ("sparse_update", "inference")
+
+
+def plan(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.")],
+    board: Annotated[str, typer.Option(help="The board it must fit.")] = "m4-256k",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sparse_update",
+    scheme: SchemeOption = None,
+    errors: ErrorsOption = None,
+    weights: WeightsOption = None,
+    budget: Annotated[int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the memory map and the timeline of live bytes; exit 2 with the numbers if it does not fit."""
+    target = load_board(board)
+    if budget is not None:
+        if budget <= 0:
+            raise UsageError(f"--budget {budget}: give a positive number of bytes")
+        target = target.model_copy(update={"sram_bytes": min(budget, target.sram_bytes)})
+    graph = load_model(find_model(model))
+    if method == "inference":
+        made = compile_plan(inference(graph))
+    elif method == "sparse_update":
+        options = SparseUpdateOptions(
+            scheme=scheme or "biases", error_mode=errors or "b16", weight_rounding=weights or "master16"
+        )
+        made = compile_plan(sparse_update(graph, options))
+    else:
+        raise UsageError(f"unknown method {method!r}: give one of {', '.join(METHODS)}")
+    fit = fit_on_board(made, target)
+    if json:
+        print_json(plan_document(made, fit))
+    else:
+        _print(made, fit)
+    require_fit(made, target, fit)
+
+
+def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
+    """The JSON of a plan."""
+    live = made.live_bytes()
+    return {
+        "schema_version": 1,
+        "model": made.training.graph.name,
+        "method": made.training.method,
+        "scheme": made.training.scheme,
+        "plan_crc32": f"{made.crc32:08x}",
+        "fits": fit.fits,
+        "sram_peak_bytes": fit.sram_peak_bytes,
+        "sram_lower_bound_bytes": fit.sram_lower_bound_bytes,
+        "sram_limit_bytes": fit.sram_limit_bytes,
+        "sram": {
+            "arena": made.arena_bytes,
+            "trainable": made.trainable_bytes,
+            "io": IO_BYTES,
+            "runtime": fit.runtime_bytes,
+            "stack_reserve": fit.stack_bytes,
+        },
+        "arena_lower_bound_bytes": made.arena.lower_bound_bytes,
+        "arena_proven_minimal": made.arena.optimal,
+        "flash_bytes": fit.flash_bytes,
+        "flash_limit_bytes": fit.flash_limit_bytes,
+        "macs": {"forward": made.macs(backward=False), "backward": made.macs(backward=True)},
+        "operators": [
+            {
+                "op": op,
+                "name": step.name,
+                "kernel": step.kernel,
+                "phase": step.phase.value,
+                "layer": step.layer,
+                "macs": step.definition.macs(step.params),
+                "live_bytes": live[op],
+            }
+            for op, step in enumerate(made.steps)
+        ],
+        "tensors": [
+            {
+                "name": block.name,
+                "offset_bytes": made.offsets[block.name],
+                "size_bytes": block.size_bytes,
+                "first_op": block.first_op,
+                "last_op": block.last_op,
+            }
+            for block in made.blocks
+        ],
+    }
+
+
+def _print(made: Plan, fit: Fit) -> None:
+    regions = [
+        Region("constants", "flash", made.constant_bytes - made.trainable_bytes),
+        Region("initial values of the trainable state", "flash", made.trainable_bytes),
+        Region("code (reserve)", "flash", fit.flash_bytes - made.constant_bytes),
+        Region("arena", "sram", made.arena_bytes),
+        Region("trainable state", "sram", made.trainable_bytes),
+        Region("runtime and io", "sram", fit.runtime_bytes + IO_BYTES),
+        Region("stack (reserve)", "sram", fit.stack_bytes),
+    ]
+    limits = {"flash": fit.flash_limit_bytes, "sram": fit.sram_limit_bytes}
+    console.print(render_memory_map(regions, limits, made.blocks, made.arena))
+    rows = [
+        TimelineRow(op, step.phase.value, step.name, live)
+        for op, (step, live) in enumerate(zip(made.steps, made.live_bytes(), strict=True))
+    ]
+    console.print()
+    console.print(render_timeline(rows, made.arena_bytes))
+    bits = {
+        step.layer: getattr(step.params, "mantissa_bits", 0)
+        for step in made.steps
+        if step.phase is Phase.BACKWARD and step.name.endswith(".scaled_error")
+    }
+    if bits and made.training.error_mode == "b16":
+        proven = ", ".join(f"{layer} {count}" for layer, count in bits.items())
+        console.print(f"\nError mantissa bits, proven to keep every int32 sum from overflowing: {proven}")
+    console.print(
+        f"\nMultiply-accumulates a step: {made.macs(backward=False):,} forward, {made.macs(backward=True):,} backward and update"
+    )
+    console.print(
+        f"SRAM {fit.sram_peak_bytes:,} B of {fit.sram_limit_bytes:,} B; lower bound of any placement {fit.sram_lower_bound_bytes:,} B"
+    )

@@ -1,0 +1,28 @@
+"""``report``: one HTML page over the records of many runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcutrain.commands.options import JsonOption, console
+from mcutrain.commands.run import finish
+from mcutrain.paths import results_directory
+from mcutrain.report.json_report import load_records
+from mcutrain.report.text import render_table
+
+
+def report(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORDS...", help="records.json files of earlier runs.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "mcutrain report",
+    json: JsonOption = False,
+) -> None:
+    """Merge the records of several runs into one report."""
+    merged = [record for path in records for record in load_records(path)]
+    page = finish(merged, output or results_directory() / "report", title=title, json=json)
+    if not json:
+        console.print(render_table(merged))
+        console.print(f"report: {page}")

@@ -1,0 +1,197 @@
+"""The float32 head and the loss: golden and both C forms agree to the bit, and both compute what they should."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcutrain.ops.arithmetic import exp_f32, half_even_f32, log_f32, sum_ascending
+from mcutrain.ops.base import NotFiniteError
+from mcutrain.ops.head import HEAD_ERROR_F32, HEAD_F32, HEAD_UPDATE_F32, HeadF32Params
+from mcutrain.ops.loss import SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params
+from support.ckernels import call, forms, run_everywhere
+from support.forward_cases import generators, random_codes, rubbish, scales, zero_points
+
+F32 = np.float32
+
+
+def floats(*values: float) -> Any:
+    return np.array(values, F32)
+
+
+def random_floats(generator: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    # Magnitudes over many binades, so that a sum in another order has other bits.
+    return (generator.normal(size=shape) * 2.0 ** generator.integers(-12, 4, shape)).astype(F32)
+
+
+class Head:
+    """A random head with its operands."""
+
+    def __init__(self, features: int, classes: int, scale: float, zero_point: int, g: np.random.Generator) -> None:
+        self.params = HeadF32Params(features, classes, scale, zero_point)
+        self.x = random_codes(g, (features,))
+        self.weights, self.bias = random_floats(g, (classes, features)), random_floats(g, (classes,))
+        self.gradient, self.learning_rate = random_floats(g, (classes,)), random_floats(g, (1,))
+        self.generator = g
+
+    def real_features(self) -> Any:
+        return (self.x.astype(np.float64) - self.params.feature_zero_point) * self.params.feature_scale
+
+
+heads = st.builds(Head, st.integers(1, 70), st.integers(1, 12), scales(), zero_points, generators)
+
+
+@given(heads)
+@settings(max_examples=60, deadline=None)
+def test_logits_are_the_affine_map_of_the_features(head: Head) -> None:
+    inputs = {"x": head.x, "weights": head.weights, "bias": head.bias}
+    outputs = {"logits": rubbish(head.generator, head.bias.shape, np.float32), "prediction": np.full(1, 99, np.int32)}
+    got = run_everywhere(HEAD_F32, head.params, inputs, outputs)
+    products = head.weights.astype(np.float64) * head.real_features()
+    bound = 2.0**-23 * (head.params.features + 2) * (np.abs(products).sum(axis=1) + np.abs(head.bias))
+    assert (np.abs(got["logits"] - (products.sum(axis=1) + head.bias)) <= bound).all()
+    assert got["prediction"][0] == got["logits"].argmax()
+
+
+def test_the_prediction_of_equal_logits_is_the_first() -> None:
+    params = HeadF32Params(1, 4, 1.0, 0)
+    inputs = {"x": np.ones(1, np.int8), "weights": floats(1, 2, 2, 2), "bias": floats(0, 0, 0, -1)}
+    outputs = {"logits": np.zeros(4, F32), "prediction": np.zeros(1, np.int32)}
+    assert run_everywhere(HEAD_F32, params, inputs, outputs)["prediction"][0] == 1
+
+
+def test_a_sum_runs_in_ascending_order_without_fusing() -> None:
+    # 1 is lost beside 2^24 unless the large numbers cancel first; the fused product would keep 2^-24.
+    one_and_a_bit = 1.0 + 2.0**-12
+    params = HeadF32Params(3, 2, 1.0, 0)
+    weights = np.array([[2.0**24, 1.0, -(2.0**24)], [one_and_a_bit, 0.0, 0.0]], F32)
+    inputs = {"x": np.ones(3, np.int8), "weights": weights, "bias": floats(0, 0)}
+    outputs = {"logits": np.ones(2, F32), "prediction": np.zeros(1, np.int32)}
+    assert run_everywhere(HEAD_F32, params, inputs, outputs)["logits"].tolist() == [0.0, one_and_a_bit]
+
+    scaled = replace(params, features=1, classes=1, feature_scale=one_and_a_bit)
+    inputs = {"x": np.ones(1, np.int8), "weights": floats(one_and_a_bit), "bias": floats(-1.0)}
+    logits = run_everywhere(HEAD_F32, scaled, inputs, {"logits": np.ones(1, F32), "prediction": np.zeros(1, np.int32)})
+    assert logits["logits"][0] == F32(one_and_a_bit * one_and_a_bit) - F32(1)
+    assert logits["logits"][0] != F32(one_and_a_bit * one_and_a_bit - 1)
+
+
+@given(heads)
+@settings(max_examples=60, deadline=None)
+def test_the_head_error_is_the_transposed_map_of_the_gradient(head: Head) -> None:
+    inputs = {"weights": head.weights, "gradient": head.gradient}
+    outputs = {"error": rubbish(head.generator, (head.params.features,), np.float32)}
+    got = run_everywhere(HEAD_ERROR_F32, head.params, inputs, outputs)["error"]
+    products = head.weights.astype(np.float64) * head.gradient[:, np.newaxis].astype(np.float64)
+    bound = 2.0**-23 * (head.params.classes + 2) * np.abs(products).sum(axis=0) * head.params.feature_scale
+    assert (np.abs(got - products.sum(axis=0) * head.params.feature_scale) <= bound).all()
+
+
+@given(heads)
+@settings(max_examples=60, deadline=None)
+def test_the_head_update_is_a_step_against_the_gradient(head: Head) -> None:
+    inputs = {"x": head.x, "gradient": head.gradient, "learning_rate": head.learning_rate}
+    got = run_everywhere(HEAD_UPDATE_F32, head.params, inputs, {"weights": head.weights, "bias": head.bias})
+    step = float(head.learning_rate[0]) * head.gradient.astype(np.float64)
+    expected = head.weights - step[:, np.newaxis] * head.real_features()
+    np.testing.assert_allclose(got["bias"], head.bias - step, rtol=1e-6, atol=1e-6 * np.abs(step).max() + 1e-9)
+    change = np.abs(step[:, np.newaxis] * head.real_features()).max()
+    np.testing.assert_allclose(got["weights"], expected, rtol=1e-6, atol=1e-6 * change + 1e-9)
+
+
+def run_loss(logits: Any, label: int, generator: np.random.Generator | None = None) -> dict[str, Any]:
+    generator = generator or np.random.default_rng(0)
+    inputs = {"logits": logits, "label": np.array([label], np.int32)}
+    outputs = {"gradient": rubbish(generator, logits.shape, np.float32), "loss": rubbish(generator, (1,), np.float32)}
+    return run_everywhere(SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params(logits.size), inputs, outputs)
+
+
+@given(st.integers(1, 40), st.floats(0.01, 60.0), st.data(), generators)
+@settings(max_examples=60, deadline=None)
+def test_the_loss_and_its_gradient_are_softmax_cross_entropy(
+    classes: int, spread: float, data: st.DataObject, generator: np.random.Generator
+) -> None:
+    logits = (generator.normal(size=classes) * spread).astype(F32)
+    label = data.draw(st.integers(0, classes - 1))
+    got = run_loss(logits, label, generator)
+    shifted = logits.astype(np.float64) - logits.max()
+    probability = np.exp(shifted) / np.exp(shifted).sum()
+    np.testing.assert_allclose(got["gradient"], probability - np.eye(classes)[label], atol=3e-7)
+    np.testing.assert_allclose(got["loss"][0], math.log(np.exp(shifted).sum()) - shifted[label], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [floats(0), floats(-0.0, 0.0), floats(3e38, -3e38), floats(-87, 0), floats(-87.5, 0), floats(1e-40, 0, -1e-40)],
+    ids=str,
+)
+def test_extreme_logits_give_the_same_bits(logits: Any) -> None:
+    got = run_loss(logits, 0)
+    assert np.isfinite(got["gradient"]).all()
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_end_training_with_outputs_unchanged(form: str, value: float) -> None:
+    params = SoftmaxCrossEntropyF32Params(3)
+    views = {"logits": floats(0, value, 1), "label": np.array([0], np.int32)}
+    outputs = {"gradient": floats(7, 7, 7), "loss": floats(7)}
+    assert call(form, SOFTMAX_CROSS_ENTROPY_F32, params, views | outputs) == 2
+    with pytest.raises(NotFiniteError):
+        SOFTMAX_CROSS_ENTROPY_F32.golden(params, views | outputs)
+    assert (np.concatenate(list(outputs.values())) == 7).all()
+
+
+@pytest.mark.parametrize("form", forms)
+def test_the_gradient_may_replace_the_logits(form: str) -> None:
+    logits = floats(0.5, -2, 3, 0.25)
+    expected = run_loss(logits, 2)
+    views = {"logits": logits, "gradient": logits, "label": np.array([2], np.int32), "loss": floats(0)}
+    assert call(form, SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params(4), views) == 0
+    np.testing.assert_array_equal(logits, expected["gradient"])
+    assert views["loss"][0] == expected["loss"][0]
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize(("classes", "label"), [(3, 3), (3, -1), (0, 0)])
+def test_a_label_outside_the_classes_is_refused(form: str, classes: int, label: int) -> None:
+    views = {"logits": floats(0, 0, 0), "label": np.array([label], np.int32)}
+    outputs = {"gradient": floats(7, 7, 7), "loss": floats(7)}
+    assert call(form, SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params(classes), views | outputs) == 1
+    assert (np.concatenate(list(outputs.values())) == 7).all()
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize("kernel", [HEAD_F32, HEAD_ERROR_F32, HEAD_UPDATE_F32], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("change", [{"features": 0}, {"classes": -1}, {"feature_zero_point": 128}], ids=str)
+def test_a_wrong_head_is_refused_and_outputs_stay(form: str, kernel: Any, change: dict[str, Any]) -> None:
+    dtypes = {"int8": np.int8, "float32": np.float32, "int32": np.int32}
+    views: dict[str, Any] = {role.name: np.full(4, 7, dtypes[role.dtype]) for role in (*kernel.inputs, *kernel.outputs)}
+    assert call(form, kernel, replace(HeadF32Params(2, 2, 1.0, 0), **change), views) == 1
+    assert all((views[role.name] == 7).all() for role in kernel.outputs)
+
+
+def test_exponential_and_logarithm_are_accurate_to_three_units() -> None:
+    x = np.linspace(-87, 0, 200_001).astype(F32)
+    exact = np.exp(x.astype(np.float64))
+    assert (np.abs(exp_f32(x) - exact) <= 3 * np.spacing(exact.astype(F32))).all()
+    assert (exp_f32(np.nextafter(floats(-87), floats(-88))) == 0).all()
+    y = np.concatenate([np.linspace(1, 4, 100_001), np.geomspace(4, 3e38, 100_001)]).astype(F32)
+    exact = np.log(y.astype(np.float64))
+    assert (np.abs(log_f32(y) - exact) <= 3 * np.spacing(np.maximum(exact, 0.5).astype(F32))).all()
+
+
+def test_a_float_sum_is_sequential() -> None:
+    terms = np.array([[2.0**24], [1.0], [-(2.0**24)]], F32)
+    assert sum_ascending(0.0, terms).tolist() == [0.0]
+    assert sum_ascending(0.0, terms[[0, 2, 1]]).tolist() == [1.0]
+
+
+def test_half_even_rounds_ties_to_even() -> None:
+    assert half_even_f32(floats(0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.4999998)).tolist() == [0, 2, 2, 0, -2, -2, 2]

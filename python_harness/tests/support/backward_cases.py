@@ -1,0 +1,126 @@
+"""Random geometries, errors and gradients, and the check that every backward and update kernel must pass: C gives golden's bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mcutrain.ops.base import Block, Kernel, Params, View, Window, mask_words, pack_mask
+from support.ckernels import block16, block32, call
+
+OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = 0, 1, 2
+_STALE = 0x5A  # what outputs hold before they are written
+
+# Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2, 4 and 64 output channels.
+CHANNELS = (1, 2, 3, 4, 5, 7, 8, 16, 19, 66)
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def windows(draw: st.DrawFn, pool: bool = False, channels: tuple[int, ...] = CHANNELS) -> Window:
+    """Any kernel, stride, padding and size, with every window touching the image."""
+
+    def axis() -> tuple[int, int, int, int, int]:
+        kernel, stride, out = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 6))
+        pad = draw(st.integers(0, kernel - 1))
+        touching = max(1, (out - 1) * stride - pad + 1)
+        return touching + draw(st.integers(0, kernel + stride)), out, kernel, stride, pad
+
+    rows, columns = axis(), axis()
+    in_channels = draw(st.sampled_from(channels))
+    out_channels = in_channels if pool else draw(st.sampled_from(channels))
+    return Window(
+        *(rows[0], columns[0], in_channels),
+        *(rows[1], columns[1], out_channels),
+        *(rows[2], columns[2]),
+        *(rows[3], columns[3]),
+        *(rows[4], columns[4]),
+    )
+
+
+def random_block16(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 15) -> Block:
+    """Mantissas of up to ``bits`` magnitude bits, some of them 0 or at either end."""
+    block = block16(shape)
+    limit = 2**bits - 1
+    block.exponent[0] = rng.integers(-40, 20)
+    block.mantissa[...] = with_extremes(rng, rng.integers(-limit, limit + 1, shape), (-limit, 0, limit))
+    return block
+
+
+def random_codes(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """int8 codes, some of them at either end."""
+    return with_extremes(rng, rng.integers(-128, 128, shape), (-128, 127)).astype(np.int8)
+
+
+def random_floats(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """float32 values of many magnitudes, some of them 0."""
+    values = rng.standard_normal(shape) * np.exp2(rng.integers(-12, 12, shape))
+    return with_extremes(rng, values, (0.0,)).astype(np.float32)
+
+
+def random_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
+    """A clip mask as booleans and as words."""
+    inside = rng.random(shape) < 0.6
+    words = np.zeros(mask_words(inside.size), np.uint32)
+    pack_mask(inside, words)
+    return inside, words
+
+
+def with_extremes(rng: np.random.Generator, values: NDArray[Any], extremes: tuple[float, ...]) -> NDArray[Any]:
+    """``values`` with about a fifth of them replaced by extremes."""
+    return np.where(rng.random(values.shape) < 0.2, rng.choice(np.array(extremes), values.shape), values)
+
+
+def copied(view: View) -> View:
+    """A copy in memory of its own."""
+    if not isinstance(view, Block):
+        return view.copy()
+    block = (block16 if view.mantissa.dtype == np.int16 else block32)(view.mantissa.shape)
+    block.exponent[...] = view.exponent
+    block.mantissa[...] = view.mantissa
+    return block
+
+
+def same_bits(a: View, b: View) -> bool:
+    """Equal in every bit: -0 is not +0, and a NaN is itself."""
+    if isinstance(a, Block) and isinstance(b, Block):
+        return same_bits(a.exponent, b.exponent) and same_bits(a.mantissa, b.mantissa)
+    assert isinstance(a, np.ndarray)
+    assert isinstance(b, np.ndarray)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def golden_and_c_agree(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -> Mapping[str, Any]:
+    """Run both on their own copies, assert equal bits of every buffer and untouched inputs; the views as golden left them."""
+    stale = [role.name for role in kernel.outputs if role.name not in kernel.updates]
+    expected, actual = ({name: copied(view) for name, view in views.items()} for _ in range(2))
+    for name in stale:
+        _fill(expected[name], _STALE)
+        _fill(actual[name], _STALE)
+    kernel.golden(params, expected)
+    assert call(form, kernel, params, actual) == OK
+    for role in (*kernel.inputs, *kernel.outputs):
+        if role.name in views:
+            assert same_bits(actual[role.name], expected[role.name]), f"{form} {kernel.name}: {role.name} differs, {params}"
+    for role in kernel.inputs:
+        if role.name in views:
+            assert same_bits(actual[role.name], views[role.name]), f"{kernel.name} changed its input {role.name}"
+    return expected
+
+
+def refused(form: str, kernel: Kernel, params: Params, views: Mapping[str, View], status: int = ERROR_ARGUMENT) -> bool:
+    """Whether the C kernel returns ``status`` and leaves every buffer as it was."""
+    actual = {name: copied(view) for name, view in views.items()}
+    returned = call(form, kernel, params, actual)
+    return returned == status and all(same_bits(actual[name], view) for name, view in views.items())
+
+
+def _fill(view: View, byte: int) -> None:
+    arrays = (view.exponent, view.mantissa) if isinstance(view, Block) else (view,)
+    for array in arrays:
+        array.reshape(-1).view(np.uint8)[...] = byte
