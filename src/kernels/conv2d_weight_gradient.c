@@ -63,45 +63,55 @@ static void pack_row(const int8_t *x, int32_t x_step, int32_t zero_points, const
     }
 }
 
-/* Gradients of two output channels, low and high, by the block's input channels. */
-static void add_two_outputs(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict low,
+/* Gradients of two output channels, low and high, by four input channels. The sums are scalars so that they stay in registers. */
+static void add_two_outputs(const pixel_block *block, const int16_t *restrict g, int32_t g_row, int32_t g_step, int32_t *restrict low,
                             int32_t *restrict high)
 {
     const int32_t *restrict x = block->packed;
-    int32_t a[LANES] = {0}, b[LANES] = {0};
+    int32_t a0 = low[0], a1 = low[1], a2 = low[2], a3 = low[3];
+    int32_t b0 = high[0], b1 = high[1], b2 = high[2], b3 = high[3];
 
     for (int32_t row = 0; row < block->rows; row++, g += g_row) {
         const int16_t *pixel = g;
-        int32_t column = block->columns;
 
-        for (; column >= 2; column -= 2, pixel += 2 * g_step, x += LANES) {
+        for (const int32_t *end = x + block->columns / 2 * LANES; x != end; x += LANES, pixel += 2 * g_step) {
             const int32_t left = mct_load_word(pixel), right = mct_load_word(pixel + g_step);
             const int32_t g_low = mct_pkhbt(left, right), g_high = mct_pkhtb(right, left);
 
-            a[0] = mct_smlad(g_low, x[0], a[0]);
-            b[0] = mct_smlad(g_high, x[0], b[0]);
-            a[1] = mct_smlad(g_low, x[1], a[1]);
-            b[1] = mct_smlad(g_high, x[1], b[1]);
-            a[2] = mct_smlad(g_low, x[2], a[2]);
-            b[2] = mct_smlad(g_high, x[2], b[2]);
-            a[3] = mct_smlad(g_low, x[3], a[3]);
-            b[3] = mct_smlad(g_high, x[3], b[3]);
+            a0 = mct_smlad(g_low, x[0], a0);
+            b0 = mct_smlad(g_high, x[0], b0);
+            a1 = mct_smlad(g_low, x[1], a1);
+            b1 = mct_smlad(g_high, x[1], b1);
+            a2 = mct_smlad(g_low, x[2], a2);
+            b2 = mct_smlad(g_high, x[2], b2);
+            a3 = mct_smlad(g_low, x[3], a3);
+            b3 = mct_smlad(g_high, x[3], b3);
         }
-        if (column != 0) { /* x is 0 on the right */
-            for (int32_t lane = 0; lane < LANES; lane++) {
-                a[lane] = mct_smlad(pixel[0], x[lane], a[lane]);
-                b[lane] = mct_smlad(pixel[1], x[lane], b[lane]);
-            }
+        if (block->columns % 2 != 0) { /* x is 0 on the right */
+            const int32_t g_low = pixel[0], g_high = pixel[1];
+
+            a0 = mct_smlad(g_low, x[0], a0);
+            b0 = mct_smlad(g_high, x[0], b0);
+            a1 = mct_smlad(g_low, x[1], a1);
+            b1 = mct_smlad(g_high, x[1], b1);
+            a2 = mct_smlad(g_low, x[2], a2);
+            b2 = mct_smlad(g_high, x[2], b2);
+            a3 = mct_smlad(g_low, x[3], a3);
+            b3 = mct_smlad(g_high, x[3], b3);
             x += LANES;
         }
     }
-    for (int32_t lane = 0; lane < block->lanes; lane++) {
-        low[lane] += a[lane];
-        high[lane] += b[lane];
-    }
+    low[0] = a0;
+    low[1] = a1;
+    low[2] = a2;
+    low[3] = a3;
+    high[0] = b0;
+    high[1] = b1;
+    high[2] = b2;
+    high[3] = b3;
 }
 
-/* Gradients of the last one of an odd number of output channels. */
+/* Gradients of one output channel, for the last of an odd number, and where fewer than four input channels are left. */
 static void add_output(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict gradient)
 {
     const int32_t *restrict x = block->packed;
@@ -145,10 +155,12 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
                 const int16_t *pixel = g + g_offset(window, columns, row) + column * g_step;
                 int32_t *out = gradient + i;
                 int32_t o = 0;
-                for (; o + 1 < window->out_channels; o += 2, out += 2 * output_step) {
-                    add_two_outputs(&block, pixel + o, g_row, g_step, out, out + output_step);
+                if (block.lanes == LANES) {
+                    for (; o + 1 < window->out_channels; o += 2, out += 2 * output_step) {
+                        add_two_outputs(&block, pixel + o, g_row, g_step, out, out + output_step);
+                    }
                 }
-                if (o < window->out_channels) {
+                for (; o < window->out_channels; o++, out += output_step) {
                     add_output(&block, pixel + o, g_row, g_step, out);
                 }
             }

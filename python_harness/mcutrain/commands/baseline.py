@@ -19,7 +19,9 @@ from mcutrain.paths import results_directory
 
 app = typer.Typer(help="Hold episodes against their locked figures, or lock new ones.", no_args_is_help=True)
 
-EpisodesArgument = Annotated[list[str] | None, typer.Argument(metavar="[EPISODE]...", help="All that have a baseline where none is given.")]
+EpisodesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[EPISODE]...", help="All that have a baseline where none is given.")
+]
 BoardOption = Annotated[list[str] | None, typer.Option("--board", help="Only these boards (or host).")]
 
 

@@ -28,8 +28,12 @@ from mcutrain.errors import UsageError
 def build(
     episode: EpisodeArgument,
     board: Annotated[str | None, typer.Option(help="The board; the episode's first where not given.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder to copy model.c, firmware.elf and episode.image to.")] = None,
-    sources_only: Annotated[bool, typer.Option("--sources-only", help="Write model.c into --output and build nothing.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to copy model.c, firmware.elf and episode.image to.")
+    ] = None,
+    sources_only: Annotated[
+        bool, typer.Option("--sources-only", help="Write model.c into --output and build nothing.")
+    ] = False,
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,

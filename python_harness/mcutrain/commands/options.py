@@ -20,7 +20,9 @@ from mcutrain.errors import UsageError
 console = Console(highlight=False)
 log = Console(stderr=True, highlight=False)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")
+]
 EpisodeArgument = Annotated[str, typer.Argument(metavar="EPISODE", help="Name of an episode, or your own .yaml file.")]
 SchemeOption = Annotated[
     str | None,

@@ -28,7 +28,9 @@ def plan(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
-    budget: Annotated[int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Print the memory map and the timeline of live bytes; exit 2 with the numbers if it does not fit."""

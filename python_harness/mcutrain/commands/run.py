@@ -83,9 +83,7 @@ def run(
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
 
 
-def run_with_bars(
-    prepared: PreparedEpisode, name: str, options: RunOptions
-) -> tuple[EpisodeRecord, Divergence | None]:
+def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:
     """Run on a board or on the host with progress bars on standard error."""
     image = prepared.image(steps=options.steps, test=options.test)
     asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps

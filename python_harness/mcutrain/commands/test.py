@@ -53,7 +53,9 @@ def test(
     present = [path for name in chosen for path in suites[name].junit if path.exists()]
     if present:
         totals = merge_junit(present, results / "junit.xml")
-        log.print(f"JUnit: {results / 'junit.xml'} ({totals.tests} tests, {totals.failures + totals.errors} failed, {totals.skipped} skipped)")
+        log.print(
+            f"JUnit: {results / 'junit.xml'} ({totals.tests} tests, {totals.failures + totals.errors} failed, {totals.skipped} skipped)"
+        )
     records_file = results / "baseline" / "records.json"
     if "baseline" in chosen and records_file.exists():
         records = list(load_records(records_file))
@@ -73,7 +75,16 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
             ("ctest", "--preset", preset, "--output-junit", str(results / f"ctest-{preset}.xml")),
         ]
     baseline = (python, "-m", "mcutrain", "baseline", "check", "--output", str(results / "baseline"))
-    robot = (python, "-m", "robot", "--outputdir", str(results / "robot"), "--xunit", str(results / "robot.xml"), "robot_tests")
+    robot = (
+        python,
+        "-m",
+        "robot",
+        "--outputdir",
+        str(results / "robot"),
+        "--xunit",
+        str(results / "robot.xml"),
+        "robot_tests",
+    )
     pytest = (python, "-m", "pytest", "-n", "2", f"--junitxml={results / 'pytest.xml'}", *pytest_arguments)
     return {
         "baseline": Suite("baseline", (baseline,), ()),

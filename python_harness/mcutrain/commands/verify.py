@@ -27,7 +27,8 @@ from mcutrain.errors import MismatchError, UsageError
 def verify(
     episode: EpisodeArgument,
     runners: Annotated[
-        str | None, typer.Option(help="Comma-separated: golden, host and boards. Default: golden,host and the episode's boards.")
+        str | None,
+        typer.Option(help="Comma-separated: golden, host and boards. Default: golden,host and the episode's boards."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to compare.")] = 200,
     test: Annotated[int, typer.Option(min=0, help="Test samples to evaluate before and after.")] = 10,
@@ -74,7 +75,9 @@ def verify(
         )
     else:
         for name, digest in digests.items():
-            console.print(f"{definition.name} ({definition.errors}, {definition.weights}): {name:<8} {image.steps} steps, digest {digest}")
+            console.print(
+                f"{definition.name} ({definition.errors}, {definition.weights}): {name:<8} {image.steps} steps, digest {digest}"
+            )
     if divergences:
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
     if not json:

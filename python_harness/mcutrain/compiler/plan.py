@@ -99,7 +99,9 @@ class Plan:
                 "region": b.region,
                 "alias": b.alias,
                 "offset": self.offsets.get(name),
-                "sha256": hashlib.sha256(np.ascontiguousarray(b.data).tobytes()).hexdigest() if b.data is not None else None,
+                "sha256": hashlib.sha256(np.ascontiguousarray(b.data).tobytes()).hexdigest()
+                if b.data is not None
+                else None,
             }
             for name, b in sorted(self.buffers.items())
         }

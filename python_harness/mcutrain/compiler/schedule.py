@@ -89,7 +89,9 @@ def _greedy(training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[St
     order: list[Step] = []
     while waiting:
         ready = [index for index in waiting if needs[index] <= done]
-        best = min(ready, key=lambda index: (_growth(training, behind[index - len(prefix)], live, remaining_uses), index))
+        best = min(
+            ready, key=lambda index: (_growth(training, behind[index - len(prefix)], live, remaining_uses), index)
+        )
         step = behind[best - len(prefix)]
         for root in _touched(training, step):
             live.add(root)

@@ -111,11 +111,15 @@ def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
     """Read a baseline. Raises UsageError where there is none or the file is broken."""
     path = baseline_path(episode, folder)
     if not path.is_file():
-        raise UsageError(f"episode {episode} has no baseline yet; make one: mcutrain baseline update {episode} --reason '...'")
+        raise UsageError(
+            f"episode {episode} has no baseline yet; make one: mcutrain baseline update {episode} --reason '...'"
+        )
     try:
         return Baseline.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
-        raise UsageError(f"{path.name} is not a baseline ({str(error).splitlines()[0]}); restore it from version control") from error
+        raise UsageError(
+            f"{path.name} is not a baseline ({str(error).splitlines()[0]}); restore it from version control"
+        ) from error
 
 
 def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Path = BASELINES) -> Path:
@@ -123,7 +127,9 @@ def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Pa
     path = baseline_path(episode, folder)
     known = load_baseline(episode, folder) if path.exists() else Baseline(episode=episode, runs={}, changes=())
     change = Change(date=datetime.now(UTC).date().isoformat(), reason=reason)
-    merged = Baseline(episode=episode, runs=dict(sorted({**known.runs, **runs}.items())), changes=(*known.changes, change))
+    merged = Baseline(
+        episode=episode, runs=dict(sorted({**known.runs, **runs}.items())), changes=(*known.changes, change)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(merged.model_dump(), indent=2) + "\n", "baseline")
     return path

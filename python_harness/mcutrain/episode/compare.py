@@ -76,7 +76,9 @@ def first_difference(a: Sequence[Line], b: Sequence[Line]) -> tuple[Line | None,
     return None
 
 
-def locate(prepared: PreparedEpisode, a: Side, b: Side, lines_a: Sequence[Line], lines_b: Sequence[Line]) -> Divergence | None:
+def locate(
+    prepared: PreparedEpisode, a: Side, b: Side, lines_a: Sequence[Line], lines_b: Sequence[Line]
+) -> Divergence | None:
     """None where both runs agree; else the first diverging step, operator, tensor and element, found by running both again up to there."""
     difference = first_difference(lines_a, lines_b)
     if difference is None:

@@ -117,7 +117,9 @@ def load_episode(name_or_path: str) -> EpisodeDefinition:
     else:
         path = EPISODES / f"{name_or_path}.yaml"
         if name_or_path not in episode_names():
-            raise UsageError(f"no episode {name_or_path!r}; there are {', '.join(episode_names())}, or give a .yaml file")
+            raise UsageError(
+                f"no episode {name_or_path!r}; there are {', '.join(episode_names())}, or give a .yaml file"
+            )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         definition = EpisodeDefinition.model_validate(document)

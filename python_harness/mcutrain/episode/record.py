@@ -42,12 +42,13 @@ class OperatorCounts(_Frozen):
 
 
 class StepRecord(_Frozen):
-    """One training step. loss_bits and digest are eight hexadecimal digits."""
+    """One training step. loss_bits and digest are eight hexadecimal digits; prediction and correct are of before its update."""
 
     n: int
     loss_bits: str
     loss: float
     prediction: int
+    correct: bool
     digest: str
 
 
@@ -89,7 +90,8 @@ class EpisodeRecord(_Frozen):
     samples_test: int
     accuracy_before: float | None
     accuracy_after: float | None
-    digest: str
+    digest: str = Field(description="CRC-32 over the loss, prediction and state digest of every step")
+    plan_crc32: str
     matches_golden: bool | None
     golden_steps: int = Field(default=0, description="how many steps were held against golden")
     instructions_per_step: PhaseCounts | None = None

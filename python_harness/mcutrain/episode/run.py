@@ -72,7 +72,9 @@ def run_on_board(
     steps = image.steps
     counts = _count_steps(prepared, runner, steps) if options.profile and steps else None
     inference = _count_inferences(prepared, runner) if options.profile else None
-    divergence, golden_steps = _hold_against_golden(prepared, options, Target(board.name, prepared.plan, runner), result, watch)
+    divergence, golden_steps = _hold_against_golden(
+        prepared, options, Target(board.name, prepared.plan, runner), result, watch
+    )
     end = result.lines[-1]
     stack_peak = end.integer("stack_peak")
     if stack_peak > STACK_BYTES:
@@ -117,7 +119,9 @@ def run_on_host(
     runner = HostRunner(built)
     image = prepared.image(steps=options.steps, test=options.test)
     result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
-    divergence, golden_steps = _hold_against_golden(prepared, options, Target("host", prepared.plan, runner), result, watch)
+    divergence, golden_steps = _hold_against_golden(
+        prepared, options, Target("host", prepared.plan, runner), result, watch
+    )
     planned = planned_static_bytes(prepared.plan)
     sram = SramUse(
         data=0,
@@ -165,7 +169,9 @@ def _hold_against_golden(
     return locate(prepared, *sides, reference, ran), steps
 
 
-def _count_steps(prepared: PreparedEpisode, runner: QemuRunner, steps: int) -> tuple[PhaseCounts, tuple[OperatorCounts, ...]]:
+def _count_steps(
+    prepared: PreparedEpisode, runner: QemuRunner, steps: int
+) -> tuple[PhaseCounts, tuple[OperatorCounts, ...]]:
     """Exact instructions of a training step, the mean over the first few."""
     profiled = min(PROFILED_STEPS, steps)
     image = prepared.image(steps=profiled, test=0, evaluate=(False, False))
@@ -250,6 +256,7 @@ def _record(
 ) -> EpisodeRecord:
     definition, plan = prepared.definition, prepared.plan
     evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
+    labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
     lives = {block.name: block for block in plan.blocks}
     return EpisodeRecord(
         episode=definition.name,
@@ -266,6 +273,7 @@ def _record(
         accuracy_before=_accuracy(evaluations, "before"),
         accuracy_after=_accuracy(evaluations, "after"),
         digest=run_digest(steps),
+        plan_crc32=f"{plan.crc32:08x}",
         matches_golden=matches,
         golden_steps=golden_steps,
         instructions_per_step=counts[0] if counts else None,
@@ -286,6 +294,7 @@ def _record(
                 loss_bits=line.text("loss"),
                 loss=loss_of(line),
                 prediction=line.integer("prediction"),
+                correct=line.integer("prediction") == int(labels[line.integer("n")]),
                 digest=line.text("digest"),
             )
             for line in steps

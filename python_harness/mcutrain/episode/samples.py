@@ -71,7 +71,9 @@ def _load_npz(path: Path) -> EpisodeData:
             arrays = {name: file[name] for name in _ARRAYS}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise UsageError(f"{path}: cannot be read as a .npz data file: {error}") from error
-    count = 1 + max((int(arrays[name].max()) for name in ("adapt_labels", "test_labels") if arrays[name].size), default=0)
+    count = 1 + max(
+        (int(arrays[name].max()) for name in ("adapt_labels", "test_labels") if arrays[name].size), default=0
+    )
     names = tuple(str(label) for label in range(count))
     return EpisodeData(
         adapt=Dataset(f"{path.name} adapt", arrays["adapt_samples"], arrays["adapt_labels"].astype(np.int64), names),
@@ -84,13 +86,13 @@ def _code(dataset: Dataset, limit: int | None, graph: Graph, classes: int) -> Co
     tensor = graph.tensors[graph.input]
     shape = dataset.samples.shape[1:]
     if int(np.prod(shape)) != tensor.elements or (len(shape) == len(tensor.shape) and shape != tensor.shape):
-        raise UsageError(f"{dataset.name}: samples of shape {shape} do not fit the input {tensor.shape} of {graph.name}")
+        raise UsageError(
+            f"{dataset.name}: samples of shape {shape} do not fit the input {tensor.shape} of {graph.name}"
+        )
     if len(dataset.classes) > classes:
         raise UsageError(f"{dataset.name}: {len(dataset.classes)} classes, but {graph.name} tells only {classes} apart")
     count = len(dataset) if limit is None else limit
     if count > len(dataset):
         raise UsageError(f"{dataset.name}: {count} samples asked for, it has {len(dataset)}")
-    codes = to_codes(
-        dataset.samples[:count], dataset.pixel_scale, tensor.scale, tensor.zero_point, graph.input_domain
-    )
+    codes = to_codes(dataset.samples[:count], dataset.pixel_scale, tensor.scale, tensor.zero_point, graph.input_domain)
     return CodedSamples(codes.reshape(count, *tensor.shape), dataset.labels[:count])

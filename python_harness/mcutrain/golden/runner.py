@@ -67,7 +67,9 @@ def _evaluate(golden: GoldenExecutor, image: EpisodeImage, which: str) -> Iterat
         correct += prediction == int(image.test_labels[n])
         if image.predictions:
             output_crc = zlib.crc32(output) if output else 0
-            yield format_line("prediction", **{"set": which, "n": n, "class": prediction, "output": f"{output_crc:08x}"})
+            yield format_line(
+                "prediction", **{"set": which, "n": n, "class": prediction, "output": f"{output_crc:08x}"}
+            )
     yield format_line("evaluation", set=which, correct=correct, total=image.test_count, digest=f"{digest:08x}")
 
 

@@ -92,5 +92,7 @@ def _parse_layers(names: str, layers: Sequence[str], text: str) -> list[str]:
             elif item.isdigit() and int(item) < len(layers):
                 found.append(layers[int(item)])
             else:
-                raise UsageError(f"scheme {text!r}: no layer {item!r}; the network has {', '.join(layers) or 'none but its head'}")
+                raise UsageError(
+                    f"scheme {text!r}: no layer {item!r}; the network has {', '.join(layers) or 'none but its head'}"
+                )
     return found

@@ -74,7 +74,9 @@ def find_head(graph: Graph) -> _Head:
         if op.kind == "fully_connected":
             assert isinstance(op.attributes, ConvAttributes)
             if op.attributes.clamp != (-128, 127):
-                raise UsageError(f"{graph.name}: the last layer {op.name} has an activation; a classifier's head must be linear")
+                raise UsageError(
+                    f"{graph.name}: the last layer {op.name} has an activation; a classifier's head must be linear"
+                )
             return _Head(op, index)
         if op.kind not in ("softmax", "reshape"):
             raise UsageError(
@@ -111,7 +113,9 @@ def _layer_training(graph: Graph, scheme: Scheme, layers: tuple[str, ...]) -> di
             channels = layer_window(graph, op).in_channels
             count = int(channels * scheme.weights[name])
             if count == 0:
-                raise UsageError(f"scheme {scheme.text!r}: {scheme.weights[name]} of the {channels} input channels of {name} is none")
+                raise UsageError(
+                    f"scheme {scheme.text!r}: {scheme.weights[name]} of the {channels} input channels of {name} is none"
+                )
             selected = largest_channels(graph, op, count)
         training[name] = LayerTraining(bias=name in scheme.biases, selected=selected)
     return training

@@ -149,7 +149,9 @@ class StepBuilder:
             raise ValueError(f"{kernel}: unknown roles {sorted(unknown)}, missing roles {sorted(missing)}")
         for role, buffer in given.items():
             if self.buffers[buffer].dtype != roles[role].dtype:
-                raise ValueError(f"{name}: role {role} takes {roles[role].dtype}, {buffer} is {self.buffers[buffer].dtype}")
+                raise ValueError(
+                    f"{name}: role {role} takes {roles[role].dtype}, {buffer} is {self.buffers[buffer].dtype}"
+                )
         scratch = definition.scratch_bytes(params)
         if scratch > 0:
             given["scratch"] = self.buffer(f"{name}.scratch", "scratch", (scratch,))

@@ -13,9 +13,6 @@ from mcutrain.episode.record import StepRecord
 
 MAX_POINTS = 1000
 
-# A little under ln 2: float32 rounding of the softmax can not carry a wrong prediction below it.
-SURELY_CORRECT_LOSS = 0.6931
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -30,14 +27,9 @@ def losses(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
     return np.array([step.loss for step in steps], dtype=np.float64)
 
 
-def surely_correct(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
-    """1.0 where the step's sample was predicted right for certain, else 0.0; float64 (steps,).
-
-    A record keeps no labels, but the cross-entropy of a step is -ln p(label): below ln 2 the label has more than half
-    of the probability, so it is the prediction. Above, a prediction can still be right: the mean is a lower bound.
-    """
-    with np.errstate(invalid="ignore"):
-        return np.asarray(losses(steps) < SURELY_CORRECT_LOSS, dtype=np.float64)
+def correct(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
+    """1.0 where the step's sample was predicted right before its update, else 0.0; float64 (steps,)."""
+    return np.array([step.correct for step in steps], dtype=np.float64)
 
 
 def window_of(steps: int) -> int:

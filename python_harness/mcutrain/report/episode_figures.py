@@ -28,7 +28,7 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     loss = curves.losses(steps)
     window = curves.window_of(len(steps))
     mean = curves.running_mean(loss, window)
-    correct = curves.running_mean(curves.surely_correct(steps), window)
+    correct = curves.running_mean(curves.correct(steps), window)
     raw = curves.envelope(x, loss)
     top, highest = _loss_axis(loss, mean)
     thinned = ""
@@ -37,20 +37,20 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     data: list[Json] = [
         _line("loss of a step", raw, "faint", 1, "%{y:.4g}"),
         _line(f"running mean of {window} steps", curves.thin(x, mean), "loss-line", 2.5, "%{y:.4g}"),
-        _line("training accuracy, at least", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash")
+        _line("training accuracy", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash")
         | {"yaxis": "y2"},
         *_test_points(record, x),
     ]
     first, last = _ends(mean)
     said = (
-        f"Loss over {len(steps):,} steps: the running mean goes from {first} to {last}; at the end at least "
+        f"Loss over {len(steps):,} steps: the running mean goes from {first} to {last}; at the end "
         f"{100 * correct[-1]:.1f} % of the last {min(window, len(steps)):,} training samples are predicted right."
     )
     return Figure(
         f"{key}-curves",
         "Loss and training accuracy",
-        f"Cross-entropy of each training sample before its update{thinned}. {highest}Training accuracy is a lower "
-        "bound: the share of samples with a loss below ln 2, whose label has more than half of the probability.",
+        f"Cross-entropy of each training sample before its update{thinned}. {highest}Training accuracy is the "
+        f"share of the last {window} samples that were predicted right before they were trained on.",
         said,
         460,
         data,

@@ -35,6 +35,7 @@ def _steps(number: int) -> tuple[StepRecord, ...]:
             loss_bits=struct.pack(">f", value).hex(),
             loss=float(np.float32(value)),
             prediction=n % 10,
+            correct=bool(value < np.log(2)),
             digest=f"{zlib.crc32(str(n).encode()):08x}",
         )
         for n, value in enumerate(loss)
@@ -106,6 +107,7 @@ def _make(steps: int = 1000, **changes: Any) -> EpisodeRecord:
         "accuracy_before": 0.173,
         "accuracy_after": 0.584,
         "digest": "89abcdef",
+        "plan_crc32": "01234567",
         "matches_golden": True,
         "golden_steps": steps,
         "instructions_per_step": PhaseCounts(total=sum(by_phase.values()) + 41_337.0, **by_phase, other=41_337.0),

@@ -94,10 +94,12 @@ def test_the_running_mean_begins_when_a_fifth_of_the_window_is_there() -> None:
     assert (mean[9:] == 1.0).all()
 
 
-def test_a_step_counts_as_surely_correct_below_ln_2_only() -> None:
-    losses = (0.6, 0.6931, 0.7, math.nan)
-    steps = [StepRecord(n=i, loss_bits="0" * 8, loss=v, prediction=0, digest="0" * 8) for i, v in enumerate(losses)]
-    assert curves.surely_correct(steps).tolist() == [1.0, 0.0, 0.0, 0.0]
+def test_training_accuracy_is_of_the_predictions_and_not_of_the_loss() -> None:
+    right = (True, False, True)
+    steps = [
+        StepRecord(n=i, loss_bits="0" * 8, loss=0.1, prediction=0, correct=c, digest="0" * 8) for i, c in enumerate(right)
+    ]
+    assert curves.correct(steps).tolist() == [1.0, 0.0, 1.0]
 
 
 def test_live_bytes_are_the_sum_over_the_tensors_alive() -> None:

@@ -256,7 +256,7 @@ def add_case(inputs: int, seed: int = 0) -> AddCase:
     return AddCase(
         inputs={name: rng.integers(-128, 128, (4, 3, 5)).astype(np.float64) for name in names},
         zero_points={name: int(rng.integers(-30, 30)) for name in names},
-        scales={name: float(rng.uniform(0.6, 1.7)) for name in names},
+        scales={name: float(rng.uniform(1.2, 1.7)) for name in names},
         clamp=Clamp(-10.25, -90.0, 100.0),
         error=rng.standard_normal((4, 3, 5)),
     )

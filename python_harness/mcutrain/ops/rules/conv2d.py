@@ -87,7 +87,9 @@ class ConvRule(Rule):
             "weights": build.buffer(
                 f"{op.name}.weights", "int8", weights.shape, "trainable" if trains_weights else "constant", weights.data
             ),
-            "bias": build.buffer(f"{op.name}.bias", "int32", bias.shape, "trainable" if trains_bias else "constant", bias.data),
+            "bias": build.buffer(
+                f"{op.name}.bias", "int32", bias.shape, "trainable" if trains_bias else "constant", bias.data
+            ),
             "multiplier": build.constant(f"{op.name}.multiplier", multiplier),
             "shift": build.constant(f"{op.name}.shift", shift),
             "y": context.output_buffer(op),

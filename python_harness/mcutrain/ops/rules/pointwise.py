@@ -78,4 +78,6 @@ class SoftmaxRule(Rule):
         context.build.step(op.name, "softmax_s8", params, Phase.FORWARD, op.name, operands)
 
     def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
-        raise UsageError(f"{op.name}: a softmax inside the network cannot be trained through; only the last operator may be one")
+        raise UsageError(
+            f"{op.name}: a softmax inside the network cannot be trained through; only the last operator may be one"
+        )

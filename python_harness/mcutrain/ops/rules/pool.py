@@ -37,13 +37,19 @@ def average_headroom_bits(window: Window) -> int:
     """
     rows = [
         min(top + window.kernel_height, window.in_height) - max(top, 0)
-        for top in range(-window.pad_top, window.out_height * window.stride_height - window.pad_top, window.stride_height)
+        for top in range(
+            -window.pad_top, window.out_height * window.stride_height - window.pad_top, window.stride_height
+        )
     ]
     columns = [
         min(left + window.kernel_width, window.in_width) - max(left, 0)
-        for left in range(-window.pad_left, window.out_width * window.stride_width - window.pad_left, window.stride_width)
+        for left in range(
+            -window.pad_left, window.out_width * window.stride_width - window.pad_left, window.stride_width
+        )
     ]
-    overlap = math.ceil(window.kernel_height / window.stride_height) * math.ceil(window.kernel_width / window.stride_width)
+    overlap = math.ceil(window.kernel_height / window.stride_height) * math.ceil(
+        window.kernel_width / window.stride_width
+    )
     # largest sum = overlap * 2^29 / count must stay below 2^31, with one unit a window for the floor
     need = overlap / (min(rows) * min(columns)) / 4 * (1 + 2.0**-20)
     return max(0, math.ceil(math.log2(need)) if need > 0.99 else 0)
