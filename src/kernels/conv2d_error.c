@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backward_window.h"
+#include "compiler.h"
 #include "dsp.h"
 #include "mcutrain/backward.h"
 #include "outer_product.h"
@@ -75,46 +76,51 @@ static void pack_weights(const weight_block *block, int32_t *restrict packed)
     }
 }
 
-/* Two pixels share each loaded weight. */
-static inline void add_two_pixels(const int16_t *restrict g, int32_t g_step, int32_t *restrict sum, int32_t sum_step,
-                                  const int32_t *restrict packed, int32_t outputs)
+/* Pairs of neighbouring pixels share each loaded weight: eight sums in registers. */
+static MCT_NOINLINE void add_pixel_pairs(int32_t pairs, const int16_t *restrict g, int32_t g_step, int32_t *restrict sum, int32_t sum_step,
+                                         const int32_t *restrict packed, int32_t outputs)
 {
-    int32_t *const next = sum + sum_step;
-    int32_t a0 = sum[0], a1 = sum[1], a2 = sum[2], a3 = sum[3];
-    int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
+    const int32_t *const end = packed + outputs / 2 * LANES;
 
-    for (const int32_t *end = packed + outputs / 2 * LANES; packed != end; packed += LANES, g += 2) {
-        const int32_t ga = mct_load_word(g), gb = mct_load_word(g + g_step);
+    for (; pairs > 0; pairs--, g += 2 * g_step, sum += 2 * sum_step) {
+        int32_t *const next = sum + sum_step;
+        const int16_t *pixel = g;
+        int32_t a0 = sum[0], a1 = sum[1], a2 = sum[2], a3 = sum[3];
+        int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
 
-        a0 = mct_smlad(ga, packed[0], a0);
-        b0 = mct_smlad(gb, packed[0], b0);
-        a1 = mct_smlad(ga, packed[1], a1);
-        b1 = mct_smlad(gb, packed[1], b1);
-        a2 = mct_smlad(ga, packed[2], a2);
-        b2 = mct_smlad(gb, packed[2], b2);
-        a3 = mct_smlad(ga, packed[3], a3);
-        b3 = mct_smlad(gb, packed[3], b3);
+        for (const int32_t *w = packed; w != end; w += LANES, pixel += 2) {
+            const int32_t ga = mct_load_word(pixel), gb = mct_load_word(pixel + g_step);
+
+            a0 = mct_smlad(ga, w[0], a0);
+            b0 = mct_smlad(gb, w[0], b0);
+            a1 = mct_smlad(ga, w[1], a1);
+            b1 = mct_smlad(gb, w[1], b1);
+            a2 = mct_smlad(ga, w[2], a2);
+            b2 = mct_smlad(gb, w[2], b2);
+            a3 = mct_smlad(ga, w[3], a3);
+            b3 = mct_smlad(gb, w[3], b3);
+        }
+        if (outputs % 2 != 0) { /* the last pair's high weights are 0; what would lie beside its g may be past the buffer */
+            const int32_t ga = pixel[0], gb = pixel[g_step];
+
+            a0 = mct_smlad(ga, end[0], a0);
+            b0 = mct_smlad(gb, end[0], b0);
+            a1 = mct_smlad(ga, end[1], a1);
+            b1 = mct_smlad(gb, end[1], b1);
+            a2 = mct_smlad(ga, end[2], a2);
+            b2 = mct_smlad(gb, end[2], b2);
+            a3 = mct_smlad(ga, end[3], a3);
+            b3 = mct_smlad(gb, end[3], b3);
+        }
+        sum[0] = a0;
+        sum[1] = a1;
+        sum[2] = a2;
+        sum[3] = a3;
+        next[0] = b0;
+        next[1] = b1;
+        next[2] = b2;
+        next[3] = b3;
     }
-    if (outputs % 2 != 0) { /* the last pair's high weights are 0; what would lie beside its g may be past the buffer */
-        const int32_t ga = g[0], gb = g[g_step];
-
-        a0 = mct_smlad(ga, packed[0], a0);
-        b0 = mct_smlad(gb, packed[0], b0);
-        a1 = mct_smlad(ga, packed[1], a1);
-        b1 = mct_smlad(gb, packed[1], b1);
-        a2 = mct_smlad(ga, packed[2], a2);
-        b2 = mct_smlad(gb, packed[2], b2);
-        a3 = mct_smlad(ga, packed[3], a3);
-        b3 = mct_smlad(gb, packed[3], b3);
-    }
-    sum[0] = a0;
-    sum[1] = a1;
-    sum[2] = a2;
-    sum[3] = a3;
-    next[0] = b0;
-    next[1] = b1;
-    next[2] = b2;
-    next[3] = b3;
 }
 
 /* One pixel, for what is left of a row and of the input channels. */
@@ -146,9 +152,10 @@ static void add_block(const mct_window *window, const tap_pixels *p, const weigh
         int32_t column = 0;
 
         if (block->lanes == LANES) {
-            for (; column + 1 < columns; column += 2, pixel += 2 * p->g_step, sum += 2 * p->sum_step) {
-                add_two_pixels(pixel, p->g_step, sum, p->sum_step, packed, block->outputs);
-            }
+            add_pixel_pairs(columns / 2, pixel, p->g_step, sum, p->sum_step, packed, block->outputs);
+            column = columns / 2 * 2;
+            pixel += column * p->g_step;
+            sum += column * p->sum_step;
         }
         for (; column < columns; column++, pixel += p->g_step, sum += p->sum_step) {
             add_pixel(pixel, sum, block->lanes, packed, block->outputs);

@@ -15,7 +15,7 @@ static int32_t window_taps(const mct_window *w)
     return w->kernel_height * w->kernel_width * w->in_channels;
 }
 
-/* A gathered row is a whole number of DSP words: the taps behind the last are 0. */
+/* A gathered row is a whole number of the DSP form's words of four. */
 static int32_t row_elements(const mct_window *w)
 {
     return (window_taps(w) + 3) / 4 * 4;
@@ -53,10 +53,10 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
      * behind what it has read. */
     int8_t *bytes = (int8_t *)row + elements;
 
-    if (whole_words) {
-        memset(row, 0, (size_t)elements * sizeof *row);
-    } else {
+    if (!whole_words) {
         memset(bytes, params->input_zero_point, (size_t)elements);
+    } else if (run * (rows.end - rows.begin) < elements) {
+        memset(row, 0, (size_t)elements * sizeof *row);
     }
     for (int32_t k = rows.begin; k < rows.end; k++) {
         const int32_t pixel = (rows.origin + k) * w->in_width + columns.origin + columns.begin;
@@ -129,7 +129,9 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
     const int32_t zero_point = params->input_zero_point;
 
-    memset(row, 0, (size_t)row_elements(w) * sizeof *row);
+    if (run * (rows.end - rows.begin) < window_taps(w)) {
+        memset(row, 0, (size_t)window_taps(w) * sizeof *row);
+    }
     for (int32_t k = rows.begin; k < rows.end; k++) {
         const int32_t pixel = (rows.origin + k) * w->in_width + columns.origin + columns.begin;
         const int8_t *restrict source = x + (size_t)pixel * (size_t)w->in_channels;

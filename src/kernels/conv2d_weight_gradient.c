@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backward_window.h"
+#include "compiler.h"
 #include "dsp.h"
 #include "mcutrain/backward.h"
 #include "outer_product.h"
@@ -33,99 +34,114 @@ static inline size_t g_offset(const mct_window *window, mct_tap_range columns, i
 
 #if MCT_DSP
 
-enum { LANES = 4, PAIRS = 32 }; /* input channels and pixel pairs of a block */
+enum { LANES = 4, PIXELS = 64 }; /* input channels and output pixels of a block */
 
-/* A block of pixels: `rows` rows of `columns`, and for each row's pixel pairs four words, each the two values x - zero_point of an input
- * channel, the left pixel low; an odd row's last right value is 0. */
+/* Consecutive output pixels, and for each pair of them four words: of each input channel the two values x - zero_point that a tap reads,
+ * the first pixel low. Where the tap lies outside the image the value is 0; so is the last high one of an odd number of pixels. */
 typedef struct {
-    int32_t packed[PAIRS * LANES];
-    int32_t rows, columns, lanes;
+    _Alignas(4) int16_t values[PIXELS / 2][LANES][2];
+    int32_t pixels, lanes;
 } pixel_block;
 
-static inline int32_t load_lanes(const int8_t *x, int32_t lanes) { return lanes == LANES ? mct_load_word(x) : mct_load_tail_s8(x, lanes); }
-
-static void pack_row(const int8_t *x, int32_t x_step, int32_t zero_points, const pixel_block *block, int32_t *restrict packed)
+static inline void store_pixel(pixel_block *block, int32_t pixel, int32_t even, int32_t odd)
 {
-    for (int32_t column = 0; column < block->columns; column += 2, x += 2 * x_step, packed += LANES) {
-        const int32_t left = load_lanes(x, block->lanes);
-        const int32_t left_even = mct_ssub16(mct_sxtb16(left), zero_points), left_odd = mct_ssub16(mct_sxtb16_ror8(left), zero_points);
-        int32_t right_even = 0, right_odd = 0;
+    int16_t (*const values)[2] = block->values[pixel / 2];
 
-        if (column + 1 < block->columns) {
-            const int32_t right = load_lanes(x + x_step, block->lanes);
-            right_even = mct_ssub16(mct_sxtb16(right), zero_points);
-            right_odd = mct_ssub16(mct_sxtb16_ror8(right), zero_points);
+    values[0][pixel % 2] = (int16_t)even;
+    values[1][pixel % 2] = (int16_t)odd;
+    values[2][pixel % 2] = (int16_t)(even >> 16);
+    values[3][pixel % 2] = (int16_t)(odd >> 16);
+}
+
+/* Gather the tap's inputs for block->pixels output pixels from column `column` of row `row` on. x begins at the block's first channel. */
+static void gather(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, int32_t row, int32_t column,
+                   const int8_t *x, pixel_block *block)
+{
+    const mct_window *const window = &params->window;
+    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
+    const int32_t x_step = window->stride_width * window->in_channels;
+    int32_t pixel = 0;
+
+    for (; pixel < block->pixels; row++, column = 0) {
+        const int32_t end = mct_smaller_s32(window->out_width, column + block->pixels - pixel);
+        const int8_t *x_pixel = x + x_offset(window, rows, columns, row) + (column - columns.first) * x_step;
+
+        for (; column < end; column++, pixel++, x_pixel += x_step) {
+            if (column < columns.first || column >= columns.end) {
+                store_pixel(block, pixel, 0, 0);
+            } else {
+                const int32_t word = block->lanes == LANES ? mct_load_word(x_pixel) : mct_load_tail_s8(x_pixel, block->lanes);
+                store_pixel(block, pixel, mct_ssub16(mct_sxtb16(word), zero_points), mct_ssub16(mct_sxtb16_ror8(word), zero_points));
+            }
         }
-        packed[0] = mct_pkhbt(left_even, right_even);
-        packed[1] = mct_pkhbt(left_odd, right_odd);
-        packed[2] = mct_pkhtb(right_even, left_even);
-        packed[3] = mct_pkhtb(right_odd, left_odd);
+    }
+    if (pixel % 2 != 0) {
+        store_pixel(block, pixel, 0, 0);
     }
 }
 
-/* Gradients of two output channels, low and high, by four input channels. The sums are scalars so that they stay in registers. */
-static void add_two_outputs(const pixel_block *block, const int16_t *restrict g, int32_t g_row, int32_t g_step, int32_t *restrict low,
-                            int32_t *restrict high)
+/* Gradients of pairs of output channels by four input channels: eight sums in registers. */
+static MCT_NOINLINE void add_output_pairs(int32_t pairs, const pixel_block *block, const int16_t *restrict g, int32_t g_step,
+                                          int32_t *restrict gradient, int32_t output_step)
 {
-    const int32_t *restrict x = block->packed;
-    int32_t a0 = low[0], a1 = low[1], a2 = low[2], a3 = low[3];
-    int32_t b0 = high[0], b1 = high[1], b2 = high[2], b3 = high[3];
+    const int32_t pixels = block->pixels;
 
-    for (int32_t row = 0; row < block->rows; row++, g += g_row) {
+    for (; pairs > 0; pairs--, g += 2, gradient += 2 * output_step) {
+        int32_t *const next = gradient + output_step;
         const int16_t *pixel = g;
+        const int16_t (*x)[LANES][2] = block->values;
+        int32_t a0 = gradient[0], a1 = gradient[1], a2 = gradient[2], a3 = gradient[3];
+        int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
 
-        for (const int32_t *end = x + block->columns / 2 * LANES; x != end; x += LANES, pixel += 2 * g_step) {
+        for (const int16_t (*const end)[LANES][2] = x + pixels / 2; x != end; x++, pixel += 2 * g_step) {
             const int32_t left = mct_load_word(pixel), right = mct_load_word(pixel + g_step);
-            const int32_t g_low = mct_pkhbt(left, right), g_high = mct_pkhtb(right, left);
+            const int32_t ga = mct_pkhbt(left, right), gb = mct_pkhtb(right, left);
+            int32_t both = mct_load_word((*x)[0]); /* one register, or the sums would not all have one */
 
-            a0 = mct_smlad(g_low, x[0], a0);
-            b0 = mct_smlad(g_high, x[0], b0);
-            a1 = mct_smlad(g_low, x[1], a1);
-            b1 = mct_smlad(g_high, x[1], b1);
-            a2 = mct_smlad(g_low, x[2], a2);
-            b2 = mct_smlad(g_high, x[2], b2);
-            a3 = mct_smlad(g_low, x[3], a3);
-            b3 = mct_smlad(g_high, x[3], b3);
+            a0 = mct_smlad(ga, both, a0);
+            b0 = mct_smlad(gb, both, b0);
+            both = mct_load_word((*x)[1]);
+            a1 = mct_smlad(ga, both, a1);
+            b1 = mct_smlad(gb, both, b1);
+            both = mct_load_word((*x)[2]);
+            a2 = mct_smlad(ga, both, a2);
+            b2 = mct_smlad(gb, both, b2);
+            both = mct_load_word((*x)[3]);
+            a3 = mct_smlad(ga, both, a3);
+            b3 = mct_smlad(gb, both, b3);
         }
-        if (block->columns % 2 != 0) { /* x is 0 on the right */
-            const int32_t g_low = pixel[0], g_high = pixel[1];
-
-            a0 = mct_smlad(g_low, x[0], a0);
-            b0 = mct_smlad(g_high, x[0], b0);
-            a1 = mct_smlad(g_low, x[1], a1);
-            b1 = mct_smlad(g_high, x[1], b1);
-            a2 = mct_smlad(g_low, x[2], a2);
-            b2 = mct_smlad(g_high, x[2], b2);
-            a3 = mct_smlad(g_low, x[3], a3);
-            b3 = mct_smlad(g_high, x[3], b3);
-            x += LANES;
+        if (pixels % 2 != 0) {
+            a0 += pixel[0] * (*x)[0][0];
+            b0 += pixel[1] * (*x)[0][0];
+            a1 += pixel[0] * (*x)[1][0];
+            b1 += pixel[1] * (*x)[1][0];
+            a2 += pixel[0] * (*x)[2][0];
+            b2 += pixel[1] * (*x)[2][0];
+            a3 += pixel[0] * (*x)[3][0];
+            b3 += pixel[1] * (*x)[3][0];
         }
+        gradient[0] = a0;
+        gradient[1] = a1;
+        gradient[2] = a2;
+        gradient[3] = a3;
+        next[0] = b0;
+        next[1] = b1;
+        next[2] = b2;
+        next[3] = b3;
     }
-    low[0] = a0;
-    low[1] = a1;
-    low[2] = a2;
-    low[3] = a3;
-    high[0] = b0;
-    high[1] = b1;
-    high[2] = b2;
-    high[3] = b3;
 }
 
 /* Gradients of one output channel, for the last of an odd number, and where fewer than four input channels are left. */
-static void add_output(const pixel_block *block, const int16_t *g, int32_t g_row, int32_t g_step, int32_t *restrict gradient)
+static void add_output(const pixel_block *block, const int16_t *g, int32_t g_step, int32_t *gradient)
 {
-    const int32_t *restrict x = block->packed;
-
-    for (int32_t row = 0; row < block->rows; row++, g += g_row) {
+    for (int32_t lane = 0; lane < block->lanes; lane++) {
         const int16_t *pixel = g;
+        int32_t sum = gradient[lane];
 
-        for (int32_t column = block->columns; column > 0; column -= 2, pixel += 2 * g_step, x += LANES) {
-            const int32_t pair = column > 1 ? mct_pkhbt(pixel[0], pixel[g_step]) : pixel[0];
-
-            for (int32_t lane = 0; lane < block->lanes; lane++) {
-                gradient[lane] = mct_smlad(pair, x[lane], gradient[lane]);
-            }
+        for (int32_t p = 0; p < block->pixels; p++, pixel += g_step) {
+            sum += *pixel * block->values[p / 2][lane][p % 2];
         }
+        gradient[lane] = sum;
     }
 }
 
@@ -133,36 +149,20 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
                     int32_t *gradient, int32_t output_step)
 {
     const mct_window *const window = &params->window;
-    const int32_t g_row = window->out_width * window->out_channels, g_step = window->out_channels;
-    const int32_t x_step = window->stride_width * window->in_channels;
-    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
+    const int32_t width = window->out_width, channels = window->out_channels, end = rows.end * width;
     pixel_block block;
 
-    /* As many whole rows as the block holds, or a part of one. */
-    const int32_t width = mct_smaller_s32(columns.end - columns.first, 2 * PAIRS);
-    const int32_t row_words = (width + 1) / 2 * LANES, height = PAIRS * LANES / row_words;
+    for (int32_t pixel = rows.first * width; pixel < end; pixel += block.pixels) {
+        block.pixels = mct_smaller_s32(PIXELS, end - pixel);
+        for (int32_t i = 0; i < window->in_channels; i += LANES) {
+            block.lanes = mct_smaller_s32(LANES, window->in_channels - i);
+            gather(params, rows, columns, pixel / width, pixel % width, x + i, &block);
 
-    for (int32_t row = rows.first; row < rows.end; row += block.rows) {
-        block.rows = columns.end - columns.first > width ? 1 : mct_smaller_s32(height, rows.end - row);
-        for (int32_t column = 0; column < columns.end - columns.first; column += block.columns) {
-            block.columns = mct_smaller_s32(width, columns.end - columns.first - column);
-            for (int32_t i = 0; i < window->in_channels; i += LANES) {
-                block.lanes = mct_smaller_s32(LANES, window->in_channels - i);
-                for (int32_t r = 0; r < block.rows; r++) {
-                    const int8_t *start = x + x_offset(window, rows, columns, row + r) + column * x_step + i;
-                    pack_row(start, x_step, zero_points, &block, block.packed + r * row_words);
-                }
-                const int16_t *pixel = g + g_offset(window, columns, row) + column * g_step;
-                int32_t *out = gradient + i;
-                int32_t o = 0;
-                if (block.lanes == LANES) {
-                    for (; o + 1 < window->out_channels; o += 2, out += 2 * output_step) {
-                        add_two_outputs(&block, pixel + o, g_row, g_step, out, out + output_step);
-                    }
-                }
-                for (; o < window->out_channels; o++, out += output_step) {
-                    add_output(&block, pixel + o, g_row, g_step, out);
-                }
+            const int16_t *g_pixel = g + (size_t)pixel * (size_t)channels;
+            const int32_t pairs = block.lanes == LANES ? channels / 2 : 0;
+            add_output_pairs(pairs, &block, g_pixel, channels, gradient + i, output_step);
+            for (int32_t o = 2 * pairs; o < channels; o++) {
+                add_output(&block, g_pixel + o, channels, gradient + o * output_step + i);
             }
         }
     }

@@ -21,15 +21,21 @@
 
 #if MCT_DSP
 
-/* memcpy of a constant size compiles to one load or store; the cores allow unaligned words. */
+/* A copy of one word compiles to one load or store (the cores allow unaligned words) - with -ffreestanding only the builtin does. */
+#if defined(__GNUC__)
+#define MCT_COPY_WORD(to, from) __builtin_memcpy((to), (from), sizeof(int32_t))
+#else
+#define MCT_COPY_WORD(to, from) memcpy((to), (from), sizeof(int32_t))
+#endif
+
 static inline int32_t mct_load_word(const void *address)
 {
     int32_t word;
-    memcpy(&word, address, sizeof word);
+    MCT_COPY_WORD(&word, address);
     return word;
 }
 
-static inline void mct_store_word(void *address, int32_t word) { memcpy(address, &word, sizeof word); }
+static inline void mct_store_word(void *address, int32_t word) { MCT_COPY_WORD(address, &word); }
 
 /* The first count (0 to 3) bytes as a word, the others 0: the tail of a row of int8. */
 static inline int32_t mct_load_tail_s8(const int8_t *address, int32_t count)

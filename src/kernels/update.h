@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "block_float.h"
+#include "compiler.h"
 #include "mcutrain/update.h"
 
 typedef struct {
@@ -21,14 +22,14 @@ static inline mct_gradient mct_gradient_b16(const mct_b32 *gradient)
 
 static inline mct_gradient mct_gradient_f32(const float *gradient) { return (mct_gradient){NULL, 0.0f, gradient}; }
 
-static inline float mct_gradient_at(const mct_gradient *gradient, size_t i)
+static MCT_SPECIALISED float mct_gradient_at(const mct_gradient *gradient, size_t i)
 {
     return gradient->sums != NULL ? (float)gradient->sums[i] * gradient->power : gradient->values[i];
 }
 
 /* Magnitude bits of the largest gradient of `count` from `first`. Rounding is monotonic, so the largest |sum| has the largest value; NaN
  * orders above all. */
-static inline uint32_t mct_largest_gradient(const mct_gradient *gradient, size_t first, size_t count)
+static MCT_SPECIALISED uint32_t mct_largest_gradient(const mct_gradient *gradient, size_t first, size_t count)
 {
     uint32_t largest = 0;
 
@@ -59,7 +60,7 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
 }
 
 /* Ratio of a weight tensor. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
-static inline mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
+static MCT_SPECIALISED mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
                                            float learning_rate, float *ratio)
 {
     const size_t count = (size_t)params->taps * (size_t)params->selected;

@@ -16,7 +16,7 @@ static inline int32_t step_bias(int32_t bias, float step, int32_t limit)
     return next > limit ? limit : next < -(int64_t)limit ? -limit : (int32_t)next;
 }
 
-static inline mct_status update(const mct_update_bias_params *params, const mct_gradient *gradient, const float *factor,
+static MCT_SPECIALISED mct_status update(const mct_update_bias_params *params, const mct_gradient *gradient, const float *factor,
                                 const float *output_scale, const float *learning_rate, int32_t *bias)
 {
     uint32_t largest = 0;

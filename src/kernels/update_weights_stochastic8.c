@@ -11,7 +11,7 @@ static inline int32_t step_code(int32_t weight, float step, uint32_t random, int
     return mct_clamp_s32((65536 * weight - difference + (int32_t)(random >> 16)) >> 16, weight_min, INT8_MAX);
 }
 
-static inline mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
+static MCT_SPECIALISED mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
                                 const int32_t *index, const float *learning_rate, int8_t *weights, uint32_t *random)
 {
     const int32_t selected = params->selected;

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,8 +44,8 @@ def override(definition: EpisodeDefinition, changes: dict[str, Any]) -> EpisodeD
     given = {key: value for key, value in changes.items() if value is not None}
     try:
         return EpisodeDefinition.model_validate({**definition.model_dump(), **given})
-    except ValueError as error:
-        first = getattr(error, "errors", lambda: [{"loc": ("?",), "msg": str(error)}])()[0]
+    except ValidationError as error:
+        first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{where}: {first['msg']}") from error
 

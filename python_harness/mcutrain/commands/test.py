@@ -32,7 +32,7 @@ class Suite:
     junit: tuple[Path, ...]
 
 
-def test(
+def test(  # noqa: PT028 - a command of the tool, not a test function
     context: typer.Context,
     suite: Annotated[
         list[str] | None, typer.Option(help=f"Only this suite; may be repeated: {', '.join(SUITES)}. pytest runs last.")

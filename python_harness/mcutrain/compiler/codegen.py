@@ -39,12 +39,12 @@ def generate(plan: Plan, directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / MODEL_FILE
     text = model_source(plan)
-    if path.exists() and path.read_text() == text:
+    if path.exists() and path.read_bytes() == text.encode("ascii"):
         return path
     handle, temporary = tempfile.mkstemp(dir=directory, suffix=".c.part")
-    with os.fdopen(handle, "w") as file:
+    with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(text)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)
     return path
 
 
@@ -85,20 +85,19 @@ def _constants(plan: Plan) -> Iterator[str]:
         if buffer.region == "constant" and buffer.alias is None and name in used:
             assert buffer.data is not None
             yield f"/* {_comment(name)} {list(buffer.shape)} */"
-            yield _array(f"ALIGNED static const {_C_TYPES[buffer.dtype]} {_symbol(name)}", buffer.data)
+            yield _array(f"ALIGNED static const {_C_TYPES[buffer.dtype]} {_symbol(plan, name)}", buffer.data)
 
 
 def _array(declaration: str, data: NDArray[Any]) -> str:
     flat = data.reshape(-1)
-    if flat.dtype == np.float32:
-        items = [_float(float(value)) for value in flat]
-    else:
-        items = [_integer(int(value)) for value in flat]
+    literal = _float if flat.dtype == np.float32 else _integer
+    items = [literal(value) for value in flat.tolist()]
     lines = [", ".join(items[start : start + 24]) for start in range(0, len(items), 24)]
     return f"{declaration}[{flat.size}] = {{\n    " + ",\n    ".join(lines) + "\n};"
 
 
 def _integer(value: int) -> str:
+    # -2147483648 is a minus sign and a number too large for int.
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)
 
 
@@ -108,11 +107,12 @@ def _float(value: float) -> str:
 
 def _comment(text: str) -> str:
     """Text that cannot end a comment, whatever a model file calls its tensors."""
-    return re.sub(r"[^\w .,;:@/+=()\[\]-]", "_", text).replace("*/", "__").replace("/*", "__")
+    return re.sub(r"[^\w .,;:@/+=()\[\]-]", "_", text, flags=re.ASCII)
 
 
-def _symbol(name: str) -> str:
-    return "c_" + re.sub(r"\W", "_", name)
+def _symbol(plan: Plan, name: str) -> str:
+    """An identifier of a constant's own: its number keeps names apart that differ only in what C does not allow."""
+    return f"c{list(plan.buffers).index(name)}_" + re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
 def _params(params: Params) -> str:
@@ -129,7 +129,7 @@ def address(plan: Plan, name: str) -> str:
     root = plan.training.root(name)
     buffer = plan.buffers[root]
     if buffer.region == "constant":
-        return _symbol(root)
+        return _symbol(plan, root)
     if buffer.region == "io":
         member = f"mct_model_io.{root.removeprefix('io.')}"
         return member if root == INPUT else f"&{member}"
@@ -200,8 +200,8 @@ def traced_outputs(plan: Plan) -> list[tuple[int, int, Buffer, str]]:
 def _info(plan: Plan) -> Iterator[str]:
     rows = traced_outputs(plan)
     yield "\nstatic const mct_model_tensor trace[] = {"
-    for op, output, buffer, name in rows:
-        yield f"    {{{op}, {output}, {buffer.size_bytes}, {address(plan, name)}}},"
+    for op, number, buffer, name in rows:
+        yield f"    {{{op}, {number}, {buffer.size_bytes}, {address(plan, name)}}},"
     yield "};\n"
     training = plan.training
     output = training.output
@@ -220,7 +220,7 @@ def _info(plan: Plan) -> Iterator[str]:
         "trace": "trace",
     }
     yield "const mct_model_info mct_model = {"
-    yield from (f"    .{name} = {value}," for name, value in fields.items())
+    yield from (f"    .{field} = {value}," for field, value in fields.items())
     yield "};"
 
 

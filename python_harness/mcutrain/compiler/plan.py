@@ -1,4 +1,4 @@
-"""Plan: the steps in execution order, every buffer at a fixed address. The one artefact that golden interprets and code generation prints."""
+"""Plan: the steps in execution order, every buffer at a fixed address; golden interprets it and code generation prints it."""
 
 from __future__ import annotations
 

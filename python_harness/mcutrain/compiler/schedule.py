@@ -1,8 +1,9 @@
 """Order the steps of a training graph: each update as soon as its gradient allows, nothing alive longer than its use.
 
-The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as long as
-reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Two orders are tried, the one in which the
-rules emitted the steps and a greedy one that always takes the step after which the fewest bytes live; the one with the lower peak wins.
+The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as
+long as reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Two orders are tried,
+the one in which the rules emitted the steps and a greedy one that always takes the step after which the fewest bytes live; the one
+with the lower peak wins.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ def schedule(training: TrainingGraph) -> tuple[Step, ...]:
     behind = [step for step in emitted if step.phase is not Phase.FORWARD]
     in_order = prefix + behind
     greedy = prefix + _greedy(training, prefix, behind)
-    orders = (greedy, in_order)
-    return tuple(min(orders, key=lambda order: peak_bytes(arena_blocks(training, order), len(order))))
+    peak_of_greedy, peak_in_order = (
+        peak_bytes(arena_blocks(training, order), len(order)) for order in (greedy, in_order)
+    )
+    return tuple(greedy if peak_of_greedy <= peak_in_order else in_order)
 
 
 def _greedy(training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step]) -> list[Step]:

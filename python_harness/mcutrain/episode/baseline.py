@@ -88,11 +88,8 @@ def differences(locked: Locked, now: Locked) -> list[str]:
         if was == is_now:
             continue
         if isinstance(was, PhaseCounts) and isinstance(is_now, PhaseCounts):
-            found += [
-                f"{field}.{phase}: {getattr(was, phase):,.1f} -> {getattr(is_now, phase):,.1f} ({_percent(getattr(was, phase), getattr(is_now, phase))})"
-                for phase in PhaseCounts.model_fields
-                if getattr(was, phase) != getattr(is_now, phase)
-            ]
+            pairs = ((phase, getattr(was, phase), getattr(is_now, phase)) for phase in PhaseCounts.model_fields)
+            found += [f"{field}.{phase}: {a:,.1f} -> {b:,.1f} ({_percent(a, b)})" for phase, a, b in pairs if a != b]
         else:
             found.append(f"{field}: {was} -> {is_now}")
     return found

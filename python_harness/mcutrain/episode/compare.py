@@ -33,8 +33,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first place where two runs part. step is None where an evaluation parts before any step does; the fields below it are None
-    where the trace shows no difference (which a difference in the protocol itself would do)."""
+    """The first place where two runs part.
+
+    step is None where an evaluation parts before any step does; the fields below it are None where the trace shows no difference
+    (which a difference in the protocol itself would do).
+    """
 
     sides: tuple[str, str]
     line: str

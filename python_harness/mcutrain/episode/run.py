@@ -43,8 +43,11 @@ PROFILED_INFERENCES = 5
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How much of an episode to run: steps cuts the schedule short, test uses fewer test samples, golden_steps says how many steps to repeat
-    in the golden reference (None: what the episode says), profile counts instructions (emulators only)."""
+    """How much of an episode to run.
+
+    steps cuts the schedule short, test uses fewer test samples, golden_steps says how many steps to repeat in the golden reference
+    (None: what the episode says), profile counts instructions (emulators only).
+    """
 
     steps: int | None = None
     test: int | None = None

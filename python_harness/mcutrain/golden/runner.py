@@ -67,9 +67,8 @@ def _evaluate(golden: GoldenExecutor, image: EpisodeImage, which: str) -> Iterat
         correct += prediction == int(image.test_labels[n])
         if image.predictions:
             output_crc = zlib.crc32(output) if output else 0
-            yield format_line(
-                "prediction", **{"set": which, "n": n, "class": prediction, "output": f"{output_crc:08x}"}
-            )
+            values = {"set": which, "n": n, "class": prediction, "output": f"{output_crc:08x}"}  # "class" is a keyword
+            yield format_line("prediction", **values)
     yield format_line("evaluation", set=which, correct=correct, total=image.test_count, digest=f"{digest:08x}")
 
 

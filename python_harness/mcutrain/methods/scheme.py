@@ -1,9 +1,10 @@
 """Scheme: which biases and which weights a sparse update trains.
 
-Written as the literature writes it: ``b20; 24@1/4 27,30@1/2`` trains the biases of the last 20 layers, a quarter of the input channels of
-layer 24 and half of those of layers 27 and 30. ``b all`` trains every bias. A layer is a number (its place among the convolutions and hidden
-fully connected layers, from 0) or its name (``conv4``: operator 4 of the file); ``27-48/3`` means every third from 27 to 48. ``head`` (nothing
-but the head), ``biases`` (``b all``) and ``full`` (all biases and all weights) are short for the obvious. The head always trains.
+Written as the literature writes it: ``b20; 24@1/4 27,30@1/2`` trains the biases of the last 20 layers, a quarter of the input channels
+of layer 24 and half of those of layers 27 and 30. ``b all`` trains every bias. A layer is a number (its place among the convolutions
+and hidden fully connected layers, from 0) or its name (``conv4``: operator 4 of the file); ``27-48/3`` means every third from 27 to
+48. ``head`` (nothing but the head), ``biases`` (``b all``) and ``full`` (all biases and all weights) are short for the obvious. The
+head always trains.
 """
 
 from __future__ import annotations
@@ -82,11 +83,8 @@ def _parse_layers(names: str, layers: Sequence[str], text: str) -> list[str]:
     found: list[str] = []
     for name in names.split(","):
         span = _RANGE.fullmatch(name)
-        if span:
-            numbers = [str(n) for n in range(int(span[1]), int(span[2]) + 1, int(span[3] or 1) or 1)]
-        else:
-            numbers = [name]
-        for item in numbers:
+        items = map(str, range(int(span[1]), int(span[2]) + 1, int(span[3] or 1) or 1)) if span else (name,)
+        for item in items:
             if item in layers:
                 found.append(item)
             elif item.isdigit() and int(item) < len(layers):

@@ -1,7 +1,7 @@
 """Method 1: sparse update with quantisation-aware scaling.
 
-Biases of chosen layers, weights of chosen layers (all of them or the input channels of largest magnitude) and the float32 head train by SGD with
-batch 1: ``W' = saturate(round(W - lr * G_W / s_W^2))``, ``b' = b - lr * G_b / (s_x s_W)^2`` (docs/arithmetic.md, "Update").
+Biases of chosen layers, weights of chosen layers (all of them or the input channels of largest magnitude) and the float32 head train
+by SGD with batch 1: ``W' = saturate(round(W - lr * G_W / s_W^2))``, ``b' = b - lr * G_b / (s_x s_W)^2`` (docs/arithmetic.md, "Update").
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mcutrain.ops.bounds import largest_bias
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, Operator
 from mcutrain.methods.scheme import Scheme, parse_scheme
@@ -23,7 +24,6 @@ from mcutrain.methods.training_graph import (
     TrainingGraph,
     add_io,
 )
-from mcutrain.compiler.bounds import largest_bias
 from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
@@ -41,8 +41,8 @@ _UNIT_RANGE_SCALE = 1.0 / 255.0
 class SparseUpdateOptions:
     """What a user can choose.
 
-    scheme: see Scheme. error_mode: b16 or f32. weight_rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor in LSB
-    (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count the input's
+    scheme: see Scheme. error_mode: b16 or f32. weight_rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor
+    in LSB (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count the input's
     scale as 1/255 in the layer that reads it.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.compiler.bounds import error_product_terms, largest_mantissa_bits, weight_gradient_terms
+from mcutrain.ops.bounds import error_product_terms, largest_mantissa_bits, weight_gradient_terms
 from mcutrain.ops.base import Params, Window
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.error_quantize import ElementsParams

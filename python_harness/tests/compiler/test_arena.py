@@ -189,6 +189,24 @@ def test_a_chain_in_place_lies_at_one_offset_and_counts_its_largest_block() -> N
     assert plan_arena(chain).size_bytes == 56  # untied, a and b are both live at operator 2
 
 
+def test_the_heuristics_fill_a_gap_that_a_block_fits_exactly() -> None:
+    blocks = [Block("a", 24, 0, 2), Block("b", 24, 4, 5), Block("c", 24, 2, 4)]
+    plan = plan_arena(blocks, time_limit_seconds=0.0)
+    assert (plan.size_bytes, plan.optimal) == (48, True)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "tie"),
+    [
+        ([Block("tall", 24, 0, 2), Block("low", 8, 2, 5), Block("c", 16, 3, 5)], InPlace("tall", "low")),
+        ([Block("low", 8, 1, 4), Block("tall", 24, 4, 5), Block("c", 16, 0, 3)], InPlace("low", "tall")),
+    ],
+)
+def test_the_heuristics_put_a_block_above_the_low_part_of_a_chain(blocks: list[Block], tie: InPlace) -> None:
+    plan = plan_arena(blocks, [tie], time_limit_seconds=0.0)
+    assert (plan.size_bytes, plan.optimal) == (24, True)
+
+
 def test_a_scratch_of_one_operator_can_become_its_result() -> None:
     blocks, ties = [Block("scratch", 24, 3, 3), Block("result", 8, 3, 5)], [InPlace("scratch", "result")]
     assert plan_arena(blocks, ties).size_bytes == 24
@@ -315,6 +333,7 @@ def test_the_check_refuses_a_pair_that_does_not_lie_in_place() -> None:
         ({"a": -16, "b": 16}, "a at .* is outside the arena of 64 bytes"),
         ({"a": 0, "b": 56}, "b at .* is outside the arena of 64 bytes"),
         ({"a": 0}, "do not name the same tensors, each once: b"),
+        ({"a": 0, "c": 16}, "do not name the same tensors, each once: b, c"),
         ({"a": 0, "b": 16, "c": 32}, "do not name the same tensors, each once: c"),
     ],
 )

@@ -21,7 +21,10 @@ class PadRule(Rule):
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, PadAttributes)
         x, border = context.tensor(op.inputs[0]), op.attributes.padding
-        params = PadS8Params(*x.shape, border.top, border.bottom, border.left, border.right, x.zero_point)
+        height, width, channels = x.shape
+        params = PadS8Params(
+            height, width, channels, border.top, border.bottom, border.left, border.right, x.zero_point
+        )
         operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
         context.build.step(op.name, "pad_s8", params, Phase.FORWARD, op.name, operands)
 
@@ -29,7 +32,8 @@ class PadRule(Rule):
         assert isinstance(op.attributes, PadAttributes)
         x, border, mode = context.tensor(op.inputs[0]), op.attributes.padding, context.errors
         out = context.build.buffer(f"{op.name}.input_error", mode.error, x.shape)
-        params = PadErrorParams(*x.shape, border.top, border.bottom, border.left, border.right)
+        height, width, channels = x.shape
+        params = PadErrorParams(height, width, channels, border.top, border.bottom, border.left, border.right)
         name = f"{op.name}.input_error"
         operands = {"error": error, "out": out}
         context.build.step(name, f"pad_error_{mode.suffix}", params, Phase.BACKWARD, op.name, operands)

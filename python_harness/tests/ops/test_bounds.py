@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcutrain.compiler.bounds import (
+from mcutrain.ops.bounds import (
     INPUT_MAGNITUDE,
     INT32_LIMIT,
     WEIGHT_MAGNITUDE,

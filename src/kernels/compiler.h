@@ -1,0 +1,15 @@
+/* What the compiler is told about inlining, where its own choice costs many cycles. */
+#ifndef MCT_KERNELS_COMPILER_H
+#define MCT_KERNELS_COMPILER_H
+
+#if defined(__GNUC__)
+/* A hot loop that needs every register: inlined, it would share them with the loops around it. */
+#define MCT_NOINLINE __attribute__((noinline))
+/* One body for several callers, compiled for the constants of each. */
+#define MCT_SPECIALISED inline __attribute__((always_inline))
+#else
+#define MCT_NOINLINE
+#define MCT_SPECIALISED inline
+#endif
+
+#endif
