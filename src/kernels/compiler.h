@@ -1,4 +1,4 @@
-/* What the compiler is told about inlining, where its own choice costs many cycles. */
+/* What the compiler is told where its own choice costs many cycles. */
 #ifndef MCT_KERNELS_COMPILER_H
 #define MCT_KERNELS_COMPILER_H
 
@@ -7,9 +7,12 @@
 #define MCT_NOINLINE __attribute__((noinline))
 /* One body for several callers, compiled for the constants of each. */
 #define MCT_SPECIALISED inline __attribute__((always_inline))
+/* Loads behind it stay behind it: fetched early, operands would take the registers of the sums. */
+#define MCT_LOAD_FENCE() __asm__ volatile("" ::: "memory")
 #else
 #define MCT_NOINLINE
 #define MCT_SPECIALISED inline
+#define MCT_LOAD_FENCE() ((void)0)
 #endif
 
 #endif

@@ -96,16 +96,19 @@ static MCT_NOINLINE void add_output_pairs(int32_t pairs, const pixel_block *bloc
         for (const int16_t (*const end)[LANES][2] = x + pixels / 2; x != end; x++, pixel += 2 * g_step) {
             const int32_t left = mct_load_word(pixel), right = mct_load_word(pixel + g_step);
             const int32_t ga = mct_pkhbt(left, right), gb = mct_pkhtb(right, left);
-            int32_t both = mct_load_word((*x)[0]); /* one register, or the sums would not all have one */
+            int32_t both = mct_load_word((*x)[0]);
 
             a0 = mct_smlad(ga, both, a0);
             b0 = mct_smlad(gb, both, b0);
+            MCT_LOAD_FENCE();
             both = mct_load_word((*x)[1]);
             a1 = mct_smlad(ga, both, a1);
             b1 = mct_smlad(gb, both, b1);
+            MCT_LOAD_FENCE();
             both = mct_load_word((*x)[2]);
             a2 = mct_smlad(ga, both, a2);
             b2 = mct_smlad(gb, both, b2);
+            MCT_LOAD_FENCE();
             both = mct_load_word((*x)[3]);
             a3 = mct_smlad(ga, both, a3);
             b3 = mct_smlad(gb, both, b3);
@@ -131,7 +134,7 @@ static MCT_NOINLINE void add_output_pairs(int32_t pairs, const pixel_block *bloc
     }
 }
 
-/* Gradients of one output channel, for the last of an odd number, and where fewer than four input channels are left. */
+/* Gradients of one output channel, for the last of an odd number. */
 static void add_output(const pixel_block *block, const int16_t *g, int32_t g_step, int32_t *gradient)
 {
     for (int32_t lane = 0; lane < block->lanes; lane++) {
@@ -142,6 +145,28 @@ static void add_output(const pixel_block *block, const int16_t *g, int32_t g_ste
             sum += *pixel * block->values[p / 2][lane][p % 2];
         }
         gradient[lane] = sum;
+    }
+}
+
+static void add_block(const pixel_block *block, const int16_t *g, int32_t channels, int32_t *gradient, int32_t output_step)
+{
+    const int32_t pairs = channels / 2;
+
+    if (block->lanes == LANES) {
+        add_output_pairs(pairs, block, g, channels, gradient, output_step);
+    } else {
+        for (int32_t o = 0; o < 2 * pairs; o += 2) { /* four sums each all the same, of which `lanes` count */
+            int32_t sums[2][LANES] = {{0}};
+
+            add_output_pairs(1, block, g + o, channels, sums[0], LANES);
+            for (int32_t lane = 0; lane < block->lanes; lane++) {
+                gradient[o * output_step + lane] += sums[0][lane];
+                gradient[(o + 1) * output_step + lane] += sums[1][lane];
+            }
+        }
+    }
+    if (channels % 2 != 0) {
+        add_output(block, g + channels - 1, channels, gradient + (channels - 1) * output_step);
     }
 }
 
@@ -157,13 +182,7 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
         for (int32_t i = 0; i < window->in_channels; i += LANES) {
             block.lanes = mct_smaller_s32(LANES, window->in_channels - i);
             gather(params, rows, columns, pixel / width, pixel % width, x + i, &block);
-
-            const int16_t *g_pixel = g + (size_t)pixel * (size_t)channels;
-            const int32_t pairs = block.lanes == LANES ? channels / 2 : 0;
-            add_output_pairs(pairs, &block, g_pixel, channels, gradient + i, output_step);
-            for (int32_t o = 2 * pairs; o < channels; o++) {
-                add_output(&block, g_pixel + o, channels, gradient + o * output_step + i);
-            }
+            add_block(&block, g + (size_t)pixel * (size_t)channels, channels, gradient + i, output_step);
         }
     }
 }

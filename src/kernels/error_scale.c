@@ -9,11 +9,10 @@ static int is_valid(const mct_error_scale_params *params, const void *error, con
            params->elements % params->channels == 0;
 }
 
-/* floor(mantissa * scale / 2^16). With scale = high * 2^16 + low, 0 <= low < 2^16, it is mantissa * high + floor(mantissa * low / 2^16),
- * and both products stay within int32 (2^15 * 2^15 and 2^15 * (2^16 - 1)). */
+/* floor(mantissa * scale / 2^16), which |mantissa| <= 2^15 and |scale| <= 2^31 keep within int32. */
 static inline int32_t scaled(int32_t mantissa, int32_t scale)
 {
-    return mantissa * (scale >> 16) + ((mantissa * (scale & 0xffff)) >> 16);
+    return (int32_t)(((int64_t)mantissa * scale) >> 16);
 }
 
 /* Mask word of the 32 elements from i, which is a multiple of 32. */
@@ -35,9 +34,9 @@ mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b
     for (int32_t i = 0, c = 0; i < elements;) {
         uint32_t word = mask_word(inside, i);
         for (const int32_t end = word_end(i, elements); i < end; i++, word >>= 1, c = next_channel(c, channels)) {
-            const uint32_t magnitude = mct_magnitude_s32(scaled(error->mantissa[i], scale[c]));
-            if ((word & 1u) != 0 && magnitude > largest) {
-                largest = magnitude;
+            if ((word & 1u) != 0) {
+                const uint32_t magnitude = mct_magnitude_s32(scaled(error->mantissa[i], scale[c]));
+                largest = magnitude > largest ? magnitude : largest;
             }
         }
     }
@@ -46,8 +45,11 @@ mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b
     for (int32_t i = 0, c = 0; i < elements;) {
         uint32_t word = mask_word(inside, i);
         for (const int32_t end = word_end(i, elements); i < end; i++, word >>= 1, c = next_channel(c, channels)) {
-            const int32_t mantissa = mct_halfaway(scaled(error->mantissa[i], scale[c]), r);
-            out->mantissa[i] = (word & 1u) != 0 ? (int16_t)mantissa : (int16_t)0;
+            int32_t mantissa = 0;
+            if ((word & 1u) != 0) {
+                mantissa = mct_halfaway(scaled(error->mantissa[i], scale[c]), r);
+            }
+            out->mantissa[i] = (int16_t)mantissa;
         }
     }
     out->exponent = error->exponent + params->scale_exponent + 16 + (int32_t)r;

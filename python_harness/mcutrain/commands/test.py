@@ -32,12 +32,12 @@ class Suite:
     junit: tuple[Path, ...]
 
 
-def test(  # noqa: PT028 - a command of the tool, not a test function
+def test(
     context: typer.Context,
     suite: Annotated[
         list[str] | None, typer.Option(help=f"Only this suite; may be repeated: {', '.join(SUITES)}. pytest runs last.")
-    ] = None,
-    json: JsonOption = False,
+    ] = None,  # noqa: PT028 - a command of the tool, not a test function
+    json: JsonOption = False,  # noqa: PT028
 ) -> None:
     """Run every test. Arguments that are not this command's go to pytest, e.g. -k importers."""
     for name in suite or ():

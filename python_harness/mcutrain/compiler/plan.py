@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mcutrain.boards import Board
-from mcutrain.compiler.arena import ArenaPlan, Block, InPlace, check_arena, live_bytes, plan_arena
+from mcutrain.compiler.arena import ArenaPlan, Block, InPlace, live_bytes, plan_arena
 from mcutrain.compiler.schedule import arena_blocks, schedule
 from mcutrain.errors import UsageError
 from mcutrain.methods.training_graph import TrainingGraph
@@ -123,7 +123,6 @@ def compile_plan(training: TrainingGraph) -> Plan:
     blocks = tuple(arena_blocks(training, steps))
     in_place = tuple(_in_place_pairs(training, steps, blocks))
     arena = plan_arena(blocks, in_place, alignment_bytes=ALIGNMENT_BYTES)
-    check_arena(blocks, in_place, arena)
     offsets = dict(arena.offsets)
     trainable_bytes = 0
     for name, buffer in training.buffers.items():

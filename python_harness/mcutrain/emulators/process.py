@@ -86,6 +86,6 @@ class ProcessRunner(Runner):
             self._temporary = None
 
     def diagnostics(self) -> str:
-        """The first line of the process's standard error."""
-        text = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace").strip()
-        return text.splitlines()[0][:200] if text else ""
+        """The first line of the process's standard error that is not a mere warning."""
+        text = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace")
+        return next((line[:200] for line in text.splitlines() if line.strip() and "warning:" not in line), "")

@@ -27,7 +27,8 @@ class DataSource(_Strict):
     """Where the samples come from: a known set under a shift, or a .npz file of the user's.
 
     set, shift, severity, seed: see mcutrain.datasets. file: a .npz with adapt_samples, adapt_labels, test_samples, test_labels.
-    adapt, test: how many samples to use (all where not given). pixel_scale: real input value of one pixel step, 1 or 1/255 as the network was trained.
+    adapt, test: how many samples to use (all where not given). pixel_scale: real input value of one pixel step, 1 or 1/255 as the
+    network was trained.
     """
 
     set: str | None = None
@@ -37,7 +38,7 @@ class DataSource(_Strict):
     file: str | None = None
     adapt: int | None = Field(default=None, ge=1, le=65535)
     test: int | None = Field(default=None, ge=1, le=65535)
-    pixel_scale: float | None = Field(default=None, gt=0)
+    pixel_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSource:
@@ -62,8 +63,8 @@ class EpisodeDefinition(_Strict):
     weights: Literal["master16", "stochastic8", "nearest8"] = "master16"
     gradient_scaling: Literal["qas", "none"] = "qas"
     input_scale_correction: bool = True
-    step_cap: float = Field(default=0.5, ge=0)
-    learning_rate: float = Field(gt=0)
+    step_cap: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int = Field(default=1, ge=1)
     steps: int | None = Field(default=None, ge=0, description="stop after this many steps of the schedule")

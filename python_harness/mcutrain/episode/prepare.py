@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.emulators.image import EpisodeImage
+from mcutrain.emulators.lines import Line
 from mcutrain.episode.definition import EpisodeDefinition
 from mcutrain.episode.samples import CodedData, load_coded_data
 from mcutrain.graph import Graph
@@ -19,12 +20,16 @@ from mcutrain.paths import find_model
 
 @dataclass(frozen=True, eq=False)
 class PreparedEpisode:
-    """An episode ready to be built and run on any board."""
+    """An episode ready to be built and run on any board.
+
+    golden_lines: what the golden reference has answered so far, by number of steps; it is the same for every board.
+    """
 
     definition: EpisodeDefinition
     graph: Graph
     plan: Plan
     data: CodedData
+    golden_lines: dict[int, tuple[Line, ...]] = field(default_factory=dict, repr=False)
 
     def image(
         self,

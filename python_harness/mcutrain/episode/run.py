@@ -165,8 +165,10 @@ def _hold_against_golden(
     if steps == 0:
         return None, 0
     golden = Target("golden", prepared.plan, None)
-    lines = golden.run(prepared.image(steps=steps, test=0, evaluate=(False, False)), watch.on_golden_line)
-    reference = [line for line in lines if line.kind == "step"]
+    if steps not in prepared.golden_lines:
+        image = prepared.image(steps=steps, test=0, evaluate=(False, False))
+        prepared.golden_lines[steps] = golden.run(image, watch.on_golden_line)
+    reference = [line for line in prepared.golden_lines[steps] if line.kind == "step"]
     ran = list(result.of_kind("step"))[:steps]
     sides = (Side("golden", lambda image: golden.run(image)), Side(target.name, lambda image: target.run(image)))
     return locate(prepared, *sides, reference, ran), steps

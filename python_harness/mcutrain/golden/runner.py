@@ -66,8 +66,8 @@ def _evaluate(golden: GoldenExecutor, image: EpisodeImage, which: str) -> Iterat
         digest = zlib.crc32(output, zlib.crc32(bytes([prediction & 0xFF]), digest))
         correct += prediction == int(image.test_labels[n])
         if image.predictions:
-            output_crc = zlib.crc32(output) if output else 0
-            values = {"set": which, "n": n, "class": prediction, "output": f"{output_crc:08x}"}  # "class" is a keyword
+            crc = f"{zlib.crc32(output) if output else 0:08x}"
+            values: dict[str, str | int] = {"set": which, "n": n, "class": prediction, "output": crc}
             yield format_line("prediction", **values)
     yield format_line("evaluation", set=which, correct=correct, total=image.test_count, digest=f"{digest:08x}")
 

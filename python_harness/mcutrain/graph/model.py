@@ -11,8 +11,8 @@ Conventions
   adds zeros where the file has none).
 * Padding is explicit in every operator: SAME and VALID are resolved by the importer.
 * Fused activations are the clamp of the operator that carries them, in output codes.
-* An operator's name is its kind and its index among the operators of the file (``conv0``, ``add3``), so that schemes,
-  reports and error messages mean the same operator as the file does.
+* An operator's name is its kind and its index among the operators of the file (``conv0``, ``add3``; in ONNX without the
+  quantise and dequantise nodes), so that schemes, reports and error messages mean the same operator as the file does.
 """
 
 from __future__ import annotations
@@ -121,9 +121,13 @@ class PadAttributes(Attributes):
 
 @dataclass(frozen=True)
 class RequantizeAttributes(Attributes):
-    """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip."""
+    """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip.
+
+    float32_quotient: the multiplier is of the float32 quotient of the scales (LiteRT's stand-alone relu), not of the exact one.
+    """
 
     clamp: tuple[int, int] = (-128, 127)
+    float32_quotient: bool = False
 
 
 @dataclass(frozen=True)

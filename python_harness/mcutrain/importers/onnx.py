@@ -193,7 +193,7 @@ class _Import:
             if _same(source.codes.tensor.quantization, q):
                 return source.codes
             tensor = Tensor(name, source.codes.tensor.shape, "int8", q)
-            self._add_requantize(f"requantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
+            self._add_requantize(f"quantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
             codes = Codes(tensor, source.codes.order)
         elif isinstance(source, NetworkInput) and source.dtype == "float32":
             codes = self._quantize_input(source, name, q)

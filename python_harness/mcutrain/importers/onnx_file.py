@@ -31,11 +31,19 @@ _TYPE_NAMES: dict[int, str] = {int(v): k.lower() for k, v in TensorProto.DataTyp
 }
 
 
+_NO_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
+
+
 @dataclass(frozen=True)
 class FileNode:
-    """A node as the file states it. kind: its operator, with the domain where that is not ONNX's own."""
+    """A node as the file states it. kind: its operator, with the domain where that is not ONNX's own.
+
+    index: its place in the file, for messages. position: its place without QuantizeLinear, DequantizeLinear and Constant nodes, so that
+    an operator is called the same before and after quantisation.
+    """
 
     index: int
+    position: int
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -99,7 +107,11 @@ class _Reader:
             self._constant(_text(tensor.name), tensor)
         for sparse in graph.sparse_initializer:
             self._unreadable[_text(sparse.values.name)] = "is sparse"
-        nodes = [self._node(node, index) for index, node in enumerate(graph.node)]
+        nodes: list[FileNode] = []
+        position = 0
+        for index, node in enumerate(graph.node):
+            nodes.append(self._node(node, index, position))
+            position += node.op_type not in _NO_OPERATORS
         written = {*self._constants, *self._unreadable}
         for name in (name for node in nodes for name in node.outputs if name):
             if name in written:
@@ -116,7 +128,7 @@ class _Reader:
             tuple(_value(v) for v in graph.output),
         )
 
-    def _node(self, node: onnx.NodeProto, index: int) -> FileNode:
+    def _node(self, node: onnx.NodeProto, index: int, position: int) -> FileNode:
         domain, kind = _text(node.domain), _text(node.op_type)
         kind = kind if domain in ("", "ai.onnx") else f"{domain}.{kind}"
         inputs, outputs = tuple(map(_text, node.input)), tuple(map(_text, node.output))
@@ -129,7 +141,7 @@ class _Reader:
             # A kind of value that no supported operator has: let the check of attribute names refuse it.
             attributes[_text(a.name)] = "" if value is None else value
         printable = "".join(c if c.isprintable() else "?" for c in kind) or "nameless"
-        return FileNode(index, printable, inputs, outputs, attributes)
+        return FileNode(index, position, printable, inputs, outputs, attributes)
 
     def _constant_node(self, node: onnx.NodeProto, name: str) -> None:
         if len(node.attribute) == 1:

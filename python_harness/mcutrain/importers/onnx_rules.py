@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -22,17 +21,27 @@ from mcutrain.graph.model import (
     RequantizeAttributes,
     ReshapeAttributes,
     SoftmaxAttributes,
-    Tensor,
 )
-from mcutrain.graph.validate import output_side
-from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
-from mcutrain.importers.onnx_file import Array, FileNode
+from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.importers.onnx_file import FileNode
+from mcutrain.importers.onnx_operands import (
+    Context,
+    UnknownInputError,
+    add_weights,
+    bias_codes,
+    codes_operand,
+    constant_operand,
+    image_operand,
+    integer_attribute,
+    integer_attributes,
+    optional_constant,
+    positive_pair,
+    window,
+)
 from mcutrain.importers.onnx_values import (
     Codes,
     Constant,
-    NetworkInput,
     Pending,
-    Real,
     Shape,
     Unknown,
     Value,
@@ -42,23 +51,6 @@ from mcutrain.importers.onnx_values import (
 )
 
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
-
-
-class Context(Protocol):
-    """What a rule sees of the import under way."""
-
-    graph: GraphBuilder
-    problems: Problems
-
-    def value(self, name: str) -> Value:
-        """What a name of the file stands for."""
-
-    def sole_reader(self, name: str) -> FileNode | None:
-        """The node that reads a name, where there is exactly one."""
-
-
-class _UnknownInputError(Exception):
-    """An operand comes from a node that has already been complained about."""
 
 
 @dataclass(frozen=True)
@@ -79,160 +71,30 @@ class Rule:
             raise UnsupportedError(f"{len(node.inputs)} inputs")
         try:
             return self.function(context, node)
-        except _UnknownInputError:
+        except UnknownInputError:
             return Unknown()
 
 
-def _integer(node: FileNode, name: str, default: int) -> int:
-    value = node.attributes.get(name, default)
-    if not isinstance(value, int):
-        raise UnsupportedError(f"its {name} is not an integer")
-    return value
-
-
-def _integers(node: FileNode, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    value = node.attributes.get(name, default)
-    if not isinstance(value, tuple) or len(value) != len(default):
-        raise UnsupportedError(f"its {name} are not {len(default)} integers")
-    integers = tuple(v for v in value if isinstance(v, int))
-    if len(integers) != len(default):
-        raise UnsupportedError(f"its {name} are not integers")
-    return integers
-
-
-def _pair(node: FileNode, name: str, default: tuple[int, int]) -> tuple[int, int]:
-    first, second = _integers(node, name, default)
-    if min(first, second) < 1:
-        raise UnsupportedError(f"its {name} are {first} and {second}")
-    return first, second
-
-
-def _constant(context: Context, name: str, what: str) -> Constant:
-    value = context.value(name)
-    if isinstance(value, Unknown):
-        raise _UnknownInputError
-    if not isinstance(value, Constant):
-        raise UnsupportedError(f"{what} {quoted(name)} are not constant")
-    return value
-
-
-def _codes(context: Context, name: str, *, or_input: bool = False) -> Codes:
-    """The codes behind an operand.
-
-    or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
-    come after it; its tensor has no quantisation yet.
-    """
-    value = context.value(name)
-    if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
-        return Codes(Tensor(value.name, value.shape, "int8"))
-    if isinstance(value, Unknown):
-        raise _UnknownInputError
-    if isinstance(value, Constant):
-        raise UnsupportedError(f"operand {quoted(name)} is a constant")
-    if not isinstance(value, Real):
-        raise UnsupportedError(
-            f"operand {quoted(name)} is not quantised: no QuantizeLinear and DequantizeLinear before it"
-        )
-    return value.codes
-
-
-def _image(context: Context, name: str, *, or_input: bool = False) -> Codes:
-    x = _codes(context, name, or_input=or_input)
-    if len(x.tensor.shape) != 3:
-        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4")
-    return x
-
-
-def _window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int, int], Padding, Shape]:
-    """Stride, explicit padding, and the output's (height, width) of a convolution or pool."""
-    if _integers(node, "dilations", (1, 1)) != (1, 1):
-        raise UnsupportedError("it is dilated")
-    stride = _pair(node, "strides", (1, 1))
-    size = (x.tensor.shape[0], x.tensor.shape[1])
-    auto = node.attributes.get("auto_pad", "NOTSET")
-    if auto == "NOTSET":
-        top, left, bottom, right = _integers(node, "pads", (0, 0, 0, 0))
-        padding = Padding(top, bottom, left, right)
-    elif auto == "VALID":
-        padding = Padding()
-    elif auto in ("SAME_UPPER", "SAME_LOWER"):
-        padding = same_padding(size, kernel, stride, extra_first=auto == "SAME_LOWER")
-    else:
-        raise UnsupportedError(f"its auto_pad is {auto!r}")
-    if min(padding.top, padding.bottom, padding.left, padding.right) < 0:
-        raise UnsupportedError("its padding is negative")
-    edges = ((padding.top, padding.bottom), (padding.left, padding.right))
-    sides = tuple(output_side(n, k, s, *e) for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
-    if min(sides) < 1:
-        raise UnsupportedError(f"its kernel {kernel} is larger than its padded input {size}")
-    whole = all((n + sum(e) - k) % s == 0 for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
-    if _integer(node, "ceil_mode", 0) != 0 and not whole:
-        raise UnsupportedError("its ceil_mode makes it reach past its input")
-    return stride, padding, sides
-
-
-def _add_weights(
-    context: Context, node: FileNode, weights: Constant, codes: Array, axis: int, x: Codes, bias: Constant | None
-) -> tuple[str, str]:
-    """Add weights (in the Graph's layout) and bias; ``axis``: the file's axis of output channels."""
-    q = weights.quantization
-    if q is None or codes.dtype != np.int8:
-        raise UnsupportedError(f"weights {quoted(weights.name)} are not int8 codes; quantise weights to QInt8")
-    if q.zero_point.any():
-        raise UnsupportedError(f"weights {quoted(weights.name)} have a zero point other than 0")
-    outputs = codes.shape[0]
-    stated = q.axis if q.axis is None or q.axis >= 0 else q.axis + weights.values.ndim
-    if stated not in (None, axis) or q.scale.size not in (1, outputs):
-        raise UnsupportedError(f"weights {quoted(weights.name)} have {q.scale.size} scales along axis {stated}")
-    per_channel = None if q.scale.size == 1 else 0
-    name = context.graph.constant(weights.name, codes, Quantization(q.scale, q.zero_point, per_channel))
-
-    with np.errstate(over="ignore", under="ignore"):
-        scale = np.float32(x.tensor.scale) * q.scale
-    bias_codes = np.zeros(outputs, np.int32) if bias is None else _bias_codes(bias, scale, outputs)
-    # One name for each operator: files may share a bias, training may not.
-    bias_name = f"{node.outputs[0]}_bias" if bias is None else f"{bias.name}_of_{node.index}"
-    return name, context.graph.constant(bias_name, bias_codes, Quantization(scale, q.zero_point, per_channel))
-
-
-def _bias_codes(bias: Constant, scale: np.ndarray[tuple[int, ...], np.dtype[np.float32]], outputs: int) -> Array:
-    values, q = bias.values, bias.quantization
-    if values.size != outputs:
-        raise UnsupportedError(f"bias {quoted(bias.name)} has {values.size} elements for {outputs} outputs")
-    if q is not None and values.dtype == np.int32:
-        exact = q.scale.size in (1, scale.size) and np.allclose(q.scale, scale, rtol=1e-3, atol=0)
-        if not exact or q.zero_point.any():
-            raise UnsupportedError(f"the scale of bias {quoted(bias.name)} is not that of input times weights")
-        return values.reshape(outputs)
-    if q is not None and q.scale.size != 1:
-        raise UnsupportedError(f"bias {quoted(bias.name)} has {q.scale.size} scales")
-    with np.errstate(all="ignore"):
-        codes = np.rint(bias.real().reshape(outputs) / scale)
-    if not np.all(np.abs(codes) < 2**31):
-        raise UnsupportedError(f"bias {quoted(bias.name)} does not fit 32 bits at the scale of input times weights")
-    return codes.astype(np.int32)
-
-
 def _conv(context: Context, node: FileNode) -> Value:
-    weights = _constant(context, node.inputs[1], "weights")
+    weights = constant_operand(context, node.inputs[1], "weights")
     if weights.values.ndim != 4:
         raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 4")
     outputs, depth, height, width = weights.values.shape
-    group = _integer(node, "group", 1)
+    group = integer_attribute(node, "group", 1)
     if group != 1:
         # Noted, not raised, so that what follows in the file is checked too.
         context.problems.add(f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, not 1")
-    if _integers(node, "kernel_shape", (height, width)) != (height, width):
+    if integer_attributes(node, "kernel_shape", (height, width)) != (height, width):
         raise UnsupportedError("its kernel_shape is not that of its weights")
-    x = _image(context, node.inputs[0])
+    x = image_operand(context, node.inputs[0])
     if depth * group != x.tensor.shape[2]:
         raise UnsupportedError(f"its weights take {depth * group} channels, its input has {x.tensor.shape[2]}")
-    stride, padding, sides = _window(node, x, (height, width))
-    bias = _optional_constant(context, node, 2, "bias")
+    stride, padding, sides = window(node, x, (height, width))
+    bias = optional_constant(context, node, 2, "bias")
     codes = weights.values.transpose(0, 2, 3, 1)
-    operands = (x.tensor.name, *_add_weights(context, node, weights, codes, 0, x, bias))
+    operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0, x, bias))
     return Pending(
-        f"conv{node.index}",
+        f"conv{node.position}",
         "conv2d",
         node.kind,
         operands,
@@ -242,17 +104,11 @@ def _conv(context: Context, node: FileNode) -> Value:
     )
 
 
-def _optional_constant(context: Context, node: FileNode, position: int, what: str) -> Constant | None:
-    if len(node.inputs) <= position or not node.inputs[position]:
-        return None
-    return _constant(context, node.inputs[position], what)
-
-
 def _gemm(context: Context, node: FileNode) -> Value:
     for name, expected in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
         if node.attributes.get(name, expected) != expected:
             raise UnsupportedError(f"its {name} is {node.attributes[name]}, not {expected:g}")
-    return _matrix_product(context, node, transposed=_integer(node, "transB", 0) != 0)
+    return _matrix_product(context, node, transposed=integer_attribute(node, "transB", 0) != 0)
 
 
 def _matmul(context: Context, node: FileNode) -> Value:
@@ -260,11 +116,11 @@ def _matmul(context: Context, node: FileNode) -> Value:
 
 
 def _matrix_product(context: Context, node: FileNode, *, transposed: bool) -> Pending:
-    weights = _constant(context, node.inputs[1], "weights")
+    weights = constant_operand(context, node.inputs[1], "weights")
     if weights.values.ndim != 2:
         raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 2")
     codes = weights.values if transposed else weights.values.T
-    x = _codes(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[0])
     if x.tensor.shape != (codes.shape[1],):
         raise UnsupportedError(
             f"its weights take a vector of {codes.shape[1]}, its input is {file_shape(x.tensor.shape)}"
@@ -272,9 +128,9 @@ def _matrix_product(context: Context, node: FileNode, *, transposed: bool) -> Pe
     if x.order is not None:
         # The file flattens channels first, the Graph channels last: the columns follow the elements.
         codes = codes.reshape(-1, *x.order).transpose(0, 2, 3, 1).reshape(codes.shape)
-    bias = _optional_constant(context, node, 2, "bias")
-    operands = (x.tensor.name, *_add_weights(context, node, weights, codes, 0 if transposed else 1, x, bias))
-    name = f"fully_connected{node.index}"
+    bias = optional_constant(context, node, 2, "bias")
+    operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0 if transposed else 1, x, bias))
+    name = f"fully_connected{node.position}"
     return Pending(name, "fully_connected", node.kind, operands, (len(codes),), None, ConvAttributes)
 
 
@@ -283,20 +139,20 @@ def _add(context: Context, node: FileNode) -> Value:
     for value, other in (values, values[::-1]):
         if isinstance(value, Pending) and value.awaits_bias and isinstance(other, Constant):
             return _add_bias(context, node, value, other)
-    a, b = (_codes(context, name) for name in node.inputs)
+    a, b = (codes_operand(context, name) for name in node.inputs)
     if a.tensor.shape != b.tensor.shape:
         raise UnsupportedError(f"it broadcasts {file_shape(a.tensor.shape)} and {file_shape(b.tensor.shape)}")
     if a.order != b.order:
         raise UnsupportedError("its operands are flattened from different shapes")
     operands = (a.tensor.name, b.tensor.name)
-    return Pending(f"add{node.index}", "add", node.kind, operands, a.tensor.shape, a.order, AddAttributes)
+    return Pending(f"add{node.position}", "add", node.kind, operands, a.tensor.shape, a.order, AddAttributes)
 
 
 def _add_bias(context: Context, node: FileNode, product: Pending, bias: Constant) -> Value:
     """MatMul and the addition of a constant: one fully connected operator, as exact as the two with a Q between."""
     x, weights, zeros = (context.graph.tensors[name] for name in product.inputs)
     assert zeros.quantization is not None
-    codes = _bias_codes(bias, zeros.quantization.scale, zeros.shape[0])
+    codes = bias_codes(bias, zeros.quantization.scale, zeros.shape[0])
     del context.graph.tensors[zeros.name]
     name = context.graph.constant(f"{bias.name}_of_{node.index}", codes, zeros.quantization)
     return replace(product, inputs=(x.name, weights.name, name), awaits_bias=False)
@@ -310,9 +166,9 @@ def _activation(context: Context, node: FileNode, low: float | None, high: float
         lows = [limit for limit in (value.low, low) if limit is not None]
         highs = [limit for limit in (value.high, high) if limit is not None]
         return replace(value, low=max(lows, default=None), high=min(highs, default=None), awaits_bias=False)
-    x = _codes(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[0])
     operands, shape = (x.tensor.name,), x.tensor.shape
-    name = f"requantize{node.index}"
+    name = f"requantize{node.position}"
     return Pending(name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high)
 
 
@@ -324,7 +180,7 @@ def _clip(context: Context, node: FileNode) -> Value:
     limits: list[float | None] = []
     for position, name in ((1, "min"), (2, "max")):
         limit = node.attributes.get(name)
-        given = _optional_constant(context, node, position, f"its {name}")
+        given = optional_constant(context, node, position, f"its {name}")
         if given is not None:
             if given.values.size != 1:
                 raise UnsupportedError(f"its {name} is not one number")
@@ -341,17 +197,17 @@ def _clip(context: Context, node: FileNode) -> Value:
 def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
     # A pool writes the scale it reads; a change of scale becomes a requantize after it.
     own = x.tensor.quantization
-    return Pending(f"{kind}{node.index}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own)
+    return Pending(f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own)
 
 
 def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
     def rule(context: Context, node: FileNode) -> Value:
-        if _integer(node, "storage_order", 0) != 0:
+        if integer_attribute(node, "storage_order", 0) != 0:
             raise UnsupportedError("its storage_order is not 0")
-        x = _image(context, node.inputs[0], or_input=kind == "max_pool")
-        kernel = _pair(node, "kernel_shape", (0, 0))
-        stride, padding, sides = _window(node, x, kernel)
-        if _integer(node, "count_include_pad", 0) != 0 and padding != Padding():
+        x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
+        kernel = positive_pair(node, "kernel_shape", (0, 0))
+        stride, padding, sides = window(node, x, kernel)
+        if integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
             raise UnsupportedError("its average counts the padding (count_include_pad)")
         shape = (*sides, x.tensor.shape[2])
         return _pending_pool(node, kind, x, shape, PoolAttributes(kernel, stride, padding))
@@ -361,7 +217,7 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
 
 def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     def rule(context: Context, node: FileNode) -> Value:
-        x = _image(context, node.inputs[0])
+        x = image_operand(context, node.inputs[0])
         height, width, channels = x.tensor.shape
         return _pending_pool(node, kind, x, (1, 1, channels), PoolAttributes((height, width), (1, 1)))
 
@@ -369,20 +225,20 @@ def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
 
 
 def _flatten(context: Context, node: FileNode) -> Value:
-    if _integer(node, "axis", 1) not in (1, 1 - 4):
+    if integer_attribute(node, "axis", 1) not in (1, 1 - 4):
         raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
-    x = _codes(context, node.inputs[0], or_input=True)
+    x = codes_operand(context, node.inputs[0], or_input=True)
     return _pending_reshape(node, x, (x.tensor.elements,))
 
 
 def _reshape(context: Context, node: FileNode) -> Value:
-    target = _constant(context, node.inputs[1], "the numbers of its shape").values
+    target = constant_operand(context, node.inputs[1], "the numbers of its shape").values
     if target.dtype != np.int64 or target.ndim != 1 or not 1 <= target.size <= 8:
         raise UnsupportedError("its shape is not a list of integers")
-    x = _codes(context, node.inputs[0], or_input=True)
+    x = codes_operand(context, node.inputs[0], or_input=True)
     before = (1, *file_shape(x.tensor.shape))
     after = [int(n) for n in target]
-    if _integer(node, "allowzero", 0) == 0:
+    if integer_attribute(node, "allowzero", 0) == 0:
         after = [before[i] if n == 0 and i < len(before) else n for i, n in enumerate(after)]
     known = math.prod(n for n in after if n != -1)
     if after.count(-1) == 1 and known > 0 and x.tensor.elements % known == 0:
@@ -402,7 +258,7 @@ def _pending_reshape(node: FileNode, x: Codes, after: Shape) -> Pending:
     if was != becomes:
         raise UnsupportedError(f"it makes {before} into {after}, which would move elements in channels-last layout")
     return Pending(
-        f"reshape{node.index}",
+        f"reshape{node.position}",
         "reshape",
         node.kind,
         (x.tensor.name,),
@@ -416,11 +272,11 @@ def _pending_reshape(node: FileNode, x: Codes, after: Shape) -> Pending:
 def _pad(context: Context, node: FileNode) -> Value:
     if node.attributes.get("mode", "constant") != "constant":
         raise UnsupportedError(f"its mode is {node.attributes['mode']!r}, not 'constant'")
-    amounts = _constant(context, node.inputs[1], "the amounts").values
-    value = _optional_constant(context, node, 2, "the value")
+    amounts = constant_operand(context, node.inputs[1], "the amounts").values
+    value = optional_constant(context, node, 2, "the value")
     if value is not None and (value.values.size != 1 or float(value.real().reshape(())) != 0.0):
         raise UnsupportedError("it pads with another value than 0")
-    axes = _optional_constant(context, node, 3, "the axes")
+    axes = optional_constant(context, node, 3, "the axes")
     listed = [0, 1, 2, 3] if axes is None else [int(a) % 4 for a in axes.values.reshape(-1)]
     if amounts.dtype != np.int64 or amounts.size != 2 * len(listed) or len(set(listed)) != len(listed):
         raise UnsupportedError(f"it has {amounts.size} amounts for {len(listed)} axes")
@@ -428,19 +284,19 @@ def _pad(context: Context, node: FileNode) -> Value:
     edges = {axis: (flat[i], flat[i + len(listed)]) for i, axis in enumerate(listed)}
     if edges.get(0, (0, 0)) != (0, 0) or edges.get(1, (0, 0)) != (0, 0) or min(flat, default=0) < 0:
         raise UnsupportedError("it pads the batch or the channels, or cuts")
-    x = _image(context, node.inputs[0], or_input=True)
+    x = image_operand(context, node.inputs[0], or_input=True)
     padding = Padding(*edges.get(2, (0, 0)), *edges.get(3, (0, 0)))
     height, width, channels = x.tensor.shape
     shape = (height + padding.top + padding.bottom, width + padding.left + padding.right, channels)
-    name, own = f"pad{node.index}", x.tensor.quantization
+    name, own = f"pad{node.position}", x.tensor.quantization
     return Pending(name, "pad", node.kind, (x.tensor.name,), shape, None, lambda _: PadAttributes(padding), own=own)
 
 
 def _softmax(context: Context, node: FileNode) -> Value:
-    x = _codes(context, node.inputs[0])
-    if len(x.tensor.shape) != 1 or x.order is not None or _integer(node, "axis", 1) not in (1, -1):
+    x = codes_operand(context, node.inputs[0])
+    if len(x.tensor.shape) != 1 or x.order is not None or integer_attribute(node, "axis", 1) not in (1, -1):
         raise UnsupportedError("it is not over the elements of one vector")
-    name, operands = f"softmax{node.index}", (x.tensor.name,)
+    name, operands = f"softmax{node.position}", (x.tensor.name,)
     return Pending(
         name, "softmax", node.kind, operands, x.tensor.shape, None, lambda _: SoftmaxAttributes(), own=_SOFTMAX_OUTPUT
     )

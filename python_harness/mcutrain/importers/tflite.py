@@ -111,14 +111,14 @@ class _Import:
         last = self.model.outputs[0] if self.model.outputs else -1
         domain = "int8 codes"
         readers = [op for op in operators if first in op.inputs]
-        if len(readers) == 1 and readers[0].code == BuiltinOperator.QUANTIZE and _is_one_to_one(readers[0]):
+        if len(readers) == 1 and readers[0].code == BuiltinOperator.QUANTIZE and readers[0].is_one_to_one:
             source, target = (self.model.tensors[i] for i in (first, readers[0].outputs[0]))
             described = _input_domain(source, target)
             if described is not None:
                 domain, first = described, target.index
                 operators.remove(readers[0])
         writers = [op for op in operators if last in op.outputs]
-        if len(writers) == 1 and _is_one_to_one(writers[0]):
+        if len(writers) == 1 and writers[0].is_one_to_one:
             source, target = (self.model.tensors[i] for i in (writers[0].inputs[0], last))
             to_float = writers[0].code == BuiltinOperator.DEQUANTIZE and target.dtype == "float32"
             to_uint8 = writers[0].code == BuiltinOperator.QUANTIZE and _is_shifted(target, source)
@@ -238,10 +238,6 @@ class _Import:
         self.graph.add_operator(f"{short}{op.index}", kind, inputs, output, attributes, op.kind)
 
 
-def _is_one_to_one(op: FileOperator) -> bool:
-    return len(op.inputs) == 1 and len(op.outputs) == 1 and min(*op.inputs, *op.outputs) >= 0
-
-
 def _is_shifted(unsigned: FileTensor, signed: FileTensor) -> bool:
     """Whether a uint8 tensor holds the codes of an int8 tensor plus 128."""
     scales = unsigned.scale.size == signed.scale.size == unsigned.zero_point.size == signed.zero_point.size == 1
@@ -350,7 +346,7 @@ def _pad(m: _Import, op: FileOperator) -> None:
 
 
 def _reshape(m: _Import, op: FileOperator) -> None:
-    # The output tensor has the shape; the operand that repeats it may be computed by nobody, so it must be constant.
+    # The output tensor has the shape; the operand that repeats it only must not be computed.
     if len(op.inputs) > 1 and op.inputs[1] >= 0:
         m.values(op.inputs[1], "int32")
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
@@ -361,7 +357,7 @@ def _requantize(limits: str) -> Callable[[_Import, FileOperator], None]:
     def rule(m: _Import, op: FileOperator) -> None:
         x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
         clamp = activation_clamp(*_LIMITS[limits], y.scale, y.zero_point)
-        m.emit(op, "requantize", (x.name,), y.name, RequantizeAttributes(clamp))
+        m.emit(op, "requantize", (x.name,), y.name, RequantizeAttributes(clamp, float32_quotient=op.kind != "QUANTIZE"))
 
     return rule
 

@@ -50,6 +50,11 @@ class FileOperator:
     outputs: tuple[int, ...]
     options: Mapping[str, float]
 
+    @property
+    def is_one_to_one(self) -> bool:
+        """Whether it has one input and one output, and both are there."""
+        return len(self.inputs) == len(self.outputs) == 1 and min(*self.inputs, *self.outputs) >= 0
+
 
 @dataclass(frozen=True)
 class FileModel:

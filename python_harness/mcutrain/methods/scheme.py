@@ -30,7 +30,11 @@ class Scheme:
         return layer in self.biases or layer in self.weights
 
 
-_RANGE = re.compile(r"(\d+)-(\d+)(?:/(\d+))?")
+# Numbers are short enough for every network, and for int().
+_BIASES = re.compile(r"b\s*(all|[0-9]{1,6})")
+_RANGE = re.compile(r"([0-9]{1,6})-([0-9]{1,6})(?:/([0-9]{1,6}))?")
+_NUMBER = re.compile(r"[0-9]{1,6}")
+_SHARE = re.compile(r"[0-9]{1,6}(?:/[0-9]{1,6}|\.[0-9]{1,6})?")
 
 
 def parse_scheme(text: str, layers: Sequence[str]) -> Scheme:
@@ -45,8 +49,8 @@ def parse_scheme(text: str, layers: Sequence[str]) -> Scheme:
     biases = _parse_biases(bias_part.strip(), layers, text)
     weights: dict[str, Fraction] = {}
     for entry in weight_part.split():
-        names, _, share_text = entry.partition("@")
-        share = _parse_share(share_text or "1", entry, text)
+        names, at, share_text = entry.partition("@")
+        share = _parse_share(share_text if at else "1", entry, text)
         for name in _parse_layers(names, layers, text):
             if name in weights:
                 raise UsageError(f"scheme {text!r}: layer {name} is listed twice")
@@ -55,7 +59,7 @@ def parse_scheme(text: str, layers: Sequence[str]) -> Scheme:
 
 
 def _parse_biases(part: str, layers: Sequence[str], text: str) -> Sequence[str]:
-    match = re.fullmatch(r"b\s*(all|\d+)", part)
+    match = _BIASES.fullmatch(part)
     if not match:
         raise UsageError(
             f"scheme {text!r}: expected 'b<number of last layers>' or 'b all' first, e.g. 'b20; 24@1/4 27,30@1/2', "
@@ -71,8 +75,8 @@ def _parse_biases(part: str, layers: Sequence[str], text: str) -> Sequence[str]:
 
 def _parse_share(share_text: str, entry: str, text: str) -> Fraction:
     try:
-        share = Fraction(share_text)
-    except (ValueError, ZeroDivisionError):
+        share = Fraction(share_text) if _SHARE.fullmatch(share_text) else Fraction(0)
+    except ZeroDivisionError:
         share = Fraction(0)
     if not 0 < share <= 1:
         raise UsageError(f"scheme {text!r}: the share in {entry!r} must be a fraction in (0, 1], e.g. 1/4")
@@ -82,15 +86,26 @@ def _parse_share(share_text: str, entry: str, text: str) -> Fraction:
 def _parse_layers(names: str, layers: Sequence[str], text: str) -> list[str]:
     found: list[str] = []
     for name in names.split(","):
-        span = _RANGE.fullmatch(name)
-        items = map(str, range(int(span[1]), int(span[2]) + 1, int(span[3] or 1) or 1)) if span else (name,)
-        for item in items:
+        for item in _parse_range(name, text):
             if item in layers:
                 found.append(item)
-            elif item.isdigit() and int(item) < len(layers):
+            elif _NUMBER.fullmatch(item) and int(item) < len(layers):
                 found.append(layers[int(item)])
             else:
                 raise UsageError(
                     f"scheme {text!r}: no layer {item!r}; the network has {', '.join(layers) or 'none but its head'}"
                 )
     return found
+
+
+def _parse_range(name: str, text: str) -> Sequence[str]:
+    """The numbers of ``27-48/3``; anything else is one layer."""
+    span = _RANGE.fullmatch(name)
+    if not span:
+        return (name,)
+    first, last, every = int(span[1]), int(span[2]), int(span[3] or 1)
+    if last < first or every == 0:
+        raise UsageError(
+            f"scheme {text!r}: {name!r} names no layer; write a range as first-last or first-last/every, e.g. 27-48/3"
+        )
+    return [str(number) for number in range(first, last + 1, every)]

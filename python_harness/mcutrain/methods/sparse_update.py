@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.bounds import largest_bias
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, Operator
 from mcutrain.methods.scheme import Scheme, parse_scheme
@@ -24,6 +23,7 @@ from mcutrain.methods.training_graph import (
     TrainingGraph,
     add_io,
 )
+from mcutrain.ops.bounds import largest_bias
 from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
@@ -42,8 +42,8 @@ class SparseUpdateOptions:
     """What a user can choose.
 
     scheme: see Scheme. error_mode: b16 or f32. weight_rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor
-    in LSB (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count the input's
-    scale as 1/255 in the layer that reads it.
+    in LSB (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count
+    the input's scale as 1/255 in the layer that reads it.
     """
 
     scheme: str = "biases"

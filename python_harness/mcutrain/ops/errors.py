@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.bounds import error_product_terms, largest_mantissa_bits, weight_gradient_terms
 from mcutrain.ops.base import Params, Window
+from mcutrain.ops.bounds import error_product_terms, largest_mantissa_bits, weight_gradient_terms
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams

@@ -35,8 +35,8 @@ def perceptron_image(
         *_samples(rng, 30),
         *_samples(rng, 40),
         rng.integers(0, 30, steps).astype(np.uint16),
-        np.array([0.5, 0.25], np.float32),
-        steps_per_learning_rate=20,
+        np.array([0.5, 0.25, 0.125], np.float32),
+        steps_per_learning_rate=3,  # few: the losses of the first steps are not 0
         seed=12345,
         predictions=predictions,
         trace_step=trace_step,

@@ -202,6 +202,14 @@ def test_operators_out_of_order_are_refused(tmp_path: Path) -> None:
     assert "reads tensor 'a' before any operator wrote it" in outcome(tmp_path / "m.tflite", b.build([x], [y]))
 
 
+def test_more_operators_than_any_network_has_are_refused(tmp_path: Path) -> None:
+    b = Builder()
+    x, y = (b.tensor(name, (1, 4), quantization=(0.5, 3)) for name in "xy")
+    for _ in range(4097):
+        b.operator("RELU", [x], [y])
+    assert "it claims 4097 operators, more than 4096" in outcome(tmp_path / "m.tflite", b.build([x], [y]))
+
+
 def test_a_constant_as_the_output_of_the_network_is_refused(tmp_path: Path) -> None:
     b = Builder()
     x, y = (b.tensor(name, (1, 4), quantization=(0.5, 3)) for name in "xy")

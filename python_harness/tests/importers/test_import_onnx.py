@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
 
 from mcutrain.errors import UsageError
-from mcutrain.graph import ConvAttributes, Graph
+from mcutrain.graph import ConvAttributes, Graph, RequantizeAttributes
 from mcutrain.importers import load_model
 from support.graph_reference import half_even, quantized, run_graph
 from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
@@ -33,7 +33,7 @@ def load(tmp_path: Path, model: onnx.ModelProto) -> Graph:
 
 def residual_network() -> onnx.ModelProto:
     m = FloatModel((3, 12, 10))
-    a = m.node("Relu", m.conv("x", 8, 3, 3, pads=[1, 1, 1, 1]))
+    a = m.node("Relu", m.conv("x", 8, 3, 3, pads=[0, 1, 2, 1]))
     limits = (m.constant(np.array(-0.5, np.float32)), m.constant(np.array(1, np.float32)))
     b = m.node("Clip", m.conv(a, 8, 8, 3, auto_pad="SAME_UPPER"), *limits)
     c = m.node("MaxPool", m.node("Relu", m.node("Add", a, b)), kernel_shape=[2, 2], strides=[2, 2])
@@ -104,6 +104,21 @@ def test_relu_and_clip_before_the_quantisation_fold_into_the_clamp(tmp_path: Pat
     assert attributes.clamp == (y.zero_point, y.zero_point + round(0.4 / y.scale))
     assert attributes.clamp[1] < 127
     assert_agrees(graph, model, inputs)
+
+
+def test_a_relu_on_a_pool_becomes_an_operator_after_it(tmp_path: Path) -> None:
+    m = FloatModel((4, 6, 6))
+    inputs = samples(4, 6, 6)
+    model = quantize(m.build(m.node("MaxPool", m.conv("x", 8, 4, 3), kernel_shape=[2, 2]), 4), inputs)
+    at = next(i for i, node in enumerate(model.graph.node) if node.op_type == "MaxPool")
+    pool = model.graph.node[at]
+    result, pool.output[0] = pool.output[0], "raw"
+    model.graph.node.insert(at + 1, helper.make_node("Relu", ["raw"], [result]))
+    graph = load(tmp_path, model)
+    assert [op.name for op in graph.operators][1:] == ["max_pool1", "max_pool1_clamp"]  # conv is 0: Q and DQ do not count
+    zero_point = graph.tensors[graph.output].zero_point
+    assert zero_point > -100
+    assert graph.operators[2].attributes == RequantizeAttributes((zero_point, 127))
 
 
 def test_a_bias_left_in_float_is_quantised_by_the_importer(tmp_path: Path) -> None:

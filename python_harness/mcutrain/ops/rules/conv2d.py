@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.bounds import forward_terms
 from mcutrain.graph import ConvAttributes, Graph, Operator
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.base import Window
 from mcutrain.ops.bias_gradient import BiasGradientParams
+from mcutrain.ops.bounds import forward_terms
 from mcutrain.ops.conv2d import Conv2dS8Params
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.errors import conv_mantissa_bits

@@ -46,7 +46,9 @@ class RequantizeRule(Rule):
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, RequantizeAttributes)
         x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
-        multiplier, shift = quantise_multiplier(x.scale / y.scale)
+        exact = x.scale / y.scale
+        ratio = float(np.float32(exact)) if op.attributes.float32_quotient else exact
+        multiplier, shift = quantise_multiplier(ratio)
         params = RequantizeS8Params(y.elements, x.zero_point, y.zero_point, multiplier, shift, *op.attributes.clamp)
         operands = {"x": context.place[x.name], "y": context.output_buffer(op), "inside": context.mask_for(op)}
         context.build.step(op.name, "requantize_s8", params, Phase.FORWARD, op.name, operands)

@@ -1,0 +1,93 @@
+"""What a reader of log.html sees of a run without opening anything: its key figures, and a link to its report."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from robot.api import logger
+from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
+
+from mcutrain.episode.record import PHASES, EpisodeRecord
+from mcutrain.paths import results_directory
+from mcutrain.report import wording
+from mcutrain.report.summary import golden_phrase, sram_parts
+
+
+def output_folder() -> Path:
+    """The folder of log.html, or results/robot where no suite runs."""
+    try:
+        return Path(BuiltIn().get_variable_value("${OUTPUT DIR}"))
+    except RobotNotRunningError:
+        return results_directory() / "robot"
+
+
+def log_record(record: EpisodeRecord, report: Path | None) -> None:
+    """Put the record's figures into the log as a table, and in one line beside the name of the test."""
+    logger.info(_table(record, report), html=True)
+    line = f"<div>{_sentence(record)}{_link(report)}</div>"
+    try:
+        BuiltIn().set_test_message(f"*HTML*{line}", append=True, separator="")
+    except (RobotNotRunningError, RuntimeError):  # a suite's set-up belongs to no test
+        return
+
+
+def _sentence(record: EpisodeRecord) -> str:
+    parts = [_accuracy(record), golden_phrase(record)]
+    if record.instructions_per_step is not None:
+        parts.append(f"{wording.count(record.instructions_per_step.total)} instructions per step")
+    if record.sram_limit_bytes:
+        parts.append(f"peak SRAM {_peak(record)}")
+    name = wording.printable(f"{record.episode} on {record.board}")
+    return f"<b>{escape(name)}</b>: {escape(', '.join(parts))}"
+
+
+def _table(record: EpisodeRecord, report: Path | None) -> str:
+    rows = [("accuracy", _accuracy(record).removeprefix("accuracy ")), ("golden", golden_phrase(record)), ("steps", wording.count(record.steps))]
+    counts = record.instructions_per_step
+    if counts is not None:
+        rows += [(f"instructions per step, {phase}", wording.count(getattr(counts, phase))) for phase in PHASES]
+        rows.append(("instructions per step, total", wording.count(counts.total)))
+    if record.sram_limit_bytes:
+        parts = sram_parts(record)
+        rows += [
+            ("SRAM, arena", wording.byte_count(parts.arena)),
+            ("SRAM, trainable state", wording.byte_count(parts.trainable)),
+            ("SRAM, other static data", wording.byte_count(parts.other_static)),
+            ("SRAM, stack", f"{parts.stack_peak:,} of the {wording.byte_count(record.sram.stack_reserve)} reserved"),
+            ("SRAM, peak", _peak(record)),
+            ("flash", f"{record.flash_bytes:,} of {wording.byte_count(record.flash_limit_bytes)}"),
+        ]
+    rows += [
+        ("digest of all steps", record.digest),
+        ("run by", f"{record.emulator} {record.emulator_version}, built by {record.compiler}"),
+    ]
+    # Right-aligned, so that digits of equal worth stand below each other.
+    cells = "".join(
+        f'<tr><th style="text-align:left;font-weight:normal">{escape(name)}</th>'
+        f'<td style="text-align:right;padding-left:1.5em">{escape(wording.printable(value))}</td></tr>'
+        for name, value in rows
+    )
+    name = wording.printable(f"{record.episode} on {record.board}")
+    return f"<table><caption><b>{escape(name)}</b>{_link(report)}</caption>{cells}</table>"
+
+
+def _accuracy(record: EpisodeRecord) -> str:
+    before, after = (
+        wording.accuracy(value, record.samples_test) for value in (record.accuracy_before, record.accuracy_after)
+    )
+    return "accuracy not measured" if record.accuracy_after is None else f"accuracy {before} to {after}"
+
+
+def _peak(record: EpisodeRecord) -> str:
+    return f"{record.sram_peak_bytes:,} of {wording.byte_count(record.sram_limit_bytes)}"
+
+
+def _link(report: Path | None) -> str:
+    if report is None or not report.is_file():
+        return ""
+    # Relative to log.html, so that the folder can be moved or kept as a CI artefact.
+    target = quote(os.path.relpath(report, output_folder()))
+    return f' (<a href="{escape(target)}">report</a>)'

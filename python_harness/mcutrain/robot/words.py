@@ -1,0 +1,75 @@
+"""The argument types of the keywords: how boards, percentages and counts are written in a sentence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from mcutrain.boards import board_names, load_board
+
+HOST = "host"
+
+_BOARD = re.compile(r"(?:the )?(\d+) ?([km])b? (cortex-m\d)(?: board)?", re.IGNORECASE)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+_COUNT = re.compile(r"\d+|\d{1,3}(?:[,_ ]\d{3})+")
+_UNITS = {"k": 1 << 10, "m": 1 << 20}
+
+
+class Place(str):
+    """A board, or ``host`` for the build of this machine. A board is given by name, ``m4-256k``, or in words, ``the 256K Cortex-M4 board``."""
+
+
+class Count(int):
+    """A whole number, with or without thousands separators: ``262144`` or ``262,144``."""
+
+
+@dataclass(frozen=True)
+class Percent:
+    """A percentage, ``85.5 %``. fraction is 0.855, half_unit half of the last digit that was written, as a fraction too."""
+
+    text: str
+    fraction: Decimal
+    half_unit: Decimal
+
+    def __str__(self) -> str:
+        """As it was written."""
+        return self.text
+
+
+def parse_place(text: str) -> Place:
+    """Find the board that ``text`` means. Raises ValueError where there is none, or more than one."""
+    if text in (HOST, *board_names()):
+        return Place(text)
+    match = _BOARD.fullmatch(text)
+    if match is None:
+        known = ", ".join((HOST, *board_names()))
+        raise ValueError(f"no board {text!r}; give one of {known}, or words such as 'the 256K Cortex-M4 board'")
+    number, unit, core = match.groups()
+    sram_bytes = int(number) * _UNITS[unit.lower()]
+    boards = [load_board(name) for name in board_names()]
+    found = [board.name for board in boards if (board.core, board.sram_bytes) == (core.lower(), sram_bytes)]
+    if len(found) != 1:
+        raise ValueError(f"{text!r} means {' or '.join(found) or 'no board'}; give its name: {', '.join(board_names())}")
+    return Place(found[0])
+
+
+def parse_count(text: str) -> Count:
+    """Read a whole number. Raises ValueError for anything else."""
+    if not _COUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a whole number such as 262144 or 262,144")
+    return Count(re.sub(r"[,_ ]", "", text))
+
+
+def parse_percent(text: str) -> Percent:
+    """Read a percentage. Raises ValueError for anything else, and above 100 %."""
+    match = _PERCENT.fullmatch(text)
+    if match is None or Decimal(match.group(1)) > 100:
+        raise ValueError(f"{text!r} is not a percentage such as '85.5 %'")
+    value = Decimal(match.group(1))
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return Percent(text, value / 100, Decimal(1).scaleb(exponent) / 200)
+
+
+CONVERTERS = {Place: parse_place, Count: parse_count, Percent: parse_percent}

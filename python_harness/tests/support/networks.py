@@ -1,0 +1,292 @@
+"""Whole small classifiers as Graphs, with scales that spread their codes: NetBuilder, some of named structure, and random ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcutrain.graph import (
+    AddAttributes,
+    Attributes,
+    ConvAttributes,
+    Graph,
+    Operator,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    Quantization,
+    RequantizeAttributes,
+    ReshapeAttributes,
+    SoftmaxAttributes,
+    Tensor,
+)
+from mcutrain.graph.validate import output_side, validate
+from support.graphs import quantization
+
+INPUT_SCALE = 1 / 64  # far from 1/255, so that the input-scale correction shows
+SPREAD = 70.0  # standard deviation of a layer's codes; some of them are clamped on either side
+
+Int8Array = NDArray[np.int8]
+
+
+@dataclass
+class NetBuilder:
+    """Adds operators one after the other; each method takes and returns names of tensors."""
+
+    seed: int
+    input_shape: tuple[int, int, int] = (8, 8, 3)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    operators: list[Operator] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+        self.tensors["x"] = Tensor("x", self.input_shape, "int8", quantization(INPUT_SCALE, 5))
+
+    def conv(
+        self, x: str, channels: int, kernel: int = 3, stride: int = 1, *, same: bool = True, relu: bool = False
+    ) -> str:
+        """A convolution with random weights, one scale a channel."""
+        height, width, in_channels = self.tensors[x].shape
+        padding = Padding()
+        if same:
+            rows, columns = (_same(side, kernel, stride) for side in (height, width))
+            padding = Padding(rows[0], rows[1], columns[0], columns[1])
+        out_height = output_side(height, kernel, stride, padding.top, padding.bottom)
+        out_width = output_side(width, kernel, stride, padding.left, padding.right)
+        shape = (channels, kernel, kernel, in_channels)
+        y_shape = (out_height, out_width, channels)
+        return self._layer(
+            "conv2d", "conv", x, shape, y_shape, ConvAttributes((-128, 127), (stride, stride), padding), relu
+        )
+
+    def dense(self, x: str, features: int, *, relu: bool = False) -> str:
+        """A fully connected layer; the last one is the head."""
+        shape = (features, self.tensors[x].elements)
+        return self._layer("fully_connected", "fully_connected", x, shape, (features,), ConvAttributes(), relu)
+
+    def add(self, a: str, b: str, *, relu: bool = False) -> str:
+        """The residual sum."""
+        scale = math.hypot(self.tensors[a].scale, self.tensors[b].scale)
+        clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
+        return self._operator(
+            "add", "add", (a, b), self.tensors[a].shape, quantization(scale, zero_point), AddAttributes(clamp)
+        )
+
+    def pool(self, kind: str, x: str, kernel: int, stride: int, *, same: bool = False) -> str:
+        """average_pool or max_pool."""
+        height, width, channels = self.tensors[x].shape
+        rows, columns = ((_same(side, kernel, stride) if same else (0, 0)) for side in (height, width))
+        padding = Padding(rows[0], rows[1], columns[0], columns[1])
+        shape = (output_side(height, kernel, stride, *rows), output_side(width, kernel, stride, *columns), channels)
+        attributes = PoolAttributes((kernel, kernel), (stride, stride), padding)
+        return self._operator(kind, kind, (x,), shape, self._like(x), attributes)
+
+    def global_pool(self, x: str) -> str:
+        """The mean of the whole image."""
+        height, width, channels = self.tensors[x].shape
+        attributes = PoolAttributes((height, width), (1, 1))
+        return self._operator("average_pool", "average_pool", (x,), (1, 1, channels), self._like(x), attributes)
+
+    def pad(self, x: str) -> str:
+        """One row above, two below, one column to the right."""
+        height, width, channels = self.tensors[x].shape
+        attributes = PadAttributes(Padding(1, 2, 0, 1))
+        return self._operator("pad", "pad", (x,), (height + 3, width + 1, channels), self._like(x), attributes)
+
+    def relu(self, x: str) -> str:
+        """A relu of its own, which changes the scale."""
+        scale = self.tensors[x].scale * 0.6
+        clamp, zero_point = _clamp(True, 0)
+        attributes = RequantizeAttributes(clamp)
+        return self._operator(
+            "requantize", "requantize", (x,), self.tensors[x].shape, quantization(scale, zero_point), attributes
+        )
+
+    def flatten(self, x: str) -> str:
+        """A vector of the same codes."""
+        shape = (self.tensors[x].elements,)
+        return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
+
+    def softmax(self, x: str) -> str:
+        """The last operator of a classifier's inference."""
+        y = quantization(1 / 256, -128)
+        return self._operator("softmax", "softmax", (x,), self.tensors[x].shape, y, SoftmaxAttributes())
+
+    def graph(self, output: str) -> Graph:
+        """The finished network."""
+        graph = Graph(
+            f"net{self.seed}",
+            self.tensors,
+            tuple(self.operators),
+            "x",
+            output,
+            "test",
+            f"{self.seed:064x}",
+            "int8 codes",
+        )
+        validate(graph)
+        return graph
+
+    def _like(self, x: str) -> Quantization:
+        found = self.tensors[x].quantization
+        assert found is not None
+        return found
+
+    def _layer(
+        self,
+        kind: str,
+        prefix: str,
+        x: str,
+        shape: tuple[int, ...],
+        y_shape: tuple[int, ...],
+        attributes: ConvAttributes,
+        relu: bool,
+    ) -> str:
+        index = len(self.operators)
+        fan_in = int(np.prod(shape[1:]))
+        x_scale, y_scale = self.tensors[x].scale, INPUT_SCALE * self.random.uniform(0.7, 1.4)
+        typical = y_scale * SPREAD / (x_scale * 58.0 * 60.0 * math.sqrt(fan_in))
+        scales = (typical * self.random.uniform(0.6, 1.6, shape[0])).astype(np.float32)
+        weights = self.random.integers(-100, 101, shape).astype(np.int8)
+        bias = self.random.integers(-4000, 4001, shape[0]).astype(np.int32)
+        w_q = Quantization(scales, np.zeros(shape[0], np.int32), 0)
+        b_q = Quantization((np.float32(x_scale) * scales).astype(np.float32), np.zeros(shape[0], np.int32), 0)
+        self.tensors[f"w{index}"] = Tensor(f"w{index}", shape, "int8", w_q, weights)
+        self.tensors[f"b{index}"] = Tensor(f"b{index}", (shape[0],), "int32", b_q, bias)
+        clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
+        attributes = ConvAttributes(clamp, attributes.stride, attributes.padding)
+        operands = (x, f"w{index}", f"b{index}")
+        return self._operator(kind, prefix, operands, y_shape, quantization(y_scale, zero_point), attributes)
+
+    def _operator(
+        self,
+        kind: str,
+        prefix: str,
+        inputs: tuple[str, ...],
+        shape: tuple[int, ...],
+        y: Quantization,
+        attributes: Attributes,
+    ) -> str:
+        index = len(self.operators)
+        name = f"t{index}"
+        self.tensors[name] = Tensor(name, shape, "int8", y)
+        self.operators.append(Operator(f"{prefix}{index}", kind, inputs, (name,), attributes, kind.upper()))
+        return name
+
+
+def _clamp(relu: bool, zero_point: int) -> tuple[tuple[int, int], int]:
+    """(clamp, zero point): a relu clamps at its zero point, which lies low."""
+    return ((-60, 127), -60) if relu else ((-128, 127), zero_point)
+
+
+def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) of SAME padding, the odd one behind."""
+    total = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+    return total // 2, total - total // 2
+
+
+def samples(graph: Graph, count: int, seed: int = 0) -> Int8Array:
+    """Random input codes (count, *input shape)."""
+    shape = (count, *graph.tensors[graph.input].shape)
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def chain() -> Graph:
+    """Four convolutions one after the other, stride 1 and 2, SAME and VALID, 3x3 and 1x1, and a head."""
+    net = NetBuilder(1)
+    y = net.conv("x", 6)
+    y = net.conv(y, 8, stride=2, relu=True)
+    y = net.conv(y, 8, kernel=1)
+    y = net.conv(y, 5, same=False, relu=True)
+    return net.graph(net.softmax(net.dense(net.flatten(y), 4)))
+
+
+def residual() -> Graph:
+    """A block whose both paths hold a convolution, and a relu'd sum."""
+    net = NetBuilder(2)
+    stem = net.conv("x", 6, relu=True)
+    left = net.conv(stem, 8, stride=2)
+    right = net.conv(stem, 8, kernel=1, stride=2)
+    both = net.add(left, right, relu=True)
+    return net.graph(net.dense(net.flatten(net.global_pool(both)), 5))
+
+
+def identity_residual() -> Graph:
+    """A block with a bare skip connection, and one whose input goes into the sum twice."""
+    net = NetBuilder(3)
+    stem = net.conv("x", 5)
+    inner = net.conv(net.conv(stem, 5, relu=True), 5)
+    both = net.add(inner, stem)
+    twice = net.add(both, both, relu=True)
+    return net.graph(net.dense(net.flatten(net.pool("average_pool", twice, 4, 4)), 3))
+
+
+def pooled() -> Graph:
+    """Every operator without weights: pad, relu, overlapping max and average pools, between trained layers."""
+    net = NetBuilder(4, (9, 8, 2))
+    y = net.conv(net.pad("x"), 5, same=False)
+    y = net.pool("max_pool", net.relu(y), 3, 2, same=True)
+    y = net.conv(net.pad(y), 6)
+    y = net.pool("average_pool", y, 3, 2, same=True)
+    y = net.pool("max_pool", y, 2, 1)
+    return net.graph(net.softmax(net.dense(net.flatten(y), 6)))
+
+
+def perceptron() -> Graph:
+    """Hidden fully connected layers behind a convolution."""
+    net = NetBuilder(5, (4, 4, 2))
+    y = net.flatten(net.conv("x", 4, relu=True))
+    y = net.dense(net.dense(y, 16, relu=True), 12)
+    return net.graph(net.dense(y, 4))
+
+
+NETWORKS: dict[str, Callable[[], Graph]] = {
+    "chain": chain,
+    "residual": residual,
+    "identity residual": identity_residual,
+    "pooled": pooled,
+    "perceptron": perceptron,
+}
+
+
+def random_network(seed: int) -> Graph:
+    """Any order of operators, residual blocks among them."""
+    random = np.random.default_rng(1000 + seed)
+    net = NetBuilder(1000 + seed, (int(random.integers(5, 9)), int(random.integers(5, 9)), int(random.integers(1, 4))))
+    y = net.conv("x", int(random.integers(3, 7)))
+    for _ in range(int(random.integers(2, 6))):
+        y = _random_block(net, y, random)
+    if random.random() < 0.5:
+        y = net.global_pool(y)
+    y = net.flatten(y)
+    if random.random() < 0.4:
+        y = net.dense(y, int(random.integers(4, 12)), relu=True)
+    return net.graph(net.dense(y, int(random.integers(2, 6))))
+
+
+def _random_block(net: NetBuilder, x: str, random: np.random.Generator) -> str:
+    height, width, channels = net.tensors[x].shape
+    roomy = min(height, width) >= 3
+    kind = random.choice(["conv", "strided", "valid", "residual", "skip", "max", "average", "pad", "relu"])
+    if kind == "strided" and roomy:
+        return net.conv(x, int(random.integers(3, 8)), stride=2, relu=bool(random.integers(2)))
+    if kind == "valid" and roomy:
+        return net.conv(x, int(random.integers(3, 8)), same=False)
+    if kind == "residual":
+        other = int(random.integers(3, 8))
+        return net.add(net.conv(x, other), net.conv(x, other, kernel=1, relu=True))
+    if kind == "skip":
+        return net.add(net.conv(x, channels), x, relu=True)
+    if kind in ("max", "average") and roomy:
+        return net.pool(
+            f"{kind}_pool", x, int(random.integers(2, 4)), int(random.integers(1, 3)), same=bool(random.integers(2))
+        )
+    if kind == "pad":
+        return net.pad(x)
+    if kind == "relu":
+        return net.relu(x)
+    return net.conv(x, int(random.integers(3, 8)), relu=bool(random.integers(2)))

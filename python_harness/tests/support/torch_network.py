@@ -1,0 +1,147 @@
+"""The gradients of a whole fake-quantised network by torch autograd, in double precision and with torch's own operators.
+
+Every tensor has the value that the integer forward gave it; its gradient is that of the real-valued operator (the straight-through
+estimator), and none where the clamp bit: ``y = y_codes + (y_real - y_real.detach()) * inside``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from mcutrain.graph import (
+    AddAttributes,
+    ConvAttributes,
+    Graph,
+    Operator,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    RequantizeAttributes,
+)
+from mcutrain.methods.sparse_update import find_head
+from support.traced_step import StepGradients
+
+Real = NDArray[np.float64]
+_TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
+
+
+class TorchNetwork:
+    """One sample's forward and backward.
+
+    activations: codes of every tensor as the integer forward gave them. closed: operators through which no gradient flows.
+    """
+
+    def __init__(self, graph: Graph, activations: Mapping[str, Real], closed: frozenset[str] = frozenset()) -> None:
+        self.graph = graph
+        self.activations = activations
+        self.closed = closed
+        self.values: dict[str, Any] = {}
+        self.leaves: dict[str, Any] = {}
+
+    def gradients(self, sample: NDArray[np.int8], label: int) -> StepGradients:
+        """Of the cross-entropy of ``sample``; of every weight and tensor, whatever the scheme."""
+        head = find_head(self.graph)
+        self.values[self.graph.input] = torch.tensor(sample.astype(np.float64), requires_grad=True)
+        for op in self.graph.operators[: head.index]:
+            y = self._operator(op)
+            if op.name in self.closed:
+                y = y.detach() + 0 * y
+            y.retain_grad()
+            self.values[op.outputs[0]] = y
+        weights, bias, loss = self._loss(head.op, label)
+        loss.backward()
+        body = [op for op in self.graph.operators[: head.index] if isinstance(op.attributes, ConvAttributes)]
+        return StepGradients(
+            errors={name: value.grad.numpy() for name, value in self.values.items() if value.grad is not None},
+            weights={op.name: self.leaves[op.inputs[1]].grad.numpy() for op in body},
+            biases={op.name: self.leaves[op.inputs[2]].grad.numpy() for op in body},
+            head_weights=weights.grad.numpy(),
+            head_bias=bias.grad.numpy(),
+            loss=float(loss.detach()),
+        )
+
+    def _loss(self, op: Operator, label: int) -> tuple[Any, Any, Any]:
+        x, w, b = (self.graph.tensors[name] for name in op.inputs)
+        assert w.data is not None and b.data is not None and w.quantization is not None
+        scales = w.quantization.scale.astype(np.float64)
+        weights = torch.tensor(w.data * scales.reshape(-1, 1), requires_grad=True)
+        bias = torch.tensor(b.data * scales * x.scale, requires_grad=True)
+        features = self._centred(op.inputs[0]) * x.scale
+        logits = weights @ features + bias
+        return weights, bias, functional.cross_entropy(logits[None], torch.tensor([label]))
+
+    def _operator(self, op: Operator) -> Any:
+        a = op.attributes
+        x = self.graph.tensors[op.inputs[0]]
+        y = self.graph.tensors[op.outputs[0]]
+        if isinstance(a, ConvAttributes):
+            return self._through(op, self._sums(op) * x.scale / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, AddAttributes):
+            real = sum(self._centred(name) * self.graph.tensors[name].scale for name in op.inputs)
+            return self._through(op, real / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, RequantizeAttributes):
+            return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, PoolAttributes):
+            pool = self._maximum if op.kind == "max_pool" else self._mean
+            return self._through(op, pool(self.values[x.name], a), (-128, 127))
+        if isinstance(a, PadAttributes):
+            return _padded(self.values[x.name], a.padding, float(x.zero_point))
+        return self.values[x.name].reshape(y.shape)
+
+    def _centred(self, name: str) -> Any:
+        return self.values[name] - self.graph.tensors[name].zero_point
+
+    def _sums(self, op: Operator) -> Any:
+        """Convolution or product, in units of the input's scale."""
+        w, b = (self.graph.tensors[name] for name in op.inputs[1:])
+        assert w.data is not None and b.data is not None and w.quantization is not None
+        weights = torch.tensor(w.data.astype(np.float64), requires_grad=True)
+        bias = torch.tensor(b.data.astype(np.float64), requires_grad=True)
+        self.leaves |= {w.name: weights, b.name: bias}
+        scales = torch.tensor(np.broadcast_to(w.quantization.scale.astype(np.float64), bias.shape).copy())
+        if op.kind == "fully_connected":
+            return (weights @ self._centred(op.inputs[0]) + bias) * scales
+        assert isinstance(op.attributes, ConvAttributes)
+        image = _padded(self._centred(op.inputs[0]), op.attributes.padding, 0.0).permute(2, 0, 1)[None]
+        sums = functional.conv2d(image, weights.permute(0, 3, 1, 2), bias, stride=op.attributes.stride)
+        return sums[0].permute(1, 2, 0) * scales
+
+    @staticmethod
+    def _windows(x: Any, a: PoolAttributes, fill: float) -> Any:
+        """(out_height, out_width, channels, taps in raster order)."""
+        rows = _padded(x, a.padding, fill).unfold(0, a.kernel[0], a.stride[0]).unfold(1, a.kernel[1], a.stride[1])
+        return rows.flatten(3)
+
+    def _maximum(self, x: Any, a: PoolAttributes) -> Any:
+        windows = self._windows(x, a, float("-inf"))
+        first = torch.tensor(np.argmax(windows.detach().numpy(), axis=3))  # numpy promises the first of equals
+        return windows.gather(3, first[..., None])[..., 0]
+
+    def _mean(self, x: Any, a: PoolAttributes) -> Any:
+        inside = self._windows(torch.ones_like(x), a, 0.0).sum(3)
+        return self._windows(x, a, 0.0).sum(3) / inside
+
+    def _through(self, op: Operator, real: Any, clamp: tuple[int, int]) -> Any:
+        """The codes of the integer forward with the gradient of the real values where the clamp did not bite."""
+        codes = self.activations[op.outputs[0]]
+        values = real.detach().numpy()
+        rounded = np.sign(values) * np.floor(np.abs(values) + 0.5)
+        assert np.abs(np.clip(rounded, *clamp) - codes).max() <= 1, (
+            f"{op.name}: the integer forward is not this network's"
+        )
+        inside = (rounded >= clamp[0]) & (rounded <= clamp[1])
+        for end, outside in ((clamp[0], clamp[0] - 0.5), (clamp[1], clamp[1] + 0.5)):
+            assert np.abs(values - outside).min() > _TIE, (
+                f"{op.name}: a value lies on the edge of the clamp at {end}: take another seed"
+            )
+        return torch.tensor(codes) + (real - real.detach()) * torch.tensor(inside)
+
+
+def _padded(x: Any, border: Padding, value: float) -> Any:
+    return functional.pad(x, (0, 0, border.left, border.right, border.top, border.bottom), value=value)
