@@ -1,12 +1,39 @@
-# mcutrain_add_episode(<name> MODEL_DIR <dir> [EPISODE <episode>] [LABELS <label>...])
+# mcutrain_add_episode(<name> [EPISODE <episode> [STEPS <n>]] [MODEL_DIR <dir>] [LABELS <label>...])
 #
 # Adds what an episode runs on the board of this build: <name>.elf, or on the host lib<name>.so, from every .c file of MODEL_DIR
-# (what `mcutrain build` generates) and the library. With EPISODE also the ctest `episode.<name>`, which runs that episode
-# through the Python tool and holds it against golden; it has the labels `qemu` (or `host`), `train`, and LABELS.
+# and the library. With EPISODE the sources are generated (so MODEL_DIR is not needed), and there is a ctest `episode.<name>`:
+# the Python tool trains STEPS steps (100 where not given) here and in golden, and holds the two against each other. The test has
+# the labels `qemu` (or `host`), `train`, and LABELS. Where the episode's model is not on this machine, the test skips.
 function(mcutrain_add_episode name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL_DIR;EPISODE" "LABELS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL_DIR;EPISODE;STEPS" "LABELS")
+    if(MCUTRAIN_BOARD)
+        set(runner qemu)
+        set(target ${MCUTRAIN_BOARD})
+    else()
+        set(runner host)
+        set(target host)
+    endif()
+    if(arg_EPISODE)
+        if(NOT arg_STEPS)
+            set(arg_STEPS 100)
+        endif()
+        mcutrain_add_tool_test(episode.${name} LABELS ${runner} train ${arg_LABELS}
+            COMMAND verify "${arg_EPISODE}" --runners golden,${target} --steps ${arg_STEPS})
+    endif()
+    if(arg_EPISODE AND NOT arg_MODEL_DIR)
+        set(arg_MODEL_DIR "${CMAKE_CURRENT_BINARY_DIR}/${name}.model")
+        execute_process(
+            COMMAND "${PROJECT_SOURCE_DIR}/mcutrain" build "${arg_EPISODE}" --sources-only --output "${arg_MODEL_DIR}"
+            RESULT_VARIABLE status OUTPUT_QUIET)
+        if(status EQUAL 77)
+            message(STATUS "mcutrain_add_episode(${name}): not available on this machine, its firmware is not built")
+            return()
+        elseif(NOT status EQUAL 0)
+            message(FATAL_ERROR "mcutrain_add_episode(${name}): the sources could not be generated")
+        endif()
+    endif()
     if(NOT arg_MODEL_DIR)
-        message(FATAL_ERROR "mcutrain_add_episode(${name}): MODEL_DIR is missing")
+        message(FATAL_ERROR "mcutrain_add_episode(${name}): give EPISODE or MODEL_DIR")
     endif()
     get_filename_component(model_dir "${arg_MODEL_DIR}" ABSOLUTE)
     file(GLOB sources CONFIGURE_DEPENDS "${model_dir}/*.c")
@@ -17,20 +44,15 @@ function(mcutrain_add_episode name)
         add_executable(${name} ${sources})
         set_target_properties(${name} PROPERTIES SUFFIX .elf)
         target_link_libraries(${name} PRIVATE mcutrain)
-        set(runner qemu)
     else()
         add_library(${name} SHARED ${sources})
         # Every function of the library can be called from Python, not only those that the model calls.
         target_link_libraries(${name} PRIVATE -Wl,--whole-archive mcutrain -Wl,--no-whole-archive)
-        set(runner host)
     endif()
     target_include_directories(${name} PRIVATE "${model_dir}")
     target_link_libraries(${name} PRIVATE mcutrain_flags)
     # The binary must not depend on where it was built: the same sources give the same SHA-256.
     target_compile_options(${name} PRIVATE "-ffile-prefix-map=${model_dir}=model")
-    if(arg_EPISODE)
-        mcutrain_add_tool_test(episode.${name} COMMAND verify "${arg_EPISODE}" LABELS ${runner} train ${arg_LABELS})
-    endif()
 endfunction()
 
 # mcutrain_add_tool_test(<name> COMMAND <argument>... LABELS <label>...): a ctest that runs the Python tool.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from mcutrain.commands import baseline, build, demo, doctor, inspect, plan, report, run, test, verify
 from mcutrain.errors import McutrainError
@@ -34,17 +34,18 @@ app.add_typer(baseline.app, name="baseline")
 def main() -> None:
     """Run the tool: one line for every error a user can cause, never a traceback."""
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="mcutrain")
     except McutrainError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+    except TyperException as error:
+        message = error.format_message()
+        if "\n" in message:  # no command at all: the message is the help
+            sys.stderr.write(f"{message}\n")
+        else:
+            _say(f"{message} (see --help)")
         sys.exit(2)
-    except click.ClickException as error:
-        _say(f"{error.format_message()} (see --help)")
-        sys.exit(2)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(130)
     except BrokenPipeError:

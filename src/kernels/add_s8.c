@@ -9,10 +9,9 @@ static bool valid(const mct_add_s8_params *p)
 {
     /* |code - zero point| <= 255, so that 255 * 2^22 and, with multipliers up to 1, the sum of two stay below 2^31. */
     return p->elements > 0 && mct_code_valid(p->a_zero_point) && mct_code_valid(p->b_zero_point) &&
-           mct_clamp_valid(p->output_zero_point, p->clamp_min, p->clamp_max) && p->left_shift >= 0 &&
-           p->left_shift <= MAX_LEFT_SHIFT && mct_multiplier_valid(p->a_multiplier, p->a_shift) && p->a_shift <= 0 &&
-           mct_multiplier_valid(p->b_multiplier, p->b_shift) && p->b_shift <= 0 &&
-           mct_multiplier_valid(p->output_multiplier, p->output_shift);
+           mct_clamp_valid(p->output_zero_point, p->clamp_min, p->clamp_max) && p->left_shift >= 0 && p->left_shift <= MAX_LEFT_SHIFT &&
+           mct_multiplier_valid(p->a_multiplier, p->a_shift) && p->a_shift <= 0 && mct_multiplier_valid(p->b_multiplier, p->b_shift) &&
+           p->b_shift <= 0 && mct_multiplier_valid(p->output_multiplier, p->output_shift);
 }
 
 mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *inside)

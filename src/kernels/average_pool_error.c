@@ -9,13 +9,10 @@ static int is_valid(const mct_average_pool_error_params *params, const void *err
            params->window.out_channels == params->window.in_channels && params->headroom_bits >= 0 && params->headroom_bits <= 31;
 }
 
-/* 2^30 / count, ties to even. */
+/* 2^30 / count to nearest. There are no ties: half an integer times count is 2^30 only for a count of 2^31. */
 static int32_t reciprocal(int32_t count)
 {
-    const int32_t quotient = (1 << 30) / count, rest = (1 << 30) % count;
-    const int32_t twice_to_next = 2 * rest - count; /* rest < count <= 2^30: stays within int32 */
-
-    return quotient + (twice_to_next > 0 || (twice_to_next == 0 && (quotient & 1) != 0) ? 1 : 0);
+    return ((1 << 30) + count / 2) / count;
 }
 
 mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *params, const mct_b16 *error, mct_b32 *sums)

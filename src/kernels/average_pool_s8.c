@@ -33,8 +33,7 @@ mct_status mct_average_pool_s8(const mct_pool_s8_params *params, const int8_t *r
 
         for (int32_t out_column = 0; out_column < w->out_width; out_column++) {
             const mct_taps columns = mct_columns_at(w, out_column);
-            const int8_t *first = x + (size_t)(rows.origin + rows.begin) * row_step +
-                                  (size_t)(columns.origin + columns.begin) * channels;
+            const int8_t *first = x + (size_t)(rows.origin + rows.begin) * row_step + (size_t)(columns.origin + columns.begin) * channels;
             const int32_t count = (rows.end - rows.begin) * (columns.end - columns.begin);
             const int32_t half = count / 2;
 

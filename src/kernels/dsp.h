@@ -35,7 +35,10 @@ static inline int32_t mct_load_word(const void *address)
     return word;
 }
 
-static inline void mct_store_word(void *address, int32_t word) { MCT_COPY_WORD(address, &word); }
+static inline void mct_store_word(void *address, int32_t word)
+{
+    MCT_COPY_WORD(address, &word);
+}
 
 /* The first count (0 to 3) bytes as a word, the others 0: the tail of a row of int8. */
 static inline int32_t mct_load_tail_s8(const int8_t *address, int32_t count)
@@ -58,20 +61,47 @@ static inline int32_t mct_load_tail_s8(const int8_t *address, int32_t count)
 
 #include "cmsis_compiler.h"
 
-static inline int32_t mct_sxtb16(int32_t x) { return (int32_t)__SXTB16((uint32_t)x); }
-static inline int32_t mct_sxtb16_ror8(int32_t x) { return (int32_t)__SXTB16(__ROR((uint32_t)x, 8)); }
-static inline int32_t mct_ssub16(int32_t a, int32_t b) { return (int32_t)__SSUB16((uint32_t)a, (uint32_t)b); }
-static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum) { return (int32_t)__SMLAD((uint32_t)a, (uint32_t)b, (uint32_t)sum); }
-static inline int32_t mct_pkhbt(int32_t low, int32_t high) { return (int32_t)__PKHBT((uint32_t)low, (uint32_t)high, 16); }
-static inline int32_t mct_pkhtb(int32_t high, int32_t low) { return (int32_t)__PKHTB((uint32_t)high, (uint32_t)low, 16); }
+static inline int32_t mct_sxtb16(int32_t x)
+{
+    return (int32_t)__SXTB16((uint32_t)x);
+}
+static inline int32_t mct_sxtb16_ror8(int32_t x)
+{
+    return (int32_t)__SXTB16(__ROR((uint32_t)x, 8));
+}
+static inline int32_t mct_ssub16(int32_t a, int32_t b)
+{
+    return (int32_t)__SSUB16((uint32_t)a, (uint32_t)b);
+}
+static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
+{
+    return (int32_t)__SMLAD((uint32_t)a, (uint32_t)b, (uint32_t)sum);
+}
+static inline int32_t mct_pkhbt(int32_t low, int32_t high)
+{
+    return (int32_t)__PKHBT((uint32_t)low, (uint32_t)high, 16);
+}
+static inline int32_t mct_pkhtb(int32_t high, int32_t low)
+{
+    return (int32_t)__PKHTB((uint32_t)high, (uint32_t)low, 16);
+}
 
 #elif defined(__ARM_FEATURE_DSP)
 
 #include <arm_acle.h>
 
-static inline int32_t mct_sxtb16(int32_t x) { return __sxtb16(x); }
-static inline int32_t mct_ssub16(int32_t a, int32_t b) { return __ssub16(a, b); }
-static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum) { return __smlad(a, b, sum); }
+static inline int32_t mct_sxtb16(int32_t x)
+{
+    return __sxtb16(x);
+}
+static inline int32_t mct_ssub16(int32_t a, int32_t b)
+{
+    return __ssub16(a, b);
+}
+static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
+{
+    return __smlad(a, b, sum);
+}
 
 /* The rotation is free inside SXTB16, which compilers do not find from the intrinsics. */
 static inline int32_t mct_sxtb16_ror8(int32_t x)
@@ -97,14 +127,26 @@ static inline int32_t mct_pkhtb(int32_t high, int32_t low)
 
 #else /* emulated */
 
-static inline int32_t mct_halfword(int32_t word, int32_t index) { return (int16_t)(uint16_t)((uint32_t)word >> (16 * index)); }
-static inline int32_t mct_pair(int32_t low, int32_t high) { return (int32_t)(((uint32_t)low & 0xFFFFu) | ((uint32_t)high << 16)); }
+static inline int32_t mct_halfword(int32_t word, int32_t index)
+{
+    return (int16_t)(uint16_t)((uint32_t)word >> (16 * index));
+}
+static inline int32_t mct_pair(int32_t low, int32_t high)
+{
+    return (int32_t)(((uint32_t)low & 0xFFFFu) | ((uint32_t)high << 16));
+}
 
 /* Bytes 0 and 2, sign extended. */
-static inline int32_t mct_sxtb16(int32_t x) { return mct_pair((int8_t)(uint8_t)x, (int8_t)(uint8_t)((uint32_t)x >> 16)); }
+static inline int32_t mct_sxtb16(int32_t x)
+{
+    return mct_pair((int8_t)(uint8_t)x, (int8_t)(uint8_t)((uint32_t)x >> 16));
+}
 
 /* Bytes 1 and 3, sign extended. */
-static inline int32_t mct_sxtb16_ror8(int32_t x) { return mct_sxtb16((int32_t)((uint32_t)x >> 8)); }
+static inline int32_t mct_sxtb16_ror8(int32_t x)
+{
+    return mct_sxtb16((int32_t)((uint32_t)x >> 8));
+}
 
 /* Both halves of a - b, each modulo 2^16. */
 static inline int32_t mct_ssub16(int32_t a, int32_t b)
@@ -121,10 +163,16 @@ static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
 }
 
 /* (low.low, high.low): the low halves of both. */
-static inline int32_t mct_pkhbt(int32_t low, int32_t high) { return mct_pair(low, high); }
+static inline int32_t mct_pkhbt(int32_t low, int32_t high)
+{
+    return mct_pair(low, high);
+}
 
 /* (low.high, high.high): the high halves of both. */
-static inline int32_t mct_pkhtb(int32_t high, int32_t low) { return mct_pair(mct_halfword(low, 1), mct_halfword(high, 1)); }
+static inline int32_t mct_pkhtb(int32_t high, int32_t low)
+{
+    return mct_pair(mct_halfword(low, 1), mct_halfword(high, 1));
+}
 
 #endif
 #endif /* MCT_DSP */

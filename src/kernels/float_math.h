@@ -21,10 +21,16 @@ static inline uint32_t mct_float_bits(float value)
     return bits;
 }
 
-static inline bool mct_is_finite_f32(float x) { return (mct_float_bits(x) & 0x7F800000u) != 0x7F800000u; }
+static inline bool mct_is_finite_f32(float x)
+{
+    return (mct_float_bits(x) & 0x7F800000u) != 0x7F800000u;
+}
 
 /* x rounded to an integer, ties to even; |x| < 2^22. At 1.5 * 2^23 the spacing of float32 is 1. */
-static inline float mct_half_even_f32(float x) { return (x + 12582912.0f) - 12582912.0f; }
+static inline float mct_half_even_f32(float x)
+{
+    return (x + 12582912.0f) - 12582912.0f;
+}
 
 /* e^x for x <= 0, 0 below -87: the power of two is never subnormal. */
 static inline float mct_exp_f32(float x)

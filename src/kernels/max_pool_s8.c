@@ -41,8 +41,7 @@ mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *restr
 
         for (int32_t out_column = 0; out_column < w->out_width; out_column++) {
             const mct_taps columns = mct_columns_at(w, out_column);
-            const int8_t *first = x + (size_t)(rows.origin + rows.begin) * row_step +
-                                  (size_t)(columns.origin + columns.begin) * channels;
+            const int8_t *first = x + (size_t)(rows.origin + rows.begin) * row_step + (size_t)(columns.origin + columns.begin) * channels;
 
             for (size_t c = 0; c < channels; c++) {
                 const maximum best = find_maximum(first + c, rows, columns, w->kernel_width, row_step, channels);

@@ -7,11 +7,17 @@
 #include <stdint.h>
 
 /* A multiplier that quantise_multiplier can have made. */
-static inline bool mct_multiplier_valid(int32_t multiplier, int32_t shift) { return multiplier >= 0 && shift >= -31 && shift <= 30; }
+static inline bool mct_multiplier_valid(int32_t multiplier, int32_t shift)
+{
+    return multiplier >= 0 && shift >= -31 && shift <= 30;
+}
 
 /* a * b / 2^31, rounded half up on the product, which is what the specified nudge and truncation amount to. Not for a = b = -2^31, the
  * one product whose result does not fit: no multiplier is negative. */
-static inline int32_t mct_high_s32(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31); }
+static inline int32_t mct_high_s32(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
+}
 
 /* value / 2^shift rounded half away from zero; shift in [0, 31], value > -2^31. */
 static inline int32_t mct_divide_by_power_of_two(int32_t value, int32_t shift)
@@ -73,6 +79,9 @@ static inline uint32_t mct_store_code(int32_t value, const mct_clamp *clamp, int
     return clamped == value;
 }
 
-static inline bool mct_code_valid(int32_t code) { return code >= INT8_MIN && code <= INT8_MAX; }
+static inline bool mct_code_valid(int32_t code)
+{
+    return code >= INT8_MIN && code <= INT8_MAX;
+}
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.errors import UsageError
 
 # Standard output is for results; with --json it holds one document and nothing else. Progress and logs go to standard error.
-console = Console(highlight=False)
+# A file or a pipe has no width of its own: take one that no table has to squeeze into.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
 log = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[

@@ -63,7 +63,7 @@ def _sections(plan: Plan) -> Iterator[str]:
     yield "\n".join(f'#include "mcutrain/{header}.h"' for header in _HEADERS)
     yield "\n#include <string.h>\n"
     yield "/* never inlined and never merged: a profiler tells operators apart by the address of these functions */"
-    yield "#define MCT_OPERATOR __attribute__((noinline, no_icf))"
+    yield "#define MCT_OPERATOR __attribute__((noipa))"
     yield f"#define ALIGNED _Alignas({ALIGNMENT_BYTES})\n"
     if plan.arena_bytes:
         yield f"ALIGNED uint8_t mct_model_arena[{plan.arena_bytes}];"

@@ -85,20 +85,19 @@ def macs(graph: Graph, op: Operator) -> int:
 def render(summary: GraphSummary) -> Table:
     """The summary as a table for the terminal."""
     title = f"{summary.name} ({summary.source_format}), input {_shape(summary.input_shape)} as {summary.input_domain}"
-    table = Table(title=title, title_justify="left", show_footer=True)
-    table.add_column("operator", footer="total")
-    table.add_column("source")
-    for heading in ("input", "output", "output scale", "zero", "weight scales"):
-        table.add_column(heading, justify="right")
-    table.add_column("parameters", justify="right", footer=f"{summary.parameters:,}")
-    table.add_column("MACs", justify="right", footer=f"{summary.macs:,}")
+    table = Table(title=title, title_justify="left", show_footer=True, box=None, pad_edge=False, header_style="dim")
+    table.add_column("operator", footer="total", no_wrap=True)
+    table.add_column("input", justify="right", overflow="fold")
+    for heading in ("output", "scale", "zero", "w scale"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("params", justify="right", footer=f"{summary.parameters:,}", no_wrap=True)
+    table.add_column("MACs", justify="right", footer=f"{summary.macs:,}", no_wrap=True)
     for row in summary.operators:
         table.add_row(
             row.name,
-            row.source,
             " + ".join(_shape(s) for s in row.input_shapes),
             _shape(row.output_shape),
-            f"{row.output_scale:.6g}",
+            f"{row.output_scale:.3g}",
             str(row.output_zero_point),
             _scale_range(row),
             f"{row.parameters:,}" if row.parameters else "",
@@ -138,7 +137,7 @@ def _scale_range(row: OperatorSummary) -> str:
     low, high = row.weight_scale_min, row.weight_scale_max
     if low is None or high is None:
         return ""
-    return f"{low:.3g}" if math.isclose(low, high) else f"{low:.3g} to {high:.3g}"
+    return f"{high:.2g}" if math.isclose(low, high) else f"<= {high:.2g}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -194,14 +194,25 @@ class _QasTrainer:
             return np.ones_like(scales, dtype=np.float32)
         if self.options.input_scale_correction and reads_input(context.graph, op):
             scales = scales * context.tensor(op.inputs[0]).scale / _UNIT_RANGE_SCALE
-        return (1.0 / scales**2).astype(np.float32)
+        return _inverse_square(op, scales)
 
     def _bias_factor(self, context: Lowering, op: Operator) -> NDArray[np.float32]:
         """1 / (s_x s_w[c])^2."""
         scales = weight_scales(context.graph, op) * context.tensor(op.inputs[0]).scale
         if self.options.gradient_scaling == "none":
             return np.ones_like(scales, dtype=np.float32)
-        return (1.0 / scales**2).astype(np.float32)
+        return _inverse_square(op, scales)
+
+
+def _inverse_square(op: Operator, scales: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore", under="ignore"):
+        factors = (1.0 / scales**2).astype(np.float32)
+    if not np.all(np.isfinite(factors) & (factors > 0)):
+        raise UsageError(
+            f"{op.name}: 1 / scale^2 of its scales ({scales.min():.3g} to {scales.max():.3g}) is outside float32; leave the layer "
+            "out of the scheme, or take gradient scaling 'none'"
+        )
+    return factors
 
 
 def reads_input(graph: Graph, op: Operator) -> bool:

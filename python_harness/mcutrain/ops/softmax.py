@@ -41,7 +41,7 @@ def softmax_params(elements: int, input_scale: float, beta: float) -> SoftmaxS8P
     factor = beta * input_scale * 2.0**_DIFF_FRACTION_BITS
     if not factor > 1.0:
         raise UsageError(f"softmax of an input with scale {input_scale:g} and beta {beta:g}: the scale is too small")
-    multiplier, left_shift = quantise_multiplier(min(factor, float(INT32_MAX)))
+    multiplier, left_shift = quantise_multiplier(factor)
     diff_min = -math.floor(31 * 2**_DIFF_FRACTION_BITS / 2**left_shift)
     return SoftmaxS8Params(elements, multiplier, left_shift, diff_min)
 

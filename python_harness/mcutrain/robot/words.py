@@ -54,8 +54,10 @@ def parse_place(text: str) -> Place:
     return Place(found[0])
 
 
-def parse_count(text: str) -> Count:
+def parse_count(text: str | int) -> Count:
     """Read a whole number. Raises ValueError for anything else."""
+    if isinstance(text, int):
+        return Count(text)
     if not _COUNT.fullmatch(text):
         raise ValueError(f"{text!r} is not a whole number such as 262144 or 262,144")
     return Count(re.sub(r"[,_ ]", "", text))

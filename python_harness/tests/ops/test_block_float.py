@@ -210,11 +210,12 @@ def test_a_rounding_that_carries_takes_one_more_shift() -> None:
     assert (views["out"].mantissa[0], views["out"].exponent[0]) == (2**14, 2)
 
 
+@both_forms
 @pytest.mark.parametrize(("magnitude", "mantissa", "exponent"), [(2.0**-100, 2**14, -114), (2.0**-101, 0, 0), (0.0, 0, 0)])
-def test_errors_below_two_to_the_minus_100_are_zero(magnitude: float, mantissa: int, exponent: int) -> None:
+def test_errors_below_two_to_the_minus_100_are_zero(form: str, magnitude: float, mantissa: int, exponent: int) -> None:
     views = {"error": np.array([magnitude], np.float32), "out": block16((1,))}
-    ERROR_QUANTIZE_B16.golden(ElementsParams(1), views)
-    assert (views["out"].mantissa[0], views["out"].exponent[0]) == (mantissa, exponent)
+    out = golden_and_c_agree(form, ERROR_QUANTIZE_B16, ElementsParams(1), views)["out"]
+    assert (out.mantissa[0], out.exponent[0]) == (mantissa, exponent)
 
 
 def test_a_masked_error_is_zero_and_does_not_set_the_exponent() -> None:

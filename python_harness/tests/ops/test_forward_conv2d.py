@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcutrain.ops.arithmetic import requantise, requantise_once
 from mcutrain.ops.base import Window, unpack_mask
 from mcutrain.ops.conv2d import CONV2D_S8, Conv2dS8Params
 from support.ckernels import c_function, c_params, call, forms, run_everywhere
@@ -52,6 +53,25 @@ def test_fully_connected_is_bit_exact_to_litert(case: ConvCase) -> None:
     )
     got = run_everywhere(CONV2D_S8, case.params, case.inputs, case.outputs)
     np.testing.assert_array_equal(got["y"].reshape(-1), run_litert(model, case.inputs["x"].reshape(-1)))
+
+
+def test_fully_connected_rounds_once_where_two_roundings_differ() -> None:
+    # x.49...: the high half of the product rounds up to a tie that the product itself does not reach.
+    multiplier, shift = 1294981355, -4
+    sums = [s for s in range(1, 2000) if requantise(s, multiplier, shift) != requantise_once(s, multiplier, shift)]
+    assert len(sums) > 10
+    window = replace(ONE_PIXEL, out_channels=len(sums))
+    inputs: dict[str, Any] = {
+        "x": np.ones(1, np.int8),
+        "weights": np.zeros(len(sums), np.int8),
+        "bias": np.array(sums, np.int32),
+        "multiplier": np.full(len(sums), multiplier, np.int32),
+        "shift": np.full(len(sums), shift, np.int32),
+    }
+    outputs: dict[str, Any] = {"y": np.zeros(len(sums), np.int8)}
+    got = run_everywhere(CONV2D_S8, Conv2dS8Params(window, 0, 0, -128, 127, single_rounding=1), inputs, outputs)
+    exact = np.array(sums) * (multiplier * 2.0 ** (shift - 31))
+    np.testing.assert_array_equal(got["y"], np.floor(exact + 0.5))
 
 
 @given(conv_cases())

@@ -132,8 +132,13 @@ def test_the_loss_and_its_gradient_are_softmax_cross_entropy(
     ids=str,
 )
 def test_extreme_logits_give_the_same_bits(logits: Any) -> None:
-    got = run_loss(logits, 0)
-    assert np.isfinite(got["gradient"]).all()
+    for label in range(logits.size):
+        assert np.isfinite(run_loss(logits, label)["gradient"]).all()
+
+
+def test_two_classes_give_the_same_bits_all_the_way_from_certain_to_undecided() -> None:
+    for difference in np.linspace(-88, 0, 300).astype(F32):
+        assert run_loss(np.array([0, difference], F32), 1)["loss"][0] >= 0.69
 
 
 @pytest.mark.parametrize("form", forms)

@@ -106,7 +106,7 @@ class ConvCase:
 def conv_cases(draw: st.DrawFn, fully_connected: bool = False, per_channel: bool | None = None) -> ConvCase:
     """Convolutions whose output scale spreads the sums over the codes, and beyond."""
     if fully_connected:
-        features, out_features = draw(st.integers(1, 40)), draw(st.integers(1, 9))
+        features, out_features = draw(st.integers(1, 40)), draw(st.integers(1, 150))
         geometry = Geometry(Window(1, 1, features, 1, 1, out_features, 1, 1, 1, 1, 0, 0), "VALID")
     else:
         geometry = draw(geometries())
