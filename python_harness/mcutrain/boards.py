@@ -18,7 +18,7 @@ class Board(BaseModel):
     """A board that firmware is built for and runs on. Addresses and sizes in bytes, clock in hertz.
 
     external_base and external_bytes are the memory that holds the episode image. compiler_flags select the core and its
-    floating point unit. current_ma_per_mhz is the nominal supply current in run mode, for energy estimates.
+    floating point unit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +32,6 @@ class Board(BaseModel):
     sram_bytes: int = Field(gt=0)
     external_base: int = Field(ge=0)
     external_bytes: int = Field(gt=0)
-    current_ma_per_mhz: float = Field(gt=0)
     compiler_flags: str
     qemu_machine: str
 
