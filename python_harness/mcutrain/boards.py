@@ -9,9 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcutrain.errors import UsageError
+from mcutrain.paths import PROJECT
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-BOARDS_FOLDER = PROJECT_ROOT / "emulation" / "boards"
+BOARDS_FOLDER = PROJECT / "emulation" / "boards"
 
 
 class Board(BaseModel):

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcutrain.boards import PROJECT_ROOT, Board
+from mcutrain.boards import Board
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.locking import locked
 from mcutrain.errors import McutrainError, NotAvailableError, UsageError
+from mcutrain.paths import PROJECT
 
 BUILD_SECONDS = 300.0
 
@@ -56,7 +57,7 @@ class BuiltHost:
     flags: str
 
 
-def runtime_static_bytes(source_root: Path = PROJECT_ROOT) -> int:
+def runtime_static_bytes(source_root: Path = PROJECT) -> int:
     """Static data of the runtime: data + bss of a firmware is this plus the static data of its generated model."""
     header = (source_root / "src" / "runtime" / "state.h").read_text(encoding="ascii")
     match = re.search(r"^#define MCT_RUNTIME_STATIC_BYTES (\d+)$", header, re.MULTILINE)
@@ -72,7 +73,7 @@ def build_firmware(
     *,
     stack_bytes: int = 4096,
     dsp: bool | None = None,
-    source_root: Path = PROJECT_ROOT,
+    source_root: Path = PROJECT,
 ) -> BuiltFirmware:
     """Compile the .c files of ``model_dir`` and link them with the library of ``board``, in ``build_dir``.
 
@@ -96,7 +97,7 @@ def build_firmware(
 
 
 def build_host(
-    model_dir: Path, build_dir: Path, *, dsp: bool | None = None, source_root: Path = PROJECT_ROOT
+    model_dir: Path, build_dir: Path, *, dsp: bool | None = None, source_root: Path = PROJECT
 ) -> BuiltHost:
     """Compile the .c files of ``model_dir`` and link them with the library for this machine, in ``build_dir``.
 
@@ -114,7 +115,7 @@ def build_host(
         return BuiltHost(library, hashlib.sha256(library.read_bytes()).hexdigest(), compiler, flags)
 
 
-def build_profile_plugin(source_root: Path = PROJECT_ROOT) -> Path:
+def build_profile_plugin(source_root: Path = PROJECT) -> Path:
     """QEMU's profile plugin, built if it is stale."""
     folder = source_root / "build" / "library" / "host"
     with locked(folder):

@@ -12,8 +12,10 @@ from mcutrain.compiler.plan import Plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_line
 from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.ops.base import NotFiniteError
 
 _BYTES_PER_DUMP_LINE = 64
+_STATUS_NOT_FINITE = 2  # MCT_ERROR_NOT_FINITE
 
 
 def run_golden(plan: Plan, image: EpisodeImage, on_line: Callable[[Line], None] | None = None) -> tuple[Line, ...]:
@@ -30,11 +32,14 @@ def run_golden(plan: Plan, image: EpisodeImage, on_line: Callable[[Line], None] 
 def _lines(plan: Plan, image: EpisodeImage) -> Iterator[str]:
     golden = GoldenExecutor(plan)
     golden.seed(image.seed)
-    count = 0
-    for text in _run(plan, image, golden):
-        count += 1
-        yield text
-    yield format_line("end", status=0, lines=count, stack_peak=0)
+    count = status = 0
+    try:
+        for text in _run(plan, image, golden):
+            count += 1
+            yield text
+    except NotFiniteError:
+        status = _STATUS_NOT_FINITE
+    yield format_line("end", status=status, lines=count, stack_peak=0)
 
 
 def _run(plan: Plan, image: EpisodeImage, golden: GoldenExecutor) -> Iterator[str]:

@@ -44,7 +44,7 @@ class McutrainLibrary(TrainingKeywords, MemoryKeywords, CommandKeywords, LoadKey
     ROBOT_LISTENER_API_VERSION = 3
 
     def __init__(self, time_limit: timedelta = _FIVE_MINUTES, baselines: Path | None = None) -> None:
-        """``time_limit`` is for each single run or command. ``baselines`` is the folder of the locked figures, the project's where not given."""
+        """``time_limit`` is for each run or command. ``baselines`` is the folder of the locked figures, the project's if not given."""
         self.session = Session(time_limit, baselines)
 
     def start_test(self, data: Any, result: Any) -> None:

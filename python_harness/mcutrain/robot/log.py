@@ -25,11 +25,12 @@ def output_folder() -> Path:
 
 
 def log_record(record: EpisodeRecord, report: Path | None) -> None:
-    """Put the record's figures into the log as a table, and in one line beside the name of the test."""
+    """Put the record's figures into the log as a table, and in one line into the documentation of the test."""
     logger.info(_table(record, report), html=True)
-    line = f"<div>{_sentence(record)}{_link(report)}</div>"
+    link = f" ([{_target(report)}|report])" if report else ""
     try:
-        BuiltIn().set_test_message(f"*HTML*{line}", append=True, separator="")
+        # Beside the name of the test in log.html and report.html. A message would also go to the terminal, as raw HTML.
+        BuiltIn().set_test_documentation(f"{_sentence(record)}{link}", append=True, separator="\n\n")
     except (RobotNotRunningError, RuntimeError):  # a suite's set-up belongs to no test
         return
 
@@ -40,12 +41,15 @@ def _sentence(record: EpisodeRecord) -> str:
         parts.append(f"{wording.count(record.instructions_per_step.total)} instructions per step")
     if record.sram_limit_bytes:
         parts.append(f"peak SRAM {_peak(record)}")
-    name = wording.printable(f"{record.episode} on {record.board}")
-    return f"<b>{escape(name)}</b>: {escape(', '.join(parts))}"
+    return f"*{wording.printable(record.episode)} on {record.board}*: {', '.join(parts)}"
 
 
 def _table(record: EpisodeRecord, report: Path | None) -> str:
-    rows = [("accuracy", _accuracy(record).removeprefix("accuracy ")), ("golden", golden_phrase(record)), ("steps", wording.count(record.steps))]
+    rows = [
+        ("accuracy", _accuracy(record).removeprefix("accuracy ")),
+        ("golden", golden_phrase(record)),
+        ("steps", wording.count(record.steps)),
+    ]
     counts = record.instructions_per_step
     if counts is not None:
         rows += [(f"instructions per step, {phase}", wording.count(getattr(counts, phase))) for phase in PHASES]
@@ -71,7 +75,8 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
         for name, value in rows
     )
     name = wording.printable(f"{record.episode} on {record.board}")
-    return f"<table><caption><b>{escape(name)}</b>{_link(report)}</caption>{cells}</table>"
+    link = f' (<a href="{escape(_target(report))}">report</a>)' if report else ""
+    return f"<table><caption><b>{escape(name)}</b>{link}</caption>{cells}</table>"
 
 
 def _accuracy(record: EpisodeRecord) -> str:
@@ -85,9 +90,6 @@ def _peak(record: EpisodeRecord) -> str:
     return f"{record.sram_peak_bytes:,} of {wording.byte_count(record.sram_limit_bytes)}"
 
 
-def _link(report: Path | None) -> str:
-    if report is None or not report.is_file():
-        return ""
-    # Relative to log.html, so that the folder can be moved or kept as a CI artefact.
-    target = quote(os.path.relpath(report, output_folder()))
-    return f' (<a href="{escape(target)}">report</a>)'
+def _target(report: Path) -> str:
+    """Relative to log.html, so that the folder can be moved or kept as a CI artefact."""
+    return quote(os.path.relpath(report, output_folder()))

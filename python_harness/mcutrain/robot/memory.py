@@ -52,7 +52,11 @@ class MemoryKeywords:
             "arena": plan.arena_bytes,
             "trainable state": plan.trainable_bytes,
         }
-        wrong = [f"{name} is {measured[name]:,} B, planned {planned[name]:,} B" for name in planned if measured[name] != planned[name]]
+        wrong = [
+            f"{name} is {measured[name]:,} B, planned {planned[name]:,} B"
+            for name in planned
+            if measured[name] != planned[name]
+        ]
         if wrong:
             raise Failure(f"{record.episode} on {record.board}: {'; '.join(wrong)}")
         logger.info(", ".join(f"{name} {size:,} B" for name, size in planned.items()) + ", planned and measured")

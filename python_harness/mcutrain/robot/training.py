@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -63,16 +64,7 @@ class TrainingKeywords:
             "errors": errors,
             "weights": weights,
         }
-        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        folder = _report_folder(Path(episode).stem, board)
-        outcome = self.session.tool(
-            ["run", str(_absolute(episode)), "--board", board, "--output", str(folder), *given], private=afresh
-        )
-        records = folder / "records.json"
-        # Exit code 1 with a record is a run that parted from golden; without one there was no run to the end.
-        if outcome.exit_code not in (0, 1) or not records.is_file():
-            raise Failure(outcome.message)
-        return self._keep(load_records(records)[0], folder / "report.html", outcome.message if outcome.exit_code else None)
+        return self._train(episode, board, options, afresh=afresh)
 
     @keyword("Train ${episode} On ${board} For ${steps} Steps")
     def train_for_steps(self, episode: str, board: Place, steps: int) -> EpisodeRecord:
@@ -80,7 +72,7 @@ class TrainingKeywords:
 
         | Train resnet8-noise On the 256K Cortex-M7 board For 20 Steps
         """
-        return self.train(episode, board, steps=steps, golden_steps=steps)
+        return self._train(episode, board, {"steps": steps, "golden-steps": steps})
 
     @keyword("Load The Record ${file}")
     def load_the_record(self, file: Path) -> EpisodeRecord:
@@ -163,6 +155,21 @@ class TrainingKeywords:
             if keys:
                 raise Failure(f"run {number} differs from run 1 in {', '.join(keys)}")
         logger.info(f"{len(documents)} records are identical, digest {documents[0]['digest']}")
+
+    def _train(
+        self, episode: str, board: Place, options: Mapping[str, str | int | None], *, afresh: bool = False
+    ) -> EpisodeRecord:
+        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        folder = _report_folder(Path(episode).stem, board)
+        outcome = self.session.tool(
+            ["run", str(_absolute(episode)), "--board", board, "--output", str(folder), *given], private=afresh
+        )
+        records = folder / "records.json"
+        # Exit code 1 with a record is a run that parted from golden; without one there was no run to the end.
+        if outcome.exit_code not in (0, 1) or not records.is_file():
+            raise Failure(outcome.message)
+        divergence = outcome.message if outcome.exit_code else None
+        return self._keep(load_records(records)[0], folder / "report.html", divergence)
 
     def _keep(self, record: EpisodeRecord, report: Path | None, divergence: str | None) -> EpisodeRecord:
         self.session.runs += (Run(record, report, divergence),)

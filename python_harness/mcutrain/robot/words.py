@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,7 +18,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20}
 
 
 class Place(str):
-    """A board, or ``host`` for the build of this machine. A board is given by name, ``m4-256k``, or in words, ``the 256K Cortex-M4 board``."""
+    """A board by name, ``m4-256k``, or in words, ``the 256K Cortex-M4 board``; or ``host``, the build for this machine."""
 
 
 class Count(int):
@@ -50,7 +51,9 @@ def parse_place(text: str) -> Place:
     boards = [load_board(name) for name in board_names()]
     found = [board.name for board in boards if (board.core, board.sram_bytes) == (core.lower(), sram_bytes)]
     if len(found) != 1:
-        raise ValueError(f"{text!r} means {' or '.join(found) or 'no board'}; give its name: {', '.join(board_names())}")
+        raise ValueError(
+            f"{text!r} means {' or '.join(found) or 'no board'}; give its name: {', '.join(board_names())}"
+        )
     return Place(found[0])
 
 
@@ -74,4 +77,4 @@ def parse_percent(text: str) -> Percent:
     return Percent(text, value / 100, Decimal(1).scaleb(exponent) / 200)
 
 
-CONVERTERS = {Place: parse_place, Count: parse_count, Percent: parse_percent}
+CONVERTERS: dict[type, Callable[..., object]] = {Place: parse_place, Count: parse_count, Percent: parse_percent}

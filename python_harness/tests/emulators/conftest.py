@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from emulators.helpers import MODELS, FirmwareBuilder, HostBuilder
-from mcutrain.boards import PROJECT_ROOT, load_board
+from mcutrain.boards import load_board
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host
+from mcutrain.paths import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,7 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sources")
     (root / "src" / "kernels").mkdir(parents=True)
     for name in ("CMakeLists.txt", "cmake", "emulation", "src/include", "src/runtime", "src/ports", "src/firmware"):
-        (root / name).symlink_to(PROJECT_ROOT / name)
+        (root / name).symlink_to(PROJECT / name)
     return root
 
 

@@ -1,0 +1,241 @@
+"""Plans: the addresses are harmless, the CRC names what is computed, and what does not fit is refused with the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcutrain.boards import load_board
+from mcutrain.compiler.plan import ALIGNMENT_BYTES, Fit, Plan, compile_plan, fit, require_fit
+from mcutrain.errors import UsageError
+from mcutrain.graph import Graph
+from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
+from mcutrain.ops.steps import Phase
+from mcutrain.paths import PROJECT
+from support.networks import NETWORKS, chain, random_network, residual
+from support.plans import isolated, moved, outcome, plan_of
+
+MODES = ("b16", "f32")
+TESTS = Path(__file__).resolve().parents[1]
+
+
+# Addresses
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), mode=st.sampled_from(MODES), pattern=st.integers(0, 255))
+def test_sharing_memory_changes_nothing_and_nothing_is_read_before_it_is_written(
+    seed: int, mode: str, pattern: int
+) -> None:
+    plan = plan_of(random_network(seed), "full", mode)
+    alone = outcome(isolated(plan.training, plan.steps), steps=2)
+    assert outcome(plan, steps=2) == alone
+    assert outcome(plan, steps=2, arena_pattern=pattern) == alone
+
+
+@pytest.mark.parametrize("scheme", ["full", "b all; 1@1/2 2@1/4", "b1; 0", "head"])
+@pytest.mark.parametrize("mode", MODES)
+def test_sharing_memory_changes_nothing_under_any_scheme(mode: str, scheme: str) -> None:
+    plan = plan_of(chain(), scheme, mode)
+    alone = outcome(isolated(plan.training, plan.steps))
+    assert outcome(plan) == alone == outcome(plan, arena_pattern=0)
+    assert len({digest for digest, _, _ in alone}) == 3, "every step changes something"
+
+
+def test_a_buffer_in_the_wrong_place_changes_the_result() -> None:
+    """The check of the two tests above: a saved input that is laid over the errors does show."""
+    plan = plan_of(chain())
+    broken = moved(plan, {"conv0.out": plan.offsets["features_error"], "conv1.out": plan.offsets["features_error"]})
+    assert outcome(broken) != outcome(plan)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_size_and_address_is_a_multiple_of_eight(name: str, mode: str) -> None:
+    plan = plan_of(NETWORKS[name](), "full", mode)
+    assert ALIGNMENT_BYTES == 8
+    assert plan.arena_bytes > 0 and plan.arena_bytes % 8 == 0
+    assert plan.trainable_bytes > 0 and plan.trainable_bytes % 8 == 0
+    assert all(offset % 8 == 0 for offset in plan.offsets.values())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_trainable_buffers_do_not_overlap(mode: str) -> None:
+    plan = plan_of(chain(), "full", mode)
+    spans = sorted(
+        (plan.offsets[name], plan.offsets[name] + buffer.size_bytes)
+        for name, buffer in plan.buffers.items()
+        if buffer.region == "trainable"
+    )
+    assert len(spans) == 14
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert spans[-1][1] <= plan.trainable_bytes
+
+
+def test_the_arena_holds_the_live_bytes_of_every_operator() -> None:
+    for name in NETWORKS:
+        plan = plan_of(NETWORKS[name]())
+        live = plan.live_bytes()
+        assert len(live) == len(plan.steps)
+        assert max(live) == plan.arena.lower_bound_bytes <= plan.arena_bytes
+
+
+def test_an_operator_in_place_shares_the_address_of_an_input_that_ends_there() -> None:
+    plan = plan_of(chain())
+    lives = {block.name: block for block in plan.blocks}
+    assert plan.in_place
+    for pair in plan.in_place:
+        assert plan.offsets[pair.source] == plan.offsets[pair.output]
+        assert lives[pair.source].last_op == lives[pair.output].first_op
+
+
+def test_an_inference_is_the_first_steps_of_a_plan() -> None:
+    plan = plan_of(chain())
+    phases = [step.phase for step in plan.steps]
+    count = plan.inference_op_count
+    assert count == 5
+    assert set(phases[:count]) == {Phase.FORWARD} and Phase.FORWARD not in phases[count:]
+
+
+# Identity
+
+
+def changed_weight(graph: Graph) -> Graph:
+    weights = graph.tensors["w2"].data
+    assert weights is not None
+    altered = weights.copy()
+    altered.reshape(-1)[7] ^= 1
+    return dataclasses.replace(
+        graph, tensors={**graph.tensors, "w2": dataclasses.replace(graph.tensors["w2"], data=altered)}
+    )
+
+
+def changed_scale(graph: Graph) -> Graph:
+    tensor = graph.tensors["t1"]
+    assert tensor.quantization is not None
+    scale = np.nextafter(tensor.quantization.scale, np.float32(1))
+    quantization = dataclasses.replace(tensor.quantization, scale=scale)
+    return dataclasses.replace(
+        graph, tensors={**graph.tensors, "t1": dataclasses.replace(tensor, quantization=quantization)}
+    )
+
+
+def planned(**options: object) -> Callable[[], Plan]:
+    chosen = SparseUpdateOptions(**{"scheme": "full", **options})  # type: ignore[arg-type]
+    return lambda: compile_plan(sparse_update(chain(), chosen))
+
+
+DIFFERENT: dict[str, Callable[[], Plan]] = {
+    "as it is": planned(),
+    "another scheme": planned(scheme="b all; 0 1 2 3@1/2"),
+    "another error mode": planned(error_mode="f32"),
+    "stochastic8": planned(weight_rounding="stochastic8"),
+    "nearest8": planned(weight_rounding="nearest8"),
+    "another step cap": planned(step_cap=0.25),
+    "no gradient scaling": planned(gradient_scaling="none"),
+    "no input scale correction": planned(input_scale_correction=False),
+    "one weight": lambda: plan_of(changed_weight(chain())),
+    "one bit of a scale": lambda: plan_of(changed_scale(chain())),
+    "inference": lambda: compile_plan(inference(chain())),
+    "another address": lambda: moved(plan_of(chain()), {"conv0.out": 8192}),
+    "two steps exchanged": lambda: swapped(plan_of(chain())),
+}
+
+
+def swapped(plan: Plan) -> Plan:
+    return dataclasses.replace(plan, steps=(*plan.steps[:-2], plan.steps[-1], plan.steps[-2]))
+
+
+def test_the_crc_changes_with_everything_that_decides_what_is_computed() -> None:
+    crcs = {name: make().crc32 for name, make in DIFFERENT.items()}
+    assert len(set(crcs.values())) == len(DIFFERENT), crcs
+    assert plan_of(chain()).crc32 == crcs["as it is"]
+
+
+def test_the_crc_is_that_of_the_canonical_json() -> None:
+    plan = plan_of(chain())
+    text = plan.canonical_json()
+    assert plan.crc32 == zlib.crc32(text.encode())
+    assert json.loads(text).keys() == {"steps", "buffers"}
+
+
+_IN_ANOTHER_PROCESS = """
+from support.networks import NETWORKS
+from support.plans import plan_of
+print(*[plan_of(make(), "full", mode).crc32 for make in NETWORKS.values() for mode in ("b16", "f32")])
+"""
+
+
+def test_the_plan_is_the_same_in_every_process() -> None:
+    """Hash seeds order sets differently: nothing of a plan may depend on them."""
+    here = [plan_of(make(), "full", mode).crc32 for make in NETWORKS.values() for mode in MODES]
+    for seed in ("1", "2"):
+        path = os.pathsep.join([str(PROJECT / "python_harness"), str(TESTS)])
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path}
+        command = [sys.executable, "-c", _IN_ANOTHER_PROCESS]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+        assert [int(crc) for crc in said.split()] == here
+
+
+# Fit
+
+BOARD = load_board("m4-256k")
+
+
+def fitted(plan: Plan, sram_bytes: int = 2**18, flash_bytes: int = 2**20) -> Fit:
+    board = BOARD.model_copy(update={"sram_bytes": sram_bytes, "flash_bytes": flash_bytes})
+    return fit(plan, board, runtime_bytes=24, stack_bytes=4096, code_bytes=30000)
+
+
+def test_the_peak_is_arena_trainable_state_io_runtime_and_stack() -> None:
+    plan = plan_of(residual())
+    found = fitted(plan)
+    assert found.sram_peak_bytes == plan.arena_bytes + plan.trainable_bytes + 24 + 24 + 4096
+    assert found.sram_lower_bound_bytes <= found.sram_peak_bytes
+    assert plan.static_bytes == plan.arena_bytes + plan.trainable_bytes + 24
+    assert found.flash_bytes == plan.constant_bytes + 30000
+    assert (found.sram_limit_bytes, found.flash_limit_bytes) == (2**18, 2**20)
+
+
+def test_constants_and_initial_values_count_into_flash() -> None:
+    head, full = plan_of(residual(), "head"), plan_of(residual(), "full")
+    data = sum(b.size_bytes for b in head.buffers.values() if b.region == "constant")
+    assert head.constant_bytes == data + head.trainable_bytes
+    assert full.trainable_bytes > head.trainable_bytes
+
+
+def test_a_plan_fits_to_the_last_byte_and_not_beyond() -> None:
+    plan = plan_of(residual())
+    need = fitted(plan).sram_peak_bytes
+    assert fitted(plan, sram_bytes=need).fits
+    assert not fitted(plan, sram_bytes=need - 1).fits
+    flash = fitted(plan).flash_bytes
+    assert fitted(plan, flash_bytes=flash).fits
+    assert not fitted(plan, flash_bytes=flash - 1).fits
+    require_fit(plan, BOARD, fitted(plan, sram_bytes=need))
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers_and_a_way_out() -> None:
+    plan = plan_of(residual())
+    found = fitted(plan, sram_bytes=6000)
+    with pytest.raises(UsageError) as refusal:
+        require_fit(plan, BOARD, found)
+    said = str(refusal.value)
+    largest = max(plan.blocks, key=lambda block: block.size_bytes)
+    for part in (found.sram_peak_bytes, 6000, plan.arena_bytes, plan.trainable_bytes, 4096, largest.size_bytes):
+        assert f"{part:,}" in said
+    assert "m4-256k" in said and largest.name in said and "train fewer weights" in said and "\n" not in said
+    with pytest.raises(UsageError, match="B of flash"):
+        require_fit(plan, BOARD, fitted(plan, flash_bytes=1000))

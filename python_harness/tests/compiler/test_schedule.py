@@ -1,0 +1,152 @@
+"""The order of the steps: it keeps every dependency, and nothing outlives its use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcutrain.compiler.schedule import arena_blocks, dependencies, peak_bytes, schedule
+from mcutrain.methods.inference import inference
+from mcutrain.methods.training_graph import TrainingGraph
+from mcutrain.ops.steps import Phase, Step
+from support.networks import NETWORKS, chain, random_network, residual
+from support.plans import isolated, outcome, plan_of, training_of
+
+MODES = ("b16", "f32")
+ROUNDINGS = ("master16", "stochastic8")
+
+
+def any_order(training: TrainingGraph, seed: int) -> list[Step]:
+    """The forward steps, then the others in a random order that keeps their dependencies."""
+    emitted = list(training.steps)
+    needs = dependencies(training, emitted)
+    random, done = np.random.default_rng(seed), set()
+    order: list[Step] = []
+    while len(order) < len(emitted):
+        ready = [index for index in range(len(emitted)) if index not in done and needs[index] <= done]
+        forward = [index for index in ready if emitted[index].phase is Phase.FORWARD]
+        index = forward[0] if forward else int(random.choice(ready))
+        done.add(index)
+        order.append(emitted[index])
+    return order
+
+
+def position(steps: tuple[Step, ...], name: str) -> int:
+    return [step.name for step in steps].index(name)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    order=st.integers(0, 10**6),
+    mode=st.sampled_from(MODES),
+    rounding=st.sampled_from(ROUNDINGS),
+)
+def test_any_order_that_keeps_the_dependencies_computes_the_same(
+    seed: int, order: int, mode: str, rounding: str
+) -> None:
+    """Each buffer has its own memory here, so that only the order can make a difference."""
+    training = training_of(random_network(seed), "full", mode, rounding)
+    as_emitted = outcome(isolated(training, training.steps), steps=2)
+    assert outcome(isolated(training, any_order(training, order)), steps=2) == as_emitted
+    assert outcome(isolated(training, schedule(training)), steps=2) == as_emitted
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_schedule_has_every_step_once_and_keeps_every_dependency(name: str, mode: str) -> None:
+    training = training_of(NETWORKS[name](), "full", mode)
+    emitted, steps = list(training.steps), schedule(training)
+    at = {id(step): index for index, step in enumerate(steps)}
+    assert sorted(at) == sorted(id(step) for step in emitted)
+    for index, needs in enumerate(dependencies(training, emitted)):
+        assert all(at[id(emitted[need])] < at[id(emitted[index])] for need in needs), emitted[index].name
+
+
+def test_an_update_waits_for_the_last_reader_of_the_weights() -> None:
+    """dX reads the old weights, and the head's error the old weights of the head."""
+    for mode in MODES:
+        steps = schedule(training_of(chain(), "full", mode))
+        for layer in ("conv1", "conv2", "conv3"):
+            assert position(steps, f"{layer}.input_error.products") < position(steps, f"{layer}.update_weights")
+        assert position(steps, "fully_connected5.input_error") < position(steps, "fully_connected5.update")
+
+
+def test_stochastic_updates_draw_in_one_order() -> None:
+    """They share the state of one generator: their order is part of the result."""
+    training = training_of(chain(), "full", "b16", "stochastic8")
+    emitted = [step.name for step in training.steps if step.name.endswith(".update_weights")]
+    for order in range(5):
+        names = [step.name for step in any_order(training, order)]
+        assert [name for name in names if name in emitted] == emitted
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_forward_steps_come_first_and_in_the_order_of_the_network(name: str) -> None:
+    training = training_of(NETWORKS[name]())
+    steps = schedule(training)
+    forward = [step for step in training.steps if step.phase is Phase.FORWARD]
+    assert list(steps[: len(forward)]) == forward
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_update_runs_before_the_gradient_of_the_next_layer_exists(name: str, mode: str) -> None:
+    """So no two weight gradients are ever alive at once."""
+    plan = plan_of(NETWORKS[name](), "full", mode)
+    gradients = [block for block in plan.blocks if block.name.endswith(".weight_gradient")]
+    assert len(gradients) >= 2
+    by_time = sorted(gradients, key=lambda block: block.first_op)
+    for earlier, later in zip(by_time, by_time[1:], strict=False):
+        assert earlier.last_op < later.first_op, (earlier, later)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_outlives_its_use(name: str, mode: str) -> None:
+    """The first operator of a buffer's life writes it, and the last one reads it (scratch lives for one)."""
+    plan = plan_of(NETWORKS[name](), "full", mode)
+    assert plan.blocks
+    for block in plan.blocks:
+        touching = [
+            op
+            for op, step in enumerate(plan.steps)
+            if block.name in {plan.training.root(n) for n in (*step.reads(), *step.writes())}
+        ]
+        assert (block.first_op, block.last_op) == (touching[0], touching[-1]), block.name
+        first, last = plan.steps[block.first_op], plan.steps[block.last_op]
+        assert block.name in {plan.training.root(n) for n in first.writes()}, block.name
+        assert block.name not in {plan.training.root(n) for n in first.reads()}, block.name
+        if plan.buffers[block.name].dtype == "scratch":
+            assert block.first_op == block.last_op
+        else:
+            assert block.name in {plan.training.root(n) for n in last.reads()}, block.name
+
+
+def test_the_output_of_an_inference_lives_to_its_end() -> None:
+    """In this network it is written before the last step is over, and read after it."""
+    training = inference(residual())
+    blocks = {block.name: block for block in arena_blocks(training, training.steps)}
+    assert training.output is not None
+    assert blocks[training.root(training.output)].last_op == len(training.steps) - 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_schedule_never_needs_more_than_the_emitted_order(name: str) -> None:
+    training = training_of(NETWORKS[name]())
+    emitted, scheduled = (
+        peak_bytes(arena_blocks(training, steps), len(steps)) for steps in (training.steps, schedule(training))
+    )
+    assert scheduled <= emitted
+
+
+def test_delaying_every_update_to_the_end_needs_more_memory() -> None:
+    """What reordering is for: without it every gradient lives until the last one is there."""
+    training = training_of(chain())
+    updates_last = [step for step in training.steps if step.phase is not Phase.UPDATE]
+    updates_last += [step for step in training.steps if step.phase is Phase.UPDATE]
+    scheduled = schedule(training)
+    delayed = peak_bytes(arena_blocks(training, updates_last), len(updates_last))
+    assert peak_bytes(arena_blocks(training, scheduled), len(scheduled)) < 0.7 * delayed
