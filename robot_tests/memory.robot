@@ -8,16 +8,16 @@ Test Timeout        5 minutes
 Planned Memory Equals Measured Memory On Every Board
     [Tags]    qemu    train
     FOR    ${board}    IN    m4-256k    m4-1m    m7-256k    m7-1m
-        Train digits-biases On ${board}    steps=3    test=1    golden_steps=0
+        Train digits-biases On ${board}    steps=3    test=1    golden_steps=0    profile=False
         Memory Should Be As Planned
     END
 
 Planned Memory Equals Measured Memory In Every Mode Of Training
     [Documentation]    Float errors are the largest, 16-bit master weights cost one byte a weight more than 8-bit ones.
     [Tags]    qemu    train
-    Train digits-float On m4-256k    steps=3    test=1    golden_steps=0
+    Train digits-float On m4-256k    steps=3    test=1    golden_steps=0    profile=False
     Memory Should Be As Planned
-    Train digits-stochastic On m4-256k    steps=3    test=1    golden_steps=0
+    Train digits-stochastic On m4-256k    steps=3    test=1    golden_steps=0    profile=False
     Memory Should Be As Planned
 
 A Plan Over Its Budget Is Refused With The Bytes It Needs

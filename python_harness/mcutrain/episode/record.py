@@ -101,7 +101,7 @@ class EpisodeRecord(_Frozen):
     sram: SramUse
     sram_peak_bytes: int
     sram_planned_bytes: int
-    sram_limit_bytes: int
+    sram_limit_bytes: int = Field(description="of the board; 0 on the host, which has none")
     flash_bytes: int
     flash_limit_bytes: int
     clock_hz: int

@@ -99,6 +99,8 @@ def _instructions(record: EpisodeRecord) -> Text:
 
 
 def _of(used: int, limit: int) -> Text:
+    if not limit:  # the host: no board's memory to fill
+        return Text(f"{used:,} B" if used else wording.NOT_MEASURED)
     return Text.assemble((f"{used:,}", "bold"), f" of {limit:,} B  ({wording.share(used, limit)})")
 
 

@@ -42,13 +42,14 @@ class TrainingKeywords:
         scheme: str | None = None,
         errors: str | None = None,
         weights: str | None = None,
+        profile: bool = True,
         afresh: bool = False,
     ) -> EpisodeRecord:
         """Train an episode of the project, or of your own .yaml file, and keep its record for the assertions; returns the record.
 
         ``steps`` cuts the schedule short, ``test`` evaluates on fewer samples, ``golden_steps`` says how many steps to hold against
         golden (the episode's own number where not given). ``scheme``, ``errors`` and ``weights`` replace the episode's own.
-        With ``afresh`` nothing that an earlier run has built is used.
+        Without ``profile`` instructions are not counted, which is faster. With ``afresh`` nothing that an earlier run has built is used.
 
         Skips where the machine has no emulator or no data. A run that parts from golden does not fail here, but in
         `Every Step Should Be Bit-Exact To Golden`.
@@ -64,7 +65,7 @@ class TrainingKeywords:
             "errors": errors,
             "weights": weights,
         }
-        return self._train(episode, board, options, afresh=afresh)
+        return self._train(episode, board, options, profile=profile, afresh=afresh)
 
     @keyword("Train ${episode} On ${board} For ${steps} Steps")
     def train_for_steps(self, episode: str, board: Place, steps: int) -> EpisodeRecord:
@@ -157,9 +158,16 @@ class TrainingKeywords:
         logger.info(f"{len(documents)} records are identical, digest {documents[0]['digest']}")
 
     def _train(
-        self, episode: str, board: Place, options: Mapping[str, str | int | None], *, afresh: bool = False
+        self,
+        episode: str,
+        board: Place,
+        options: Mapping[str, str | int | None],
+        *,
+        profile: bool = True,
+        afresh: bool = False,
     ) -> EpisodeRecord:
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        given += [] if profile else ["--no-profile"]
         folder = _report_folder(Path(episode).stem, board)
         outcome = self.session.tool(
             ["run", str(_absolute(episode)), "--board", board, "--output", str(folder), *given], private=afresh

@@ -146,7 +146,8 @@ def test_the_reciprocal_of_a_count_is_rounded_to_nearest(form: str, count: int) 
 @both_forms
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_headroom_keeps_overlapping_windows_within_int32(form: str, sign: int) -> None:
-    """Four windows of one pixel meet in none, but windows of one pixel reach 2^29 each; headroom is a plain right shift of the shares."""
+    """The corner pixel of OVERLAPPING is met by 16 windows of 1 to 16 pixels; their shares of a full mantissa sum up to 1.09 * 2^31, which
+    needs one bit of headroom."""
     error = block16(output_shape(OVERLAPPING))
     error.mantissa[...] = sign * (2**15 - 1)
     views: dict[str, Any] = {"error": error, "sums": block32(input_shape(OVERLAPPING))}

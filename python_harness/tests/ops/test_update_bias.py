@@ -94,6 +94,16 @@ def test_the_cap_counts_output_codes_and_rescales_all_biases() -> None:
 
 
 @both_forms
+@settings(max_examples=30, deadline=None)
+@given(cap=st.floats(2.0**25, 2.0**29, width=32), step=st.floats(2.0**29, 2.0**40, width=32))
+def test_the_ratio_of_a_cap_is_one_division(form: str, cap: float, step: float) -> None:
+    """In steps of millions each bit of the ratio shows in the bias."""
+    params, views = float_case([0, 0], [step, -step / 3], cap=cap)
+    after = golden_and_c_agree(form, UPDATE_BIAS_F32, params, views)
+    assert after["bias"][0] == -int(np.float32(step) * (np.float32(cap) / np.float32(step)))
+
+
+@both_forms
 @every_kernel
 @pytest.mark.parametrize("role", ["learning_rate", "factor", "output_scale"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -1,0 +1,91 @@
+"""A layer's backward pass in block floating point, from the float error to the error of its input, against real arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cffi import FFI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcutrain.ops.base import Kernel, Window
+from mcutrain.ops.block_float import block_values
+from mcutrain.ops.conv2d_gradient import CONV2D_ERROR_B16, Conv2dGradientParams, input_shape, output_shape, weight_shape
+from mcutrain.ops.error_normalize import ERROR_NORMALIZE_B16
+from mcutrain.ops.error_quantize import ERROR_QUANTIZE_B16, ElementsParams
+from mcutrain.ops.error_scale import ERROR_SCALE_B16, ErrorScaleParams
+from mcutrain.ops.registry import KERNELS
+from support.backward_cases import ERROR_ARGUMENT, random_codes, random_mask, seeds, windows
+from support.ckernels import block16, block32, c_function, c_params, forms
+from support.real_operators import conv_case
+
+BACKWARD = [
+    kernel
+    for name, kernel in KERNELS.items()
+    if any(word in name for word in ("error_", "gradient_b16", "gradient_f32", "update_")) and "head" not in name
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(w=windows(channels=(1, 2, 5)), bits=st.integers(6, 11), seed=seeds)
+def test_the_error_of_an_input_is_within_the_sum_of_its_roundings(w: Window, bits: int, seed: int) -> None:
+    """Units of the three blocks on the way: q of the quantised error, g of the scaled one, p of the product before its shift, d of dX.
+
+    |quantised - e| <= q (a whole unit only at the largest mantissa); |scaled - quantised * factor| <= p + g / 2; each sum of dX
+    takes both times the magnitudes of its weights, and the last rounding adds d / 2.
+    """
+    rng = np.random.default_rng(seed)
+    error = rng.standard_normal(output_shape(w)).astype(np.float32)
+    weights = random_codes(rng, weight_shape(w))
+    inside, words = random_mask(rng, output_shape(w))
+    scale = rng.integers(2**28, 2**30, w.out_channels).astype(np.int32)
+    scale[0] = 2**31 - 1
+    scale_exponent = -38
+    quantised, g, sums, d = (
+        block16(error.shape),
+        block16(error.shape),
+        block32(input_shape(w)),
+        block16(input_shape(w)),
+    )
+
+    ERROR_QUANTIZE_B16.golden(ElementsParams(error.size), {"error": error, "out": quantised})
+    scaling = ErrorScaleParams(error.size, w.out_channels, scale_exponent, bits)
+    ERROR_SCALE_B16.golden(scaling, {"error": quantised, "inside": words, "scale": scale, "out": g})
+    CONV2D_ERROR_B16.golden(Conv2dGradientParams(w, 0), {"g": g, "weights": weights, "sums": sums})
+    ERROR_NORMALIZE_B16.golden(ElementsParams(d.mantissa.size), {"sums": sums, "out": d})
+
+    factor = np.ldexp(scale.astype(np.float64), scale_exponent)
+    real = np.where(inside, error.astype(np.float64) * factor, 0.0)
+    unit_q, unit_g, unit_d = (2.0 ** int(block.exponent[0]) for block in (quantised, g, d))
+    unit_p = 2.0 ** (int(quantised.exponent[0]) + scale_exponent + 16)
+    bound = np.where(inside, unit_q * factor + unit_p + unit_g / 2, 0.0)
+
+    distance = np.abs(block_values(d) - spread(w, real, weights.astype(np.float64)))
+    assert np.all(distance <= spread(w, bound, np.abs(weights.astype(np.float64))) + unit_d / 2 + 1e-9 * unit_d)
+
+
+def spread(w: Window, values: Any, weights: Any) -> Any:
+    """dX of a convolution by the definition, in double precision."""
+    result = np.zeros(input_shape(w))
+    for oh, ow, kh, kw in np.ndindex(w.out_height, w.out_width, w.kernel_height, w.kernel_width):
+        ih, iw = oh * w.stride_height + kh - w.pad_top, ow * w.stride_width + kw - w.pad_left
+        if 0 <= ih < w.in_height and 0 <= iw < w.in_width:
+            result[ih, iw] += values[oh, ow] @ weights[:, kh, kw]
+    return result
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize("kernel", BACKWARD, ids=lambda kernel: kernel.name)
+def test_null_pointers_are_refused(form: str, kernel: Kernel) -> None:
+    function = c_function(form, f"mct_{kernel.name}")
+    pointers = [FFI().NULL] * (len(kernel.inputs) + len(kernel.outputs))
+    assert function(FFI().NULL, *pointers) == ERROR_ARGUMENT
+    if kernel is CONV2D_ERROR_B16:
+        params = c_params(form, kernel, Conv2dGradientParams(conv_case(Window(*[1] * 10, 0, 0)).window, 0))
+        assert function(params, *pointers) == ERROR_ARGUMENT
+
+
+def test_every_backward_and_update_kernel_is_among_those() -> None:
+    assert len(BACKWARD) == 24
