@@ -15,12 +15,13 @@ import numpy as np
 
 from mcutrain.boards import Board
 from mcutrain.compiler.arena import ArenaPlan, Block, InPlace, live_bytes, plan_arena
-from mcutrain.compiler.schedule import arena_blocks, schedule
+from mcutrain.compiler.schedule import arena_blocks, schedules
 from mcutrain.errors import UsageError
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.ops.steps import Buffer, Phase, Step
 
 ALIGNMENT_BYTES = 8
+PLACEMENT_LIMIT_SECONDS = 4.0  # of the solver's own deterministic time, for each order
 IO_BYTES = 24  # sizeof(mct_model_io)
 
 
@@ -119,10 +120,15 @@ def _plain(value: Any) -> Any:
 
 def compile_plan(training: TrainingGraph) -> Plan:
     """Order the steps, share memory in place where a kernel allows it, and place every buffer."""
-    steps = schedule(training)
-    blocks = tuple(arena_blocks(training, steps))
-    in_place = tuple(_in_place_pairs(training, steps, blocks))
-    arena = plan_arena(blocks, in_place, alignment_bytes=ALIGNMENT_BYTES)
+    placed = []
+    for steps in schedules(training):
+        blocks = tuple(arena_blocks(training, steps))
+        in_place = tuple(_in_place_pairs(training, steps, blocks))
+        arena = plan_arena(
+            blocks, in_place, alignment_bytes=ALIGNMENT_BYTES, time_limit_seconds=PLACEMENT_LIMIT_SECONDS
+        )
+        placed.append((steps, blocks, in_place, arena))
+    steps, blocks, in_place, arena = min(placed, key=lambda found: found[3].size_bytes)  # the first wins a tie
     offsets = dict(arena.offsets)
     trainable_bytes = 0
     for name, buffer in training.buffers.items():

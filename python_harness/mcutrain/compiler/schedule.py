@@ -1,18 +1,21 @@
-"""Order the steps of a training graph: each update as soon as its gradient allows, nothing alive longer than its use.
+"""Order the steps of a training graph so that the least memory is alive, and each update runs as soon as that allows.
 
-The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as
-long as reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Two orders are tried,
-the one in which the rules emitted the steps and a greedy one that always takes the step after which the fewest bytes live; the one
-with the lower peak wins.
+The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as long as
+reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Which of dX and dW of a layer should come
+first, or which branch of a residual block, depends on the sizes; a beam search over the orders decides. It minimises the peak of the live
+bytes and then their sum over the steps, so that no gradient waits for its update longer than it must.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mcutrain.compiler.arena import Block
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.ops.steps import Phase, Step
+
+BEAM_WIDTH = 64
 
 
 def dependencies(training: TrainingGraph, steps: Sequence[Step]) -> list[set[int]]:
@@ -68,63 +71,106 @@ def peak_bytes(blocks: Sequence[Block], op_count: int) -> int:
 
 
 def schedule(training: TrainingGraph) -> tuple[Step, ...]:
-    """The steps in execution order."""
-    emitted = list(training.steps)
-    prefix = [step for step in emitted if step.phase is Phase.FORWARD]
-    behind = [step for step in emitted if step.phase is not Phase.FORWARD]
-    in_order = prefix + behind
-    greedy = prefix + _greedy(training, prefix, behind)
-    peak_of_greedy, peak_in_order = (
-        peak_bytes(arena_blocks(training, order), len(order)) for order in (greedy, in_order)
-    )
-    return tuple(greedy if peak_of_greedy <= peak_in_order else in_order)
+    """The steps in the best order that the search finds."""
+    prefix, behind = _split(training)
+    return tuple(prefix + _Search(training, prefix, behind).best())
 
 
-def _greedy(training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step]) -> list[Step]:
-    """Take, among the steps whose needs are met, the one after which the fewest bytes live; the emitted order breaks ties."""
-    needs = dependencies(training, [*prefix, *behind])
-    done = set(range(len(prefix)))
-    waiting = list(range(len(prefix), len(prefix) + len(behind)))
-    remaining_uses = _count_uses(training, behind)
-    live: set[str] = set()
-    for step in prefix:
-        live.update(training.root(name) for name in (*step.reads(), *step.writes()))
-    order: list[Step] = []
-    while waiting:
-        ready = [index for index in waiting if needs[index] <= done]
-        best = min(
-            ready, key=lambda index: (_growth(training, behind[index - len(prefix)], live, remaining_uses), index)
+def schedules(training: TrainingGraph) -> tuple[tuple[Step, ...], ...]:
+    """Orders worth placing: the one of the search, and the one in which the rules emitted the steps.
+
+    The fewest live bytes do not always pack into the smallest arena, so the caller places each and keeps the better one.
+    """
+    prefix, behind = _split(training)
+    searched, emitted = schedule(training), tuple(prefix + behind)
+    return (searched,) if searched == emitted else (searched, emitted)
+
+
+def _split(training: TrainingGraph) -> tuple[list[Step], list[Step]]:
+    prefix = [step for step in training.steps if step.phase is Phase.FORWARD]
+    return prefix, [step for step in training.steps if step.phase is not Phase.FORWARD]
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """An order begun: which steps are done (one bit each), the bytes alive after them, and what the order has cost so far."""
+
+    done: int
+    live_bytes: int
+    peak_bytes: int
+    summed_bytes: int
+    order: tuple[int, ...]
+
+    @property
+    def cost(self) -> tuple[int, int, tuple[int, ...]]:
+        """What is minimised; the emitted order breaks ties, so that the result never depends on anything else."""
+        return self.peak_bytes, self.summed_bytes, self.order
+
+
+class _Search:
+    """Beam search over the orders of the steps behind the forward pass."""
+
+    def __init__(self, training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step]) -> None:
+        self._training = training
+        self._behind = behind
+        offset = len(prefix)
+        needs = dependencies(training, [*prefix, *behind])[offset:]
+        self._needs = [sum(1 << (need - offset) for need in own if need >= offset) for own in needs]
+        self._touched = [self._roots(step) for step in behind]
+        # For each buffer the steps that use it, as bits: it dies with the last of them.
+        self._users: dict[str, int] = {}
+        for index, roots in enumerate(self._touched):
+            for root in roots:
+                self._users[root] = self._users.get(root, 0) | 1 << index
+        born = {root for step in prefix for root in self._roots(step)}
+        self._born_before = born
+        self._start = sum(self._size(root) for root in born if root in self._users)
+
+    def _roots(self, step: Step) -> frozenset[str]:
+        roots = {self._training.root(name) for name in (*step.reads(), *step.writes())}
+        return frozenset(root for root in roots if self._training.buffers[root].region == "arena")
+
+    def _size(self, root: str) -> int:
+        return self._training.buffers[root].size_bytes
+
+    def best(self) -> list[Step]:
+        """The steps in the best order found."""
+        beam = [_Partial(0, self._start, self._start, 0, ())]
+        for _ in self._behind:
+            grown: dict[int, _Partial] = {}
+            for partial in beam:
+                for index in range(len(self._behind)):
+                    bit = 1 << index
+                    if partial.done & bit or self._needs[index] & ~partial.done:
+                        continue
+                    found = self._extend(partial, index)
+                    # Two orders of the same steps leave the same bytes alive: only the cheaper one can win.
+                    if found.done not in grown or found.cost < grown[found.done].cost:
+                        grown[found.done] = found
+            beam = sorted(grown.values(), key=lambda partial: partial.cost)[:BEAM_WIDTH]
+        return [self._behind[index] for index in beam[0].order]
+
+    def _extend(self, partial: _Partial, index: int) -> _Partial:
+        """``partial`` with one more step."""
+        done = partial.done | 1 << index
+        new = [
+            root
+            for root in self._touched[index]
+            if root not in self._born_before and not self._users[root] & partial.done
+        ]
+        dying = [root for root in self._touched[index] if not self._users[root] & ~done]
+        during = partial.live_bytes + sum(self._size(root) for root in new) - self._shared(index, new, dying)
+        after = partial.live_bytes + sum(self._size(root) for root in new) - sum(self._size(root) for root in dying)
+        return _Partial(
+            done, after, max(partial.peak_bytes, during), partial.summed_bytes + during, (*partial.order, index)
         )
-        step = behind[best - len(prefix)]
-        for root in _touched(training, step):
-            live.add(root)
-            remaining_uses[root] -= 1
-        done.add(best)
-        waiting.remove(best)
-        order.append(step)
-    return order
 
-
-def _touched(training: TrainingGraph, step: Step) -> set[str]:
-    roots = {training.root(name) for name in (*step.reads(), *step.writes())}
-    return {root for root in roots if training.buffers[root].region == "arena"}
-
-
-def _count_uses(training: TrainingGraph, steps: Sequence[Step]) -> dict[str, int]:
-    uses: dict[str, int] = {}
-    for step in steps:
-        for root in _touched(training, step):
-            uses[root] = uses.get(root, 0) + 1
-    return uses
-
-
-def _growth(training: TrainingGraph, step: Step, live: set[str], remaining_uses: Mapping[str, int]) -> int:
-    """Change of live bytes by the time the step is over."""
-    growth = 0
-    for root in _touched(training, step):
-        size = training.buffers[root].size_bytes
-        if root not in live:
-            growth += size
-        if remaining_uses[root] == 1:
-            growth -= size
-    return growth
+    def _shared(self, index: int, new: Sequence[str], dying: Sequence[str]) -> int:
+        """Bytes saved while the step runs, because its output may begin where an input that dies begins."""
+        step = self._behind[index]
+        for input_role, output_role in step.definition.in_place:
+            if input_role in step.operands and output_role in step.operands:
+                source, output = (self._training.root(step.operands[role]) for role in (input_role, output_role))
+                if source in dying and output in new:
+                    return min(self._size(source), self._size(output))
+        return 0

@@ -70,7 +70,8 @@ def _steps(params: UpdateWeightsParams, views: Mapping[str, Any], kernel: str) -
     with np.errstate(over="ignore", invalid="ignore"):
         k = views["learning_rate"][0] * views["factor"]
         steps = gradient_values(views["gradient"]).reshape(shape) * k[:, np.newaxis, np.newaxis]
-    return steps * cap_ratio(np.abs(steps), params.step_cap, kernel)
+    capped: Float32s = steps * cap_ratio(np.abs(steps), params.step_cap, kernel)
+    return capped
 
 
 def _clamped(steps: Float32s, limit: float) -> Float32s:
@@ -79,7 +80,7 @@ def _clamped(steps: Float32s, limit: float) -> Float32s:
 
 def _trained(params: UpdateWeightsParams, views: Mapping[str, Any]) -> Int64s:
     """The trained weights, (out_channels, taps, selected)."""
-    weights = views["weights"].reshape(params.out_channels, params.taps, params.in_channels)
+    weights: NDArray[np.int8] = views["weights"].reshape(params.out_channels, params.taps, params.in_channels)
     return weights[..., views["index"]].astype(np.int64) if "index" in views else weights.astype(np.int64)
 
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
-from cffi import FFI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcutrain.ops.base import Kernel, Window
+from mcutrain.ops.base import Window
 from mcutrain.ops.block_float import block_values
 from mcutrain.ops.conv2d_gradient import CONV2D_ERROR_B16, Conv2dGradientParams, input_shape, output_shape, weight_shape
 from mcutrain.ops.error_normalize import ERROR_NORMALIZE_B16
 from mcutrain.ops.error_quantize import ERROR_QUANTIZE_B16, ElementsParams
 from mcutrain.ops.error_scale import ERROR_SCALE_B16, ErrorScaleParams
-from mcutrain.ops.registry import KERNELS
-from support.backward_cases import ERROR_ARGUMENT, random_codes, random_mask, seeds, windows
-from support.ckernels import block16, block32, c_function, c_params, forms
-from support.real_operators import conv_case
-
-BACKWARD = [
-    kernel
-    for name, kernel in KERNELS.items()
-    if any(word in name for word in ("error_", "gradient_b16", "gradient_f32", "update_")) and "head" not in name
-]
+from support.backward_cases import random_codes, random_mask, seeds, windows
+from support.ckernels import block16, block32
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,18 +64,3 @@ def spread(w: Window, values: Any, weights: Any) -> Any:
         if 0 <= ih < w.in_height and 0 <= iw < w.in_width:
             result[ih, iw] += values[oh, ow] @ weights[:, kh, kw]
     return result
-
-
-@pytest.mark.parametrize("form", forms)
-@pytest.mark.parametrize("kernel", BACKWARD, ids=lambda kernel: kernel.name)
-def test_null_pointers_are_refused(form: str, kernel: Kernel) -> None:
-    function = c_function(form, f"mct_{kernel.name}")
-    pointers = [FFI().NULL] * (len(kernel.inputs) + len(kernel.outputs))
-    assert function(FFI().NULL, *pointers) == ERROR_ARGUMENT
-    if kernel is CONV2D_ERROR_B16:
-        params = c_params(form, kernel, Conv2dGradientParams(conv_case(Window(*[1] * 10, 0, 0)).window, 0))
-        assert function(params, *pointers) == ERROR_ARGUMENT
-
-
-def test_every_backward_and_update_kernel_is_among_those() -> None:
-    assert len(BACKWARD) == 24

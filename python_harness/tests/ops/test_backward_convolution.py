@@ -10,16 +10,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.backward_cases import (
-    golden_and_c_agree,
-    random_block16,
-    random_codes,
-    random_floats,
-    refused,
-    seeds,
-    windows,
-)
-from support.ckernels import block16, block32, forms
 
 from mcutrain.ops.base import Block, Kernel, Window
 from mcutrain.ops.bias_gradient import BIAS_GRADIENT_B16, BIAS_GRADIENT_F32, BiasGradientParams
@@ -33,6 +23,16 @@ from mcutrain.ops.conv2d_gradient import (
     output_shape,
     weight_shape,
 )
+from support.backward_cases import (
+    golden_and_c_agree,
+    random_block16,
+    random_codes,
+    random_floats,
+    refused,
+    seeds,
+    windows,
+)
+from support.ckernels import block16, block32, forms
 
 both_forms = pytest.mark.parametrize("form", forms)
 zero_points = st.sampled_from([-128, -1, 0, 5, 127])
@@ -120,7 +120,7 @@ def test_block_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int,
 @example(w=RESIDUAL_STRIDED, seed=0)
 def test_float_error_of_a_convolution_has_goldens_bits(form: str, w: Window, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    views = {
+    views: dict[str, Any] = {
         "g": random_floats(rng, output_shape(w)),
         "weights": random_codes(rng, weight_shape(w)),
         "error": np.zeros(input_shape(w), np.float32),
@@ -134,7 +134,7 @@ def test_float_error_of_a_convolution_has_goldens_bits(form: str, w: Window, see
 @example(w=RESIDUAL_STRIDED, seed=0, zero_point=-128)
 def test_float_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int, zero_point: int) -> None:
     rng = np.random.default_rng(seed)
-    views = {
+    views: dict[str, Any] = {
         "x": random_codes(rng, input_shape(w)),
         "g": random_floats(rng, output_shape(w)),
         "gradient": np.zeros(weight_shape(w), np.float32),
@@ -148,9 +148,9 @@ def test_float_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int,
 def test_bias_gradients_have_goldens_bits(form: str, pixels: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     params = BiasGradientParams(pixels, channels)
-    blocks = {"g": random_block16(rng, (pixels, channels)), "gradient": block32((channels,))}
+    blocks: dict[str, Any] = {"g": random_block16(rng, (pixels, channels)), "gradient": block32((channels,))}
     golden_and_c_agree(form, BIAS_GRADIENT_B16, params, blocks)
-    floats = {"g": random_floats(rng, (pixels, channels)), "gradient": np.zeros(channels, np.float32)}
+    floats: dict[str, Any] = {"g": random_floats(rng, (pixels, channels)), "gradient": np.zeros(channels, np.float32)}
     golden_and_c_agree(form, BIAS_GRADIENT_F32, params, floats)
 
 
@@ -173,7 +173,11 @@ def test_a_float_sum_runs_over_taps_then_output_channels_ascending() -> None:
     """1 + 2^-24 + 2^-24 is 1 in that order and not in any other."""
     w = Window(1, 2, 1, 1, 1, 3, 1, 2, 1, 1, 0, 0)
     g = np.array([[[1.0, 2.0**-24, 2.0**-24]]], np.float32)
-    views = {"g": g, "weights": np.ones(weight_shape(w), np.int8), "error": np.zeros(input_shape(w), np.float32)}
+    views: dict[str, Any] = {
+        "g": g,
+        "weights": np.ones(weight_shape(w), np.int8),
+        "error": np.zeros(input_shape(w), np.float32),
+    }
     CONV2D_ERROR_F32.golden(Conv2dGradientParams(w, 0), views)
     assert views["error"].tolist() == [[[1.0], [1.0]]]
     views["g"] = g[..., ::-1].copy()
@@ -198,7 +202,7 @@ def test_extreme_operands_at_the_planning_limit_do_not_overflow_dx(form: str, si
     # 3 x 3 x 910 products of 11 bits with -128 reach 2,146,779,... of 2,147,483,647.
     w = Window(3, 3, 5, 3, 3, 910, 3, 3, 1, 1, 1, 1)
     bits = mantissa_bits(9 * 910, 128)
-    views = {
+    views: dict[str, Any] = {
         "g": saturated_block(output_shape(w), bits, sign),
         "weights": np.full(weight_shape(w), -128, np.int8),
         "sums": block32(input_shape(w)),
@@ -210,13 +214,15 @@ def test_extreme_operands_at_the_planning_limit_do_not_overflow_dx(form: str, si
 
 
 @both_forms
-@pytest.mark.parametrize(("sign", "x", "zero_point"), [(1, 127, -128), (-1, 127, -128), (1, -128, 127), (-1, -128, 127)])
+@pytest.mark.parametrize(
+    ("sign", "x", "zero_point"), [(1, 127, -128), (-1, 127, -128), (1, -128, 127), (-1, -128, 127)]
+)
 def test_extreme_operands_at_the_planning_limit_do_not_overflow_dw(
     form: str, sign: int, x: int, zero_point: int
 ) -> None:
     w = Window(51, 80, 5, 51, 80, 3, 1, 1, 1, 1, 0, 0)  # 4,080 pixels; 11 bits allow 4,114
     bits = mantissa_bits(51 * 80, 255)
-    views = {
+    views: dict[str, Any] = {
         "x": np.full(input_shape(w), x, np.int8),
         "g": saturated_block(output_shape(w), bits, sign),
         "gradient": block32(weight_shape(w)),
@@ -229,7 +235,7 @@ def test_extreme_operands_at_the_planning_limit_do_not_overflow_dw(
 
 def test_golden_refuses_sums_beyond_int32() -> None:
     w = Window(1, 1, 1, 1, 1, 20000, 1, 1, 1, 1, 0, 0)
-    views = {
+    views: dict[str, Any] = {
         "g": saturated_block(output_shape(w), 15, 1),
         "weights": np.full(weight_shape(w), -128, np.int8),
         "sums": block32(input_shape(w)),
@@ -246,7 +252,7 @@ def test_the_gradient_of_gathered_channels_is_that_part_of_the_whole(w: Window, 
     CONV2D_WEIGHT_GRADIENT_B16.golden(Conv2dGradientParams(w, -3), views)
     index = np.sort(rng.choice(w.in_channels, 3, replace=False))
     part = replace(w, in_channels=3)
-    gathered = {
+    gathered: dict[str, Any] = {
         "x": np.ascontiguousarray(views["x"][..., index]),
         "g": views["g"],
         "gradient": block32(weight_shape(part)),
@@ -258,7 +264,14 @@ def test_the_gradient_of_gathered_channels_is_that_part_of_the_whole(w: Window, 
 @both_forms
 @pytest.mark.parametrize(
     "change",
-    [{"in_height": 0}, {"out_channels": -1}, {"stride_width": 0}, {"pad_top": -1}, {"kernel_width": 0}, {"in_channels": 0}],
+    [
+        {"in_height": 0},
+        {"out_channels": -1},
+        {"stride_width": 0},
+        {"pad_top": -1},
+        {"kernel_width": 0},
+        {"in_channels": 0},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("kernel", [CONV2D_ERROR_B16, CONV2D_WEIGHT_GRADIENT_B16], ids=lambda kernel: kernel.name)

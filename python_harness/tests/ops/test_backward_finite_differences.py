@@ -38,7 +38,9 @@ def test_the_cases_clip_some_outputs_on_both_sides_and_none_near_a_kink(name: st
     """Otherwise the test above would not see a wrong mask, or differences would be wrong themselves."""
     case = CASES[name]
     assert isinstance(case, ConvCase | AddCase)
-    y = (case.sums(**case.operands()) if isinstance(case, ConvCase) else case.sums(case.operands())) + case.clamp.zero_point
+    y = (
+        case.sums(**case.operands()) if isinstance(case, ConvCase) else case.sums(case.operands())
+    ) + case.clamp.zero_point
     if y.size > 20:
         assert (y < case.clamp.low).any()
         assert (y > case.clamp.high).any()

@@ -62,7 +62,10 @@ def random_argmax(rng: np.random.Generator, w: Window) -> NDArray[np.uint8]:
 @example(w=GLOBAL, headroom=0, seed=0)
 @example(w=OVERLAPPING, headroom=OVERLAP_HEADROOM, seed=0)
 def test_block_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window, headroom: int, seed: int) -> None:
-    views = {"error": random_block16(np.random.default_rng(seed), output_shape(w)), "sums": block32(input_shape(w))}
+    views: dict[str, Any] = {
+        "error": random_block16(np.random.default_rng(seed), output_shape(w)),
+        "sums": block32(input_shape(w)),
+    }
     golden_and_c_agree(form, AVERAGE_POOL_ERROR_B16, AveragePoolErrorParams(w, headroom), views)
 
 
@@ -72,7 +75,7 @@ def test_block_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window,
 @example(w=OVERLAPPING, seed=0)
 def test_float_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window, seed: int) -> None:
     error = random_floats(np.random.default_rng(seed), output_shape(w))
-    views = {"error": error, "out": np.zeros(input_shape(w), np.float32)}
+    views: dict[str, Any] = {"error": error, "out": np.zeros(input_shape(w), np.float32)}
     golden_and_c_agree(form, AVERAGE_POOL_ERROR_F32, AveragePoolErrorParams(w, 0), views)
 
 
@@ -82,10 +85,14 @@ def test_float_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window,
 def test_errors_of_a_max_pool_have_goldens_bits(form: str, w: Window, seed: int) -> None:
     rng = np.random.default_rng(seed)
     argmax = random_argmax(rng, w)
-    blocks = {"error": random_block16(rng, output_shape(w)), "argmax": argmax, "sums": block32(input_shape(w))}
+    blocks: dict[str, Any] = {
+        "error": random_block16(rng, output_shape(w)),
+        "argmax": argmax,
+        "sums": block32(input_shape(w)),
+    }
     golden_and_c_agree(form, MAX_POOL_ERROR_B16, MaxPoolErrorParams(w), blocks)
     out = np.zeros(input_shape(w), np.float32)
-    floats = {"error": random_floats(rng, output_shape(w)), "argmax": argmax, "out": out}
+    floats: dict[str, Any] = {"error": random_floats(rng, output_shape(w)), "argmax": argmax, "out": out}
     golden_and_c_agree(form, MAX_POOL_ERROR_F32, MaxPoolErrorParams(w), floats)
 
 
@@ -104,8 +111,8 @@ def test_errors_of_a_pad_are_the_middle_of_the_padded(
     height, width, channels = image
     padded = (top + height + bottom, left + width + right, channels)
     params = PadErrorParams(*image, *border)
-    blocks = {"error": random_block16(rng, padded), "out": block16(image)}
-    floats = {"error": random_floats(rng, padded), "out": np.zeros(image, np.float32)}
+    blocks: dict[str, Any] = {"error": random_block16(rng, padded), "out": block16(image)}
+    floats: dict[str, Any] = {"error": random_floats(rng, padded), "out": np.zeros(image, np.float32)}
     cropped = golden_and_c_agree(form, PAD_ERROR_B16, params, blocks)["out"]
     golden_and_c_agree(form, PAD_ERROR_F32, params, floats)
     assert np.array_equal(cropped.mantissa, blocks["error"].mantissa[top : top + height, left : left + width])
@@ -119,7 +126,10 @@ def test_a_block_average_is_within_one_and_a_quarter_units_a_window_of_the_exact
 ) -> None:
     """Each window adds less than 1 unit of 2^(exponent - 14 + headroom) for the floor, and for the rounding of 2^30 / count at most
     2^15 / 2 / 2^16 = 1/4 unit."""
-    views = {"error": random_block16(np.random.default_rng(seed), output_shape(w)), "sums": block32(input_shape(w))}
+    views: dict[str, Any] = {
+        "error": random_block16(np.random.default_rng(seed), output_shape(w)),
+        "sums": block32(input_shape(w)),
+    }
     AVERAGE_POOL_ERROR_B16.golden(AveragePoolErrorParams(w, headroom), views)
     real = np.zeros(input_shape(w))
     met = np.zeros((w.in_height, w.in_width, 1))
@@ -139,7 +149,9 @@ def test_the_reciprocal_of_a_count_is_rounded_to_nearest(form: str, count: int) 
     w = Window(count, 1, 1, 1, 1, 1, count, 1, 1, 1, 0, 0)
     error = block16(output_shape(w))
     error.mantissa[...] = 2**15 - 1
-    result = golden_and_c_agree(form, AVERAGE_POOL_ERROR_B16, AveragePoolErrorParams(w, 0), {"error": error, "sums": block32(input_shape(w))})
+    result = golden_and_c_agree(
+        form, AVERAGE_POOL_ERROR_B16, AveragePoolErrorParams(w, 0), {"error": error, "sums": block32(input_shape(w))}
+    )
     assert np.all(result["sums"].mantissa == ((2**15 - 1) * round(Fraction(2**30, count))) >> 16)
 
 
@@ -161,8 +173,8 @@ def test_headroom_keeps_overlapping_windows_within_int32(form: str, sign: int) -
 def test_wrong_pools_are_refused(form: str) -> None:
     rng = np.random.default_rng(0)
     w = Window(4, 4, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0)
-    average = {"error": random_block16(rng, output_shape(w)), "sums": block32(input_shape(w))}
-    largest = {**average, "argmax": random_argmax(rng, w)}
+    average: dict[str, Any] = {"error": random_block16(rng, output_shape(w)), "sums": block32(input_shape(w))}
+    largest: dict[str, Any] = {**average, "argmax": random_argmax(rng, w)}
     for wrong in (replace(w, out_channels=1), replace(w, in_width=0), replace(w, stride_height=0)):
         assert refused(form, AVERAGE_POOL_ERROR_B16, AveragePoolErrorParams(wrong, 0), average)
         assert refused(form, MAX_POOL_ERROR_B16, MaxPoolErrorParams(wrong), largest)
@@ -173,6 +185,6 @@ def test_wrong_pools_are_refused(form: str) -> None:
 
 @both_forms
 def test_a_wrong_pad_is_refused(form: str) -> None:
-    views = {"error": random_block16(np.random.default_rng(0), (2, 2, 1)), "out": block16((2, 2, 1))}
+    views: dict[str, Any] = {"error": random_block16(np.random.default_rng(0), (2, 2, 1)), "out": block16((2, 2, 1))}
     assert refused(form, PAD_ERROR_B16, PadErrorParams(2, 2, 1, 0, 0, 0, -1), views)
     assert refused(form, PAD_ERROR_B16, PadErrorParams(0, 2, 1, 0, 0, 0, 0), views)

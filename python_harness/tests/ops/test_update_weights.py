@@ -59,7 +59,9 @@ def random_case(
     if kernel.name.endswith("b16"):
         gradient = block32(shape)
         limit = 2 ** int(rng.integers(1, 32)) - 1
-        gradient.mantissa[...] = with_extremes(rng, rng.integers(-limit, limit, shape, endpoint=True), (-limit, 0, limit))
+        gradient.mantissa[...] = with_extremes(
+            rng, rng.integers(-limit, limit, shape, endpoint=True), (-limit, 0, limit)
+        )
         gradient.exponent[0] = step_bits - int(np.ceil(np.log2(limit)))
         views["gradient"] = gradient
     else:
@@ -71,7 +73,9 @@ def random_case(
     return params, views
 
 
-def float_case(kernel: Kernel, weights: list[int], steps: list[float], cap: float = 0.0, weight_min: int = -127) -> tuple[Any, dict[str, Any]]:
+def float_case(
+    kernel: Kernel, weights: list[int], steps: list[float], cap: float = 0.0, weight_min: int = -127
+) -> tuple[Any, dict[str, Any]]:
     """Weights (one tap, one output) that take exactly these steps."""
     state = {"fraction": np.zeros(len(steps), np.int8), "random": np.array([1], np.uint32)}
     views: dict[str, Any] = {
@@ -205,11 +209,10 @@ def test_steps_below_the_cap_stay_as_they_are() -> None:
 
 
 def test_only_the_selected_input_channels_change() -> None:
-    params, views = random_case(np.random.default_rng(0), UPDATE_WEIGHTS_NEAREST8_B16, sparse=False, step_bits=0)
     params = UpdateWeightsParams(2, 3, 5, 2, -127, 0.0)
     gradient = block32((2, 3, 2))
     gradient.mantissa[...] = np.arange(1, 13).reshape(2, 3, 2)
-    views = {
+    views: dict[str, Any] = {
         "gradient": gradient,
         "factor": np.array([1, 2], np.float32),
         "index": np.array([1, 4], np.int32),
@@ -248,7 +251,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing(form: str, kernel: Kernel
 @both_forms
 @every_kernel
 @pytest.mark.parametrize(
-    "change", [{"selected": 0}, {"selected": 99}, {"out_channels": 0}, {"taps": -1}, {"weight_min": -129}, {"in_channels": 0}], ids=str
+    "change",
+    [{"selected": 0}, {"selected": 99}, {"out_channels": 0}, {"taps": -1}, {"weight_min": -129}, {"in_channels": 0}],
+    ids=str,
 )
 def test_wrong_parameters_are_refused(form: str, kernel: Kernel, change: dict[str, int]) -> None:
     params, views = random_case(np.random.default_rng(3), kernel, sparse=False, step_bits=0)
@@ -257,7 +262,7 @@ def test_wrong_parameters_are_refused(form: str, kernel: Kernel, change: dict[st
 
 @both_forms
 def test_a_part_of_the_channels_without_an_index_is_refused(form: str) -> None:
-    params, views = float_case(UPDATE_WEIGHTS_NEAREST8_F32, [1, 2], [1.0, 1.0])
+    _, views = float_case(UPDATE_WEIGHTS_NEAREST8_F32, [1, 2], [1.0, 1.0])
     assert refused(form, UPDATE_WEIGHTS_NEAREST8_F32, UpdateWeightsParams(1, 1, 2, 1, -127, 0.0), views)
 
 
@@ -284,7 +289,7 @@ def test_many_draws_are_one_draw_after_the_other(state: int, count: int) -> None
 def test_master16_b16_takes_the_block_exponent_into_the_step() -> None:
     gradient = block32((1, 1, 1))
     gradient.mantissa[...], gradient.exponent[...] = 3, -2
-    views = {
+    views: dict[str, Any] = {
         "gradient": gradient,
         "factor": np.array([0.5], np.float32),
         "learning_rate": np.array([2.0], np.float32),

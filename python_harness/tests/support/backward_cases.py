@@ -106,7 +106,9 @@ def golden_and_c_agree(form: str, kernel: Kernel, params: Params, views: Mapping
     assert call(form, kernel, params, actual) == OK
     for role in (*kernel.inputs, *kernel.outputs):
         if role.name in views:
-            assert same_bits(actual[role.name], expected[role.name]), f"{form} {kernel.name}: {role.name} differs, {params}"
+            assert same_bits(actual[role.name], expected[role.name]), (
+                f"{form} {kernel.name}: {role.name} differs, {params}"
+            )
     for role in kernel.inputs:
         if role.name in views:
             assert same_bits(actual[role.name], views[role.name]), f"{kernel.name} changed its input {role.name}"

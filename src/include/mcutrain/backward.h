@@ -13,7 +13,7 @@ typedef struct {
     int32_t elements;
 } mct_elements_params;
 
-/* float32 -> block floating point, 15-bit magnitude, round half to even. */
+/* float32 -> block floating point, 15-bit magnitude, round half to even. NaN or infinity: MCT_ERROR_NOT_FINITE, nothing written. */
 MCT_MUST_CHECK mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out);
 
 /* int32 sums -> int16 mantissas, round half away from zero; `out` may begin where `sums` begins. */

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robot.api import TestSuite
+from robot.api import ExecutionResult, TestSuite
 
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts, SramUse
 
@@ -23,6 +24,10 @@ class Result(NamedTuple):
     warnings: tuple[str, ...]
 
 
+# Runs keywords, one a line, on records: hold([record, ...], "Keyword    argument").
+Hold = Callable[..., Result]
+
+
 def run_suite(folder: Path, tests: str, *, library: str = "") -> dict[str, Result]:
     """Run the text of a *** Test Cases *** section with the library (and its arguments); results by the name of the test."""
     arguments = f"    {library}" if library else ""
@@ -30,7 +35,8 @@ def run_suite(folder: Path, tests: str, *, library: str = "") -> dict[str, Resul
     suite = TestSuite.from_string(text)
     suite.name = "Small"
     # Quiet: neither the verdicts nor the warnings belong into pytest's output.
-    result = suite.run(outputdir=str(folder), console="none", stdout=io.StringIO(), stderr=io.StringIO())
+    suite.run(outputdir=str(folder), console="none", stdout=io.StringIO(), stderr=io.StringIO())
+    result = ExecutionResult(folder / "output.xml")
     warnings = tuple(message.message for message in result.errors)
     return {test.name: Result(test.status, test.message, test.doc, warnings) for test in result.suite.all_tests}
 

@@ -1,0 +1,79 @@
+"""Every backward and update kernel is declared in C under its name, and refuses a pointer that is missing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from cffi import FFI
+
+from mcutrain.ops import (
+    bias_gradient,
+    conv2d_gradient,
+    error_normalize,
+    error_quantize,
+    error_scale,
+    error_sum,
+    pad_gradient,
+    pool_gradient,
+    update_bias,
+    update_weights,
+)
+from mcutrain.ops.base import Kernel, Params, Window
+from support.backward_cases import ERROR_ARGUMENT
+from support.ckernels import HEADERS, c_function, c_params, forms
+
+MODULES = (
+    bias_gradient,
+    conv2d_gradient,
+    error_normalize,
+    error_quantize,
+    error_scale,
+    error_sum,
+    pad_gradient,
+    pool_gradient,
+    update_bias,
+    update_weights,
+)
+KERNELS = [kernel for module in MODULES for kernel in module.KERNELS]
+
+ONE = Window(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)
+VALID: dict[type[Params], Params] = {
+    error_quantize.ElementsParams: error_quantize.ElementsParams(1),
+    error_scale.ErrorScaleParams: error_scale.ErrorScaleParams(1, 1, 0, 11),
+    conv2d_gradient.Conv2dGradientParams: conv2d_gradient.Conv2dGradientParams(ONE, 0),
+    bias_gradient.BiasGradientParams: bias_gradient.BiasGradientParams(1, 1),
+    pool_gradient.AveragePoolErrorParams: pool_gradient.AveragePoolErrorParams(ONE, 0),
+    pool_gradient.MaxPoolErrorParams: pool_gradient.MaxPoolErrorParams(ONE),
+    pad_gradient.PadErrorParams: pad_gradient.PadErrorParams(1, 1, 1, 0, 0, 0, 0),
+    update_weights.UpdateWeightsParams: update_weights.UpdateWeightsParams(1, 1, 1, 1, -127, 0.0),
+    update_bias.UpdateBiasParams: update_bias.UpdateBiasParams(1, 1000, 0.0),
+}
+
+
+def test_the_headers_declare_exactly_these_kernels() -> None:
+    text = "".join((HEADERS / "mcutrain" / name).read_text() for name in ("backward.h", "update.h"))
+    declared = re.findall(r"mct_status mct_(\w+)\(", text)
+    assert sorted(declared) == sorted(kernel.name for kernel in KERNELS)
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_a_missing_pointer_is_refused_before_anything_is_written(form: str, kernel: Kernel) -> None:
+    ffi = FFI()
+    function = c_function(form, f"mct_{kernel.name}")
+    roles = (*kernel.inputs, *kernel.outputs)
+    buffers = [ffi.new("uint32_t[8]", [1] * 8) for _ in roles]
+    params = c_params(form, kernel, VALID[kernel.params])
+
+    def call_with(present: list[bool], with_params: bool = True) -> int:
+        pointers = [ffi.cast("void *", buffer) if p else ffi.NULL for buffer, p in zip(buffers, present, strict=True)]
+        return int(function(params if with_params else ffi.NULL, *pointers))
+
+    required = [not role.optional for role in roles]
+    for missing, role in enumerate(roles):
+        if not role.optional:
+            assert call_with([r and i != missing for i, r in enumerate(required)]) == ERROR_ARGUMENT, role.name
+    assert call_with(required, with_params=False) == ERROR_ARGUMENT
+    assert all(list(buffer) == [1] * 8 for buffer in buffers)
+    assert call_with(required) == 0

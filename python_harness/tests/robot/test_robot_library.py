@@ -1,0 +1,85 @@
+"""The library as its users see it: words for boards and numbers, documentation, and suites that fit its keywords."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+
+import pytest
+from robot import run
+from robot.libdoc import LibraryDocumentation
+
+from mcutrain.boards import board_names
+from mcutrain.paths import PROJECT
+from mcutrain.robot.words import parse_count, parse_percent, parse_place
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("m7-1m", "m7-1m"),
+        ("host", "host"),
+        ("the 256K Cortex-M4 board", "m4-256k"),
+        ("The 1M Cortex-M7 Board", "m7-1m"),
+        ("256 KB cortex-m7", "m7-256k"),
+    ],
+)
+def test_a_board_is_given_by_name_or_in_words(words: str, place: str) -> None:
+    assert parse_place(words) == place
+
+
+@pytest.mark.parametrize("words", ["", "m5", "the 512K Cortex-M4 board", "the 256K Cortex-M0 board", "the host board"])
+def test_words_that_mean_no_board_are_refused_with_the_names_there_are(words: str) -> None:
+    with pytest.raises(ValueError, match=", ".join(board_names())):
+        parse_place(words)
+
+
+def test_counts_may_have_thousands_separators() -> None:
+    assert [parse_count(text) for text in ("262144", "262,144", "262 144", "262_144", 7)] == [262144] * 4 + [7]
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "-1", "1.5", "1,0000", "many"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a whole number"):
+        parse_count(text)
+
+
+def test_a_percentage_knows_how_exactly_it_was_written() -> None:
+    assert (parse_percent("56.5 %").fraction, parse_percent("56.5 %").half_unit) == (
+        Decimal("0.565"),
+        Decimal("0.0005"),
+    )
+    assert (parse_percent("56%").fraction, parse_percent("56%").half_unit) == (Decimal("0.56"), Decimal("0.005"))
+
+
+@pytest.mark.parametrize("text", ["", "56", "0.5", "101 %", "-3 %", "a lot"])
+def test_what_is_no_percentage_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a percentage"):
+        parse_percent(text)
+
+
+def test_every_keyword_is_documented() -> None:
+    library = LibraryDocumentation("mcutrain.robot.McutrainLibrary")
+    assert library.scope == "SUITE"
+    assert len(library.keywords) > 20
+    assert [keyword.name for keyword in library.keywords if len(keyword.doc) < 20] == []
+
+
+def test_the_projects_suites_use_keywords_that_there_are() -> None:
+    output = io.StringIO()
+    status = run(
+        str(PROJECT / "robot_tests"),
+        dryrun=True,
+        output="NONE",
+        log="NONE",
+        report="NONE",
+        stdout=output,
+        stderr=output,
+    )
+    assert status == 0, output.getvalue()
+
+
+def test_every_suite_limits_the_time_of_its_tests() -> None:
+    suites = sorted((PROJECT / "robot_tests").glob("*.robot"))
+    assert suites
+    assert [path.name for path in suites if "\nTest Timeout " not in path.read_text(encoding="utf-8")] == []
