@@ -8,9 +8,17 @@
 
 const mct_model_info mct_model = {.plan_crc32 = 7, .input_bytes = 5, .classes = 2};
 mct_model_state mct_model_io;
-void mct_model_reset(void) {}
-mct_status mct_model_infer(void) { return MCT_OK; }
-mct_status mct_model_train(void) { return MCT_OK; }
+void mct_model_reset(void)
+{
+}
+mct_status mct_model_infer(void)
+{
+    return MCT_OK;
+}
+mct_status mct_model_train(void)
+{
+    return MCT_OK;
+}
 
 /* One sample of 5 bytes (stride 8), its label 1, and one step with one learning rate. */
 typedef struct {
@@ -30,9 +38,22 @@ static small_image valid_image(void)
     small_image image;
 
     memset(&image, 0, sizeof(image));
-    image.header = (mct_image_header){.magic = 0x4554434du, .version = 1, .image_bytes = sizeof(image), .plan_crc32 = 7, .sample_bytes = 5,
-        .adapt_count = 1, .steps = 1, .seed = 1, .adapt_samples = 96, .adapt_labels = 104, .order = 106, .learning_rates = 108,
-        .learning_rate_count = 1, .steps_per_learning_rate = 1, .dump_op = 0xffffffffu, .digest_every = 1};
+    image.header = (mct_image_header){.magic = 0x4554434du,
+                                      .version = 1,
+                                      .image_bytes = sizeof(image),
+                                      .plan_crc32 = 7,
+                                      .sample_bytes = 5,
+                                      .adapt_count = 1,
+                                      .steps = 1,
+                                      .seed = 1,
+                                      .adapt_samples = 96,
+                                      .adapt_labels = 104,
+                                      .order = 106,
+                                      .learning_rates = 108,
+                                      .learning_rate_count = 1,
+                                      .steps_per_learning_rate = 1,
+                                      .dump_op = 0xffffffffu,
+                                      .digest_every = 1};
     image.label = 1;
     image.learning_rate = 0.5f;
     return image;

@@ -192,7 +192,8 @@ static bool read_marks(const char *path)
             collected.marks = larger;
             capacity *= 2u;
         }
-        if (sscanf(line, "%" SCNx64 " %127s", &collected.marks[collected.mark_count].address, collected.marks[collected.mark_count].name) != 2) {
+        if (sscanf(line, "%" SCNx64 " %127s", &collected.marks[collected.mark_count].address, collected.marks[collected.mark_count].name) !=
+            2) {
             fprintf(stderr, "mcutrain-profile: %s: not a mark: %s", path, line);
             fclose(file);
             return false;

@@ -22,9 +22,9 @@ typedef struct block {
     uint32_t instructions;
     uint32_t bytes;
     uint8_t *code;
-    uint32_t index;             /* in the output */
-    uint32_t mark;              /* that starts here, 0: none */
-    node *nodes;                /* one for each mark that it ran for */
+    uint32_t index; /* in the output */
+    uint32_t mark;  /* that starts here, 0: none */
+    node *nodes;    /* one for each mark that it ran for */
     struct block *next_in_bucket;
 } block;
 
@@ -36,21 +36,21 @@ typedef struct edge {
 } edge;
 
 struct node {
-    edge first, second;         /* most blocks have one or two successors */
+    edge first, second; /* most blocks have one or two successors */
     edge *more;
     const block *code;
     uint32_t mark;
-    uint64_t count;             /* filled in at the end: the sum over the edges that lead here */
+    uint64_t count; /* filled in at the end: the sum over the edges that lead here */
     node *next_of_block;
 };
 
 typedef struct {
-    mark *marks;                /* 0 is `reset`: before the first mark */
+    mark *marks; /* 0 is `reset`: before the first mark */
     uint32_t mark_count;
-    block *buckets[BUCKETS];    /* all blocks, by address */
+    block *buckets[BUCKETS]; /* all blocks, by address */
     uint32_t block_count;
     uint32_t node_count;
-    node start;                 /* where the first block is entered from */
+    node start; /* where the first block is entered from */
 } profile;
 
 extern profile collected;

@@ -109,8 +109,8 @@ static void write_edges(FILE *file, node *n)
     edge **edges = edges_of(n, &count);
 
     for (uint32_t i = 0; i < count; i++) {
-        fprintf(file, "edge %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", n->mark, n->code->index,
-                edges[i]->target->mark, edges[i]->target->code->index, edges[i]->count);
+        fprintf(file, "edge %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", n->mark, n->code->index, edges[i]->target->mark,
+                edges[i]->target->code->index, edges[i]->count);
     }
     free(edges);
 }
@@ -127,7 +127,8 @@ void write_profile(FILE *file)
     }
     fprintf(file, "mcutrain-profile 1\n");
     for (uint32_t i = 0; i < collected.mark_count; i++) {
-        fprintf(file, "mark %" PRIu32 " %" PRIx64 " %s %" PRIu64 "\n", i, collected.marks[i].address, collected.marks[i].name, collected.marks[i].visits);
+        fprintf(file, "mark %" PRIu32 " %" PRIx64 " %s %" PRIu64 "\n", i, collected.marks[i].address, collected.marks[i].name,
+                collected.marks[i].visits);
     }
     for (uint32_t i = 0; i < collected.block_count; i++) {
         fprintf(file, "block %" PRIu32 " %" PRIx64 " %" PRIu32 " ", i, blocks[i]->pc, blocks[i]->instructions);

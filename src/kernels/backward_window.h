@@ -5,7 +5,10 @@
 
 #include "window.h"
 
-static inline int32_t mct_smaller_s32(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t mct_smaller_s32(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
 
 static inline size_t mct_input_elements(const mct_window *window)
 {

@@ -42,13 +42,22 @@ static inline float mct_power_of_two_f32(int32_t exponent)
 }
 
 /* Bits of |x|. They order as the magnitudes do, with infinity above every number and NaN above infinity. */
-static inline uint32_t mct_magnitude_bits_f32(float x) { return mct_float_bits(x) & 0x7fffffffu; }
+static inline uint32_t mct_magnitude_bits_f32(float x)
+{
+    return mct_float_bits(x) & 0x7fffffffu;
+}
 
 #define MCT_INFINITY_BITS 0x7f800000u
 
-static inline float mct_clamp_f32(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+static inline float mct_clamp_f32(float x, float limit)
+{
+    return x > limit ? limit : x < -limit ? -limit : x;
+}
 
-static inline int32_t mct_clamp_s32(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
+static inline int32_t mct_clamp_s32(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
 
 /* t rounded half to even, |t| <= 2^30, at every magnitude. */
 static inline int32_t mct_round_s32(float t)

@@ -45,7 +45,7 @@ typedef struct {
 
 static inline void store_pixel(pixel_block *block, int32_t pixel, int32_t even, int32_t odd)
 {
-    int16_t (*const values)[2] = block->values[pixel / 2];
+    int16_t(*const values)[2] = block->values[pixel / 2];
 
     values[0][pixel % 2] = (int16_t)even;
     values[1][pixel % 2] = (int16_t)odd;
@@ -89,11 +89,11 @@ static MCT_NOINLINE void add_output_pairs(int32_t pairs, const pixel_block *bloc
     for (; pairs > 0; pairs--, g += 2, gradient += 2 * output_step) {
         int32_t *const next = gradient + output_step;
         const int16_t *pixel = g;
-        const int16_t (*x)[LANES][2] = block->values;
+        const int16_t(*x)[LANES][2] = block->values;
         int32_t a0 = gradient[0], a1 = gradient[1], a2 = gradient[2], a3 = gradient[3];
         int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
 
-        for (const int16_t (*const end)[LANES][2] = x + pixels / 2; x != end; x++, pixel += 2 * g_step) {
+        for (const int16_t(*const end)[LANES][2] = x + pixels / 2; x != end; x++, pixel += 2 * g_step) {
             const int32_t left = mct_load_word(pixel), right = mct_load_word(pixel + g_step);
             const int32_t ga = mct_pkhbt(left, right), gb = mct_pkhtb(right, left);
             int32_t both = mct_load_word((*x)[0]);
@@ -248,8 +248,8 @@ mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *para
 }
 
 /* Rows, then columns ascending: the stated order of each sum. */
-static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const float *g,
-                        float *gradient, int32_t output_step)
+static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
+                        const float *g, float *gradient, int32_t output_step)
 {
     const mct_window *const window = &params->window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;

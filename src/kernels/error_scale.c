@@ -16,11 +16,20 @@ static inline int32_t scaled(int32_t mantissa, int32_t scale)
 }
 
 /* Mask word of the 32 elements from i, which is a multiple of 32. */
-static inline uint32_t mask_word(const uint32_t *inside, int32_t i) { return inside == NULL ? ~0u : inside[i / WORD_BITS]; }
+static inline uint32_t mask_word(const uint32_t *inside, int32_t i)
+{
+    return inside == NULL ? ~0u : inside[i / WORD_BITS];
+}
 
-static inline int32_t word_end(int32_t i, int32_t elements) { return elements - i > WORD_BITS ? i + WORD_BITS : elements; }
+static inline int32_t word_end(int32_t i, int32_t elements)
+{
+    return elements - i > WORD_BITS ? i + WORD_BITS : elements;
+}
 
-static inline int32_t next_channel(int32_t c, int32_t channels) { return c + 1 < channels ? c + 1 : 0; }
+static inline int32_t next_channel(int32_t c, int32_t channels)
+{
+    return c + 1 < channels ? c + 1 : 0;
+}
 
 mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b16 *error, const uint32_t *inside, const int32_t *scale,
                                mct_b16 *out)
@@ -56,7 +65,8 @@ mct_status mct_error_scale_b16(const mct_error_scale_params *params, const mct_b
     return MCT_OK;
 }
 
-mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside, const float *scale, float *out)
+mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside, const float *scale,
+                               float *out)
 {
     if (!is_valid(params, error, scale, out)) {
         return MCT_ERROR_ARGUMENT;

@@ -27,7 +27,8 @@ static inline void mct_add_products_s32(int32_t *sum, int16_t (*rows)[MCT_LANES]
 }
 
 /* Row after row, each product rounded before it is added. */
-static inline void mct_add_products_n_f32(float *restrict sum, float (*restrict rows)[MCT_LANES], const float *restrict scalars, int32_t lanes)
+static inline void mct_add_products_n_f32(float *restrict sum, float (*restrict rows)[MCT_LANES], const float *restrict scalars,
+                                          int32_t lanes)
 {
     const float s0 = scalars[0], s1 = scalars[1], s2 = scalars[2], s3 = scalars[3];
 

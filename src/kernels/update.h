@@ -20,7 +20,10 @@ static inline mct_gradient mct_gradient_b16(const mct_b32 *gradient)
     return (mct_gradient){gradient->mantissa, mct_power_of_two_f32(gradient->exponent), NULL};
 }
 
-static inline mct_gradient mct_gradient_f32(const float *gradient) { return (mct_gradient){NULL, 0.0f, gradient}; }
+static inline mct_gradient mct_gradient_f32(const float *gradient)
+{
+    return (mct_gradient){NULL, 0.0f, gradient};
+}
 
 static MCT_SPECIALISED float mct_gradient_at(const mct_gradient *gradient, size_t i)
 {
@@ -60,8 +63,8 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
 }
 
 /* Ratio of a weight tensor. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
-static MCT_SPECIALISED mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                           float learning_rate, float *ratio)
+static MCT_SPECIALISED mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient,
+                                                    const float *factor, float learning_rate, float *ratio)
 {
     const size_t count = (size_t)params->taps * (size_t)params->selected;
     uint32_t largest = 0;

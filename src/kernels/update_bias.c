@@ -17,7 +17,7 @@ static inline int32_t step_bias(int32_t bias, float step, int32_t limit)
 }
 
 static MCT_SPECIALISED mct_status update(const mct_update_bias_params *params, const mct_gradient *gradient, const float *factor,
-                                const float *output_scale, const float *learning_rate, int32_t *bias)
+                                         const float *output_scale, const float *learning_rate, int32_t *bias)
 {
     uint32_t largest = 0;
     float ratio;
@@ -39,8 +39,8 @@ static MCT_SPECIALISED mct_status update(const mct_update_bias_params *params, c
     return MCT_OK;
 }
 
-mct_status mct_update_bias_b16(const mct_update_bias_params *params, const mct_b32 *gradient, const float *factor, const float *output_scale,
-                               const float *learning_rate, int32_t *bias)
+mct_status mct_update_bias_b16(const mct_update_bias_params *params, const mct_b32 *gradient, const float *factor,
+                               const float *output_scale, const float *learning_rate, int32_t *bias)
 {
     if (!is_valid(params, gradient, factor, output_scale, learning_rate, bias)) {
         return MCT_ERROR_ARGUMENT;

@@ -14,7 +14,7 @@ static inline void step_master(int8_t *weight, int8_t *fraction, float step, int
 }
 
 static MCT_SPECIALISED mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction)
+                                         const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction)
 {
     const int32_t selected = params->selected, master_min = 256 * params->weight_min;
     float ratio;

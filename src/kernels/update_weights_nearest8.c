@@ -3,7 +3,7 @@
 #define LARGEST_STEP 2097152.0f /* check: 2^21, within half-even's 2^22 */
 
 static MCT_SPECIALISED mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                const int32_t *index, const float *learning_rate, int8_t *weights)
+                                         const int32_t *index, const float *learning_rate, int8_t *weights)
 {
     const int32_t selected = params->selected;
     float ratio;

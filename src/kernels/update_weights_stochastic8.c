@@ -12,7 +12,7 @@ static inline int32_t step_code(int32_t weight, float step, uint32_t random, int
 }
 
 static MCT_SPECIALISED mct_status update(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                                const int32_t *index, const float *learning_rate, int8_t *weights, uint32_t *random)
+                                         const int32_t *index, const float *learning_rate, int8_t *weights, uint32_t *random)
 {
     const int32_t selected = params->selected;
     uint32_t state = *random;

@@ -56,8 +56,8 @@ static int belongs_to_model(const mct_image_header *header)
 /* A step needs a sample to draw, a learning rate, and divisors that are not 0. */
 static int steps_are_sound(const mct_image_header *header)
 {
-    return header->steps == 0 || (header->adapt_count > 0 && header->learning_rate_count > 0 && header->steps_per_learning_rate > 0 &&
-                                  header->digest_every > 0);
+    return header->steps == 0 ||
+           (header->adapt_count > 0 && header->learning_rate_count > 0 && header->steps_per_learning_rate > 0 && header->digest_every > 0);
 }
 
 mct_status mct_image_open(const uint8_t *address, uint32_t memory_bytes, mct_image *image)

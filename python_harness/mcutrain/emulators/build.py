@@ -96,9 +96,7 @@ def build_firmware(
     return BuiltFirmware(elf, board, digest, *sizes, compiler, flags, facts)
 
 
-def build_host(
-    model_dir: Path, build_dir: Path, *, dsp: bool | None = None, source_root: Path = PROJECT
-) -> BuiltHost:
+def build_host(model_dir: Path, build_dir: Path, *, dsp: bool | None = None, source_root: Path = PROJECT) -> BuiltHost:
     """Compile the .c files of ``model_dir`` and link them with the library for this machine, in ``build_dir``.
 
     dsp: True takes the DSP form of every kernel, with its instructions emulated in C.

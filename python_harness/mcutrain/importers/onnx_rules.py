@@ -197,7 +197,9 @@ def _clip(context: Context, node: FileNode) -> Value:
 def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
     # A pool writes the scale it reads; a change of scale becomes a requantize after it.
     own = x.tensor.quantization
-    return Pending(f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own)
+    return Pending(
+        f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own
+    )
 
 
 def _pool(kind: str) -> Callable[[Context, FileNode], Value]:

@@ -37,8 +37,7 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     data: list[Json] = [
         _line("loss of a step", raw, "faint", 1, "%{y:.4g}"),
         _line(f"running mean of {window} steps", curves.thin(x, mean), "loss-line", 2.5, "%{y:.4g}"),
-        _line("training accuracy", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash")
-        | {"yaxis": "y2"},
+        _line("training accuracy", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash") | {"yaxis": "y2"},
         *_test_points(record, x),
     ]
     first, last = _ends(mean)

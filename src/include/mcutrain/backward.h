@@ -20,9 +20,9 @@ MCT_MUST_CHECK mct_status mct_error_quantize_b16(const mct_elements_params *para
 MCT_MUST_CHECK mct_status mct_error_normalize_b16(const mct_elements_params *params, const mct_b32 *sums, mct_b16 *out);
 
 typedef struct {
-    int32_t elements, channels;   /* channel of element i: i % channels; channels 1 for one scale */
-    int32_t scale_exponent;       /* real factor of channel c = scale[c] * 2^scale_exponent (b16: scale int32; f32: 0) */
-    int32_t mantissa_bits;        /* b16: |out| <= 2^mantissa_bits - 1, proven at planning time */
+    int32_t elements, channels; /* channel of element i: i % channels; channels 1 for one scale */
+    int32_t scale_exponent;     /* real factor of channel c = scale[c] * 2^scale_exponent (b16: scale int32; f32: 0) */
+    int32_t mantissa_bits;      /* b16: |out| <= 2^mantissa_bits - 1, proven at planning time */
 } mct_error_scale_params;
 
 /* out = inside ? error * factor[c] : 0. inside may be NULL (all pass); out may be error. */
@@ -37,16 +37,20 @@ MCT_MUST_CHECK mct_status mct_error_sum_f32(const mct_elements_params *params, c
 
 typedef struct {
     mct_window window;
-    int32_t input_zero_point;     /* weight gradient only */
+    int32_t input_zero_point; /* weight gradient only */
 } mct_conv2d_gradient_params;
 
 /* dX: the error of a convolution's input; g is the output's scaled error (out_height*out_width*out_channels). */
-MCT_MUST_CHECK mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, mct_b32 *sums);
-MCT_MUST_CHECK mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights, float *error);
+MCT_MUST_CHECK mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights,
+                                               mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,
+                                               float *error);
 
 /* dW[o][kh][kw][i] = sum over pixels of g * (x - input_zero_point). x has window.in_channels channels: the selected ones. */
-MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, mct_b32 *gradient);
-MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, float *gradient);
+MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
+                                                         mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
+                                                         float *gradient);
 
 typedef struct {
     int32_t pixels, channels;
@@ -58,7 +62,7 @@ MCT_MUST_CHECK mct_status mct_bias_gradient_f32(const mct_bias_gradient_params *
 
 typedef struct {
     mct_window window;
-    int32_t headroom_bits;        /* b16: extra right shift that keeps overlapping windows within int32 */
+    int32_t headroom_bits; /* b16: extra right shift that keeps overlapping windows within int32 */
 } mct_average_pool_error_params;
 
 MCT_MUST_CHECK mct_status mct_average_pool_error_b16(const mct_average_pool_error_params *params, const mct_b16 *error, mct_b32 *sums);
@@ -68,8 +72,10 @@ typedef struct {
     mct_window window;
 } mct_max_pool_error_params;
 
-MCT_MUST_CHECK mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const uint8_t *argmax, mct_b32 *sums);
-MCT_MUST_CHECK mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax, float *out);
+MCT_MUST_CHECK mct_status mct_max_pool_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const uint8_t *argmax,
+                                                 mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax,
+                                                 float *out);
 
 typedef struct {
     int32_t in_height, in_width, channels; /* of the unpadded image */

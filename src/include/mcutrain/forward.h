@@ -76,7 +76,8 @@ typedef struct {
 } mct_gather_channels_s8_params;
 
 /* y[p][j] = x[p][index[j]]: what the weight gradient of a sub-tensor update must keep of its input. index ascending. */
-MCT_MUST_CHECK mct_status mct_gather_channels_s8(const mct_gather_channels_s8_params *params, const int8_t *x, const int32_t *index, int8_t *y);
+MCT_MUST_CHECK mct_status mct_gather_channels_s8(const mct_gather_channels_s8_params *params, const int8_t *x, const int32_t *index,
+                                                 int8_t *y);
 
 #ifdef __cplusplus
 }

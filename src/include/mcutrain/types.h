@@ -37,7 +37,10 @@ typedef struct {
     int32_t pad_top, pad_left;
 } mct_window;
 
-static inline size_t mct_mask_words(size_t elements) { return (elements + 31u) / 32u; }
+static inline size_t mct_mask_words(size_t elements)
+{
+    return (elements + 31u) / 32u;
+}
 
 #ifdef __cplusplus
 }

@@ -11,35 +11,41 @@ extern "C" {
 #endif
 
 typedef struct {
-    int32_t out_channels;         /* channels that factor is indexed by */
-    int32_t taps;                 /* kernel_height * kernel_width */
-    int32_t in_channels;          /* of the weights */
-    int32_t selected;             /* input channels that train; == in_channels: all of them, index is NULL */
-    int32_t weight_min;           /* lowest code a weight may take: -127, or -128 where the model has it */
-    float step_cap;               /* in weight LSB; 0: no cap */
+    int32_t out_channels; /* channels that factor is indexed by */
+    int32_t taps;         /* kernel_height * kernel_width */
+    int32_t in_channels;  /* of the weights */
+    int32_t selected;     /* input channels that train; == in_channels: all of them, index is NULL */
+    int32_t weight_min;   /* lowest code a weight may take: -127, or -128 where the model has it */
+    float step_cap;       /* in weight LSB; 0: no cap */
 } mct_update_weights_params;
 
 /* gradient: out_channels * taps * selected. index: the selected input channels, ascending, or NULL.
  * master16: fraction holds 8 more bits of each trained weight (out_channels*taps*selected), value = weight + fraction/256. */
-MCT_MUST_CHECK mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                                          const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction);
-MCT_MUST_CHECK mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                                          const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction);
+MCT_MUST_CHECK mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
+                                                          const float *factor, const int32_t *index, const float *learning_rate,
+                                                          int8_t *weights, int8_t *fraction);
+MCT_MUST_CHECK mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient,
+                                                          const float *factor, const int32_t *index, const float *learning_rate,
+                                                          int8_t *weights, int8_t *fraction);
 /* stochastic8: one xorshift32 draw a trained weight, in storage order of the gradient. */
-MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                                             const int32_t *index, const float *learning_rate, int8_t *weights, uint32_t *random);
-MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                                             const int32_t *index, const float *learning_rate, int8_t *weights, uint32_t *random);
+MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
+                                                             const float *factor, const int32_t *index, const float *learning_rate,
+                                                             int8_t *weights, uint32_t *random);
+MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_f32(const mct_update_weights_params *params, const float *gradient,
+                                                             const float *factor, const int32_t *index, const float *learning_rate,
+                                                             int8_t *weights, uint32_t *random);
 /* nearest8: for comparison only; steps under half a code vanish and training stalls. */
-MCT_MUST_CHECK mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                                          const int32_t *index, const float *learning_rate, int8_t *weights);
-MCT_MUST_CHECK mct_status mct_update_weights_nearest8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                                          const int32_t *index, const float *learning_rate, int8_t *weights);
+MCT_MUST_CHECK mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
+                                                          const float *factor, const int32_t *index, const float *learning_rate,
+                                                          int8_t *weights);
+MCT_MUST_CHECK mct_status mct_update_weights_nearest8_f32(const mct_update_weights_params *params, const float *gradient,
+                                                          const float *factor, const int32_t *index, const float *learning_rate,
+                                                          int8_t *weights);
 
 typedef struct {
     int32_t channels;
-    int32_t bias_limit;           /* |bias| stays within it, so that the forward sum stays within int32: 2^31 - 1 - 255 * 128 * terms */
-    float step_cap;               /* in output LSB; 0: no cap */
+    int32_t bias_limit; /* |bias| stays within it, so that the forward sum stays within int32: 2^31 - 1 - 255 * 128 * terms */
+    float step_cap;     /* in output LSB; 0: no cap */
 } mct_update_bias_params;
 
 /* output_scale[c]: output LSB a bias LSB, s_x s_w[c] / s_y. */

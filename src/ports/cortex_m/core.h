@@ -63,6 +63,9 @@ typedef enum {
 
 #endif
 
-static inline void mct_barrier(void) { __asm__ volatile("dsb\n\tisb" ::: "memory"); }
+static inline void mct_barrier(void)
+{
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+}
 
 #endif

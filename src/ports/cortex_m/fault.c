@@ -57,19 +57,18 @@ __attribute__((used)) void mct_fault(uint32_t pc)
  * of its own. The saved pc is read first, and only if the saved frame (8 words) lies in the stack. */
 __attribute__((naked)) void mct_fault_entry(void)
 {
-    __asm__ volatile(
-        "mrs  r1, msp\n\t"
-        "ldr  r2, =mct_stack_base\n\t"
-        "ldr  r3, =mct_stack_top - 32\n\t"
-        "movs r0, #0\n\t"
-        "cmp  r1, r2\n\t"
-        "blo  1f\n\t"
-        "cmp  r1, r3\n\t"
-        "bhi  1f\n\t"
-        "ldr  r0, [r1, #24]\n"
-        "1:\n\t"
-        "adds r3, #32\n\t"
-        "mov  sp, r3\n\t"
-        "b    mct_fault\n\t"
-        ".ltorg");
+    __asm__ volatile("mrs  r1, msp\n\t"
+                     "ldr  r2, =mct_stack_base\n\t"
+                     "ldr  r3, =mct_stack_top - 32\n\t"
+                     "movs r0, #0\n\t"
+                     "cmp  r1, r2\n\t"
+                     "blo  1f\n\t"
+                     "cmp  r1, r3\n\t"
+                     "bhi  1f\n\t"
+                     "ldr  r0, [r1, #24]\n"
+                     "1:\n\t"
+                     "adds r3, #32\n\t"
+                     "mov  sp, r3\n\t"
+                     "b    mct_fault\n\t"
+                     ".ltorg");
 }

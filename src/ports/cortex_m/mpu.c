@@ -8,8 +8,8 @@
 #define RASR_XN (1u << 28)
 #define RASR_READ_WRITE (1u << 24) /* privileged only: there is no unprivileged code */
 #define RASR_READ_ONLY (5u << 24)
-#define RASR_FLASH (1u << 17)                       /* normal, write-through */
-#define RASR_SRAM (1u << 17 | 1u << 16)             /* normal, write-back */
+#define RASR_FLASH (1u << 17)           /* normal, write-through */
+#define RASR_SRAM (1u << 17 | 1u << 16) /* normal, write-back */
 #define RASR_DEVICE (1u << 16)
 
 #define UART0_BASE 0x40004000u

@@ -14,15 +14,15 @@ typedef union {
 
 /* Every exception but reset ends the run: the firmware polls, and takes no interrupts. */
 __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-    {.stack = mct_stack_top},      {.handler = mct_reset},       {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
+    {.stack = mct_stack_top},     {.handler = mct_reset},       {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
 };
 
-#define CPACR_FPU (0xFu << 20)        /* full access to CP10 and CP11 */
-#define CCR_DIV_0_TRAP (1u << 4)      /* a division by zero is a bug, not a 0 */
-#define SHCSR_FAULTS (7u << 16)       /* MemManage, BusFault and UsageFault have handlers of their own */
+#define CPACR_FPU (0xFu << 20)   /* full access to CP10 and CP11 */
+#define CCR_DIV_0_TRAP (1u << 4) /* a division by zero is a bug, not a 0 */
+#define SHCSR_FAULTS (7u << 16)  /* MemManage, BusFault and UsageFault have handlers of their own */
 
 void mct_reset(void)
 {

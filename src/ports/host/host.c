@@ -18,7 +18,10 @@ void mct_port_put(char c)
     }
 }
 
-uint32_t mct_port_stack_peak_bytes(void) { return 0; }
+uint32_t mct_port_stack_peak_bytes(void)
+{
+    return 0;
+}
 
 int32_t mct_host_run(const uint8_t *image, uint32_t bytes, mct_host_put put)
 {

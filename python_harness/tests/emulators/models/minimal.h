@@ -14,7 +14,9 @@ const mct_model_info mct_model = {
     .arena_bytes = sizeof(mct_model_arena),
 };
 
-void mct_model_reset(void) {}
+void mct_model_reset(void)
+{
+}
 
 static void misbehave(void);
 
@@ -26,7 +28,10 @@ mct_status mct_model_infer(void)
     return MCT_OK;
 }
 
-mct_status mct_model_train(void) { return MCT_ERROR_ARGUMENT; }
+mct_status mct_model_train(void)
+{
+    return MCT_ERROR_ARGUMENT;
+}
 
 /* Through a volatile pointer, so that the compiler cannot know the address. */
 static inline volatile uint32_t *word_at(uint32_t address)

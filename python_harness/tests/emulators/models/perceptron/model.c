@@ -79,7 +79,10 @@ OPERATOR mct_op_0002(void)
     mct_model_trainable.bias[mct_model_io.prediction] -= step;
 }
 
-void mct_model_reset(void) { memcpy(&mct_model_trainable, &initial, sizeof(initial)); }
+void mct_model_reset(void)
+{
+    memcpy(&mct_model_trainable, &initial, sizeof(initial));
+}
 
 static void traced(uint32_t op)
 {
