@@ -21,13 +21,13 @@ Planned Memory Equals Measured Memory In Every Mode Of Training
     Memory Should Be As Planned
 
 A Plan Over Its Budget Is Refused With The Bytes It Needs
+    [Tags]    host
     Training ${DIGITS} With Scheme full Should Fit On m4-256k
     Training ${DIGITS} With Scheme full Should Not Fit On m4-256k    budget=32,768
 
 ResNet8 Does Not Train Whole In 256 KB
-    [Tags]    needs-data
+    [Tags]    host    needs-data
     Training ${RESNET8} With Scheme full Should Not Fit On the 256K Cortex-M4 board
-    Training ${RESNET8} With Scheme full Should Fit On the 1M Cortex-M4 board
 
 A Word Written Past The End Of SRAM Fails The Run With Its Address
     [Tags]    qemu

@@ -15,13 +15,13 @@ Golden And The Host Agree With Float Errors And Every Rounding
     [Tags]    host
     FOR    ${weights}    IN    master16    stochastic8    nearest8
         Run Mcutrain    verify    digits-sparse    --runners    golden,host    --json
-        ...    --errors    f32    --weights    ${weights}
+        ...    --steps    100    --errors    f32    --weights    ${weights}
         All Runners Should Agree    golden    host
     END
 
 ResNet8 Is The Same On Golden And The Host
     [Tags]    host    needs-data
-    Run Mcutrain    verify    resnet8-noise    --runners    golden,host    --steps    20    --json
+    Run Mcutrain    verify    resnet8-noise    --runners    golden,host    --steps    10    --json
     All Runners Should Agree    golden    host
 
 A Kernel That Is Wrong By One Rounding Is Named

@@ -104,6 +104,16 @@ class EpisodeDefinition(_Strict):
         return np.array(rates, dtype=np.float32), steps_per_rate
 
 
+def _beside(definition: EpisodeDefinition, folder: Path) -> EpisodeDefinition:
+    """Model and data that lie beside the episode's file are meant there, wherever the tool is started."""
+    changes: dict[str, object] = {}
+    if (folder / definition.model).is_file():
+        changes["model"] = str(folder / definition.model)
+    if definition.data.file is not None and (folder / definition.data.file).is_file():
+        changes["data"] = definition.data.model_copy(update={"file": str(folder / definition.data.file)})
+    return definition.model_copy(update=changes)
+
+
 def episode_names() -> tuple[str, ...]:
     """Names of the project's own episodes."""
     return tuple(sorted(path.stem for path in EPISODES.glob("*.yaml")))
@@ -123,8 +133,8 @@ def load_episode(name_or_path: str) -> EpisodeDefinition:
             )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        definition = EpisodeDefinition.model_validate(document)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        definition = _beside(EpisodeDefinition.model_validate(document), path.parent)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]

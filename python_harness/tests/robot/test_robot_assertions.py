@@ -89,6 +89,11 @@ def test_static_sram_is_held_against_the_plan_to_the_byte(hold: Hold) -> None:
     result = hold([make_record(sram=use.model_copy(update={"data": 12}))], AS_PLANNED)
     assert result.status == "FAIL"
     assert f"static SRAM is {static + 4:,} B, planned {static:,} B" in result.message
+    moved = use.model_copy(update={"arena": plan.arena_bytes + 4, "trainable": plan.trainable_bytes - 4})
+    assert (
+        f"arena is {plan.arena_bytes + 4:,} B, planned {plan.arena_bytes:,} B"
+        in hold([make_record(sram=moved)], AS_PLANNED).message
+    )
     other = hold([make_record(sram=use, scheme="head")], AS_PLANNED)
     assert other.status == "FAIL"
     assert "planned" in other.message

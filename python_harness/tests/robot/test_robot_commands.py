@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
+from robot.api import Failure
 
 from mcutrain.paths import PROJECT
 from mcutrain.robot import McutrainLibrary
+from mcutrain.robot.tool import Outcome
 from mcutrain.robot.words import Count
 from support.robot_suites import run_suite, run_test
 
@@ -58,13 +61,19 @@ def test_a_file_that_a_command_leaves_is_found(tmp_path: Path) -> None:
     assert result[:2] == ("FAIL", "1 files were left behind: here/model.c")
 
 
-def test_a_traceback_is_not_one_line(tmp_path: Path) -> None:
-    change = (
-        "Change The Sources    python_harness/mcutrain/commands/doctor.py    checks = doctor()    raise ValueError(2)"
-    )
+@pytest.mark.parametrize(
+    ("instead", "message"),
+    [
+        ("raise ValueError(2)", "Traceback"),
+        (r"raise SystemExit('mcutrain: one\\nmcutrain: two')", "not one line on standard error but 2"),
+        ("raise SystemExit('one')", "not one line on standard error but 1: one"),  # it does not say who speaks
+    ],
+)
+def test_what_is_not_one_line_of_the_tool_is_refused(instead: str, message: str, tmp_path: Path) -> None:
+    change = f"Change The Sources    python_harness/mcutrain/commands/doctor.py    checks = doctor()    {instead}"
     result = run_test(tmp_path, change, "Run Mcutrain    doctor", "Command Should Fail With Exit Code 1 And One Line")
     assert result.status == "FAIL"
-    assert "Traceback" in result.message
+    assert message in result.message
 
 
 def test_a_command_is_stopped_at_the_time_limit(tmp_path: Path) -> None:
@@ -99,12 +108,14 @@ Third
 
 
 def test_changed_sources_are_those_of_one_test(tmp_path: Path, temporary: Path) -> None:
-    tests = """
+    tests = f"""
 Changed
     Change The Sources    python_harness/mcutrain/commands/doctor.py    checks = doctor()    raise SystemExit(3)
     Run Mcutrain    doctor
     Command Should Fail With Exit Code 3 And One Line
 Unchanged
+    ${{left}}=    Evaluate    list(pathlib.Path(r"{temporary}").iterdir())
+    Should Be Empty    ${{left}}
     Run Mcutrain    doctor
     Command Should Pass
 """
@@ -146,6 +157,24 @@ def test_runners_must_be_those_that_were_asked_for(tmp_path: Path) -> None:
     )
     assert results["Both"].status == "PASS"
     assert results["Another"][:2] == ("FAIL", "compared were golden, host, not host, golden, m4-256k")
+
+
+@pytest.mark.parametrize(
+    ("digests", "steps", "matches"),
+    [
+        ({"golden": "0", "host": "1"}, 5, True),
+        ({"golden": "0", "host": "0"}, 0, True),
+        ({"golden": "0", "host": "0"}, 5, False),
+    ],
+)
+def test_runners_agree_only_with_equal_digests_over_some_steps(
+    digests: dict[str, str], steps: int, matches: bool
+) -> None:
+    library = McutrainLibrary()
+    document = {"digests": digests, "steps": steps, "matches": matches, "divergences": []}
+    library.session.outcome = Outcome("mcutrain verify", 0, json.dumps(document), "")
+    with pytest.raises(Failure):
+        library.all_runners_should_agree("golden", "host")
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import io
 from decimal import Decimal
 
 import pytest
-from robot import run
 from robot.libdoc import LibraryDocumentation
+from robot.run import run
 
 from mcutrain.boards import board_names
 from mcutrain.paths import PROJECT
