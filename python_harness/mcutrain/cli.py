@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.exceptions import Abort, TyperException
 
-from mcutrain.commands import baseline, build, demo, doctor, inspect, plan, report, run, test, verify
+from mcutrain.commands import baseline, build, demo, doctor, inspect, plan, profile, report, run, test, verify
 from mcutrain.errors import McutrainError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("plan")(plan.plan)
 app.command("build")(build.build)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
+app.command("profile")(profile.profile)
 app.command("report")(report.report)
 app.add_typer(baseline.app, name="baseline")
 
@@ -51,6 +52,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a path of the user's that cannot be read or written, a full disk
+        _say(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        sys.exit(2)
 
 
 def _say(message: str) -> None:

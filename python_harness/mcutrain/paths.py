@@ -36,4 +36,4 @@ def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
     if text.startswith(("mlperf_tiny/", "mcunet/")):
         where = f"{MODELS_VARIABLE}={models} does not hold it" if models else f"{MODELS_VARIABLE} is not set"
         raise NotAvailableError(f"model {text} is not on this machine: {where}; set it to the folder that holds {text}")
-    raise UsageError(f"no model file {text!r}: give the path of a .tflite or .onnx file")
+    raise UsageError(f"no model file {text!r}: give the path of a .tflite, .onnx or .pkl file")

@@ -13,7 +13,7 @@ from mcutrain.paths import find_model
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite, .onnx or .pkl file.")],
     json: JsonOption = False,
 ) -> None:
     """Show a model's layers, shapes, scales, parameters and multiply-accumulates."""

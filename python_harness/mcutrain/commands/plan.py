@@ -22,7 +22,7 @@ METHODS = ("sparse_update", "inference")
 
 
 def plan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite, .onnx or .pkl file.")],
     board: Annotated[str, typer.Option(help="The board it must fit.")] = "m4-256k",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sparse_update",
     scheme: SchemeOption = None,

@@ -19,7 +19,7 @@ from mcutrain.paths import PROJECT, results_directory
 from mcutrain.report.json_report import load_records
 from mcutrain.report.junit import merge_junit
 
-SUITES = ("baseline", "ctest", "robot", "pytest")
+SUITES = ("lint", "baseline", "ctest", "robot", "pytest")
 CTEST_PRESETS = ("host", "m4-256k", "m7-256k")
 
 
@@ -86,7 +86,13 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
         "robot_tests",
     )
     pytest = (python, "-m", "pytest", "-n", "2", f"--junitxml={results / 'pytest.xml'}", *pytest_arguments)
+    lint = (
+        (python, "-m", "ruff", "check", "--quiet", "."),
+        (python, "-m", "ruff", "format", "--quiet", "--check", "."),
+        (python, "-m", "mypy"),
+    )
     return {
+        "lint": Suite("lint", lint, ()),
         "baseline": Suite("baseline", (baseline,), ()),
         "ctest": Suite("ctest", tuple(ctest), tuple(results / f"ctest-{preset}.xml" for preset in CTEST_PRESETS)),
         "robot": Suite("robot", (robot,), (results / "robot.xml",)),

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,8 @@ IO_BYTES = 24  # sizeof(mct_model_io)
 class Plan:
     """A training graph with an order and addresses.
 
-    offsets: byte offset of every arena and trainable buffer (roots only) within its region. in_place: pairs that share an address.
+    offsets: byte offset of every arena and trainable buffer (roots only) within its region. in_place: pairs that start or end
+    together in the arena.
     inference_op_count: how many of the first steps make an inference.
     """
 
@@ -120,22 +121,57 @@ def _plain(value: Any) -> Any:
 
 def compile_plan(training: TrainingGraph) -> Plan:
     """Order the steps, share memory in place where a kernel allows it, and place every buffer."""
-    placed = []
-    for steps in schedules(training):
-        blocks = tuple(arena_blocks(training, steps))
-        in_place = tuple(_in_place_pairs(training, steps, blocks))
-        arena = plan_arena(
-            blocks, in_place, alignment_bytes=ALIGNMENT_BYTES, time_limit_seconds=PLACEMENT_LIMIT_SECONDS
-        )
-        placed.append((steps, blocks, in_place, arena))
-    steps, blocks, in_place, arena = min(placed, key=lambda found: found[3].size_bytes)  # the first wins a tie
+    steps, blocks, in_place, arena = _placed(training)
     offsets = dict(arena.offsets)
     trainable_bytes = 0
     for name, buffer in training.buffers.items():
         if buffer.region == "trainable" and buffer.alias is None:
             offsets[name] = trainable_bytes
-            trainable_bytes += -(-buffer.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+            trainable_bytes += _aligned(buffer.size_bytes)
     return Plan(training, steps, blocks, in_place, arena, offsets, trainable_bytes)
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+_Placed = tuple[tuple[Step, ...], tuple[Block, ...], tuple[InPlace, ...], ArenaPlan]
+
+
+def _placed(training: TrainingGraph) -> _Placed:
+    """The order of steps and the pairs in place that give the smallest arena, placed.
+
+    Ties are tried first only where they are needed, then all. What cannot be below an arena found, by its lower bound, is not placed.
+    """
+    candidates = []
+    for steps in schedules(training):
+        blocks = tuple(arena_blocks(training, steps))
+        pairs = tuple(_in_place_pairs(training, steps, blocks))
+        live = live_bytes(blocks, pairs, len(steps), alignment_bytes=ALIGNMENT_BYTES)
+        for in_place in dict.fromkeys((_needed(pairs, blocks, live), pairs)):
+            candidates.append((max(live), steps, blocks, in_place))
+    candidates.sort(key=lambda candidate: candidate[0])
+    best: _Placed | None = None
+    for bound, steps, blocks, in_place in candidates:
+        if best is None or bound < best[3].size_bytes:
+            arena = plan_arena(
+                blocks, in_place, alignment_bytes=ALIGNMENT_BYTES, time_limit_seconds=PLACEMENT_LIMIT_SECONDS
+            )
+            if best is None or arena.size_bytes < best[3].size_bytes:
+                best = steps, blocks, in_place, arena
+    assert best is not None, "a training graph has steps"
+    return best
+
+
+def _needed(pairs: Sequence[InPlace], blocks: Sequence[Block], live: Sequence[int]) -> tuple[InPlace, ...]:
+    """The pairs whose operator would have more than the lower bound alive if the two lay apart.
+
+    The others are better free: an output that may go anywhere lets a tensor leave a place where it splits the memory that comes free.
+    """
+    size = {block.name: _aligned(block.size_bytes) for block in blocks}
+    op = {block.name: block.first_op for block in blocks}
+    bound = max(live)
+    return tuple(pair for pair in pairs if live[op[pair.output]] + min(size[pair.source], size[pair.output]) > bound)
 
 
 def _in_place_pairs(training: TrainingGraph, steps: tuple[Step, ...], blocks: tuple[Block, ...]) -> list[InPlace]:
@@ -144,14 +180,16 @@ def _in_place_pairs(training: TrainingGraph, steps: tuple[Step, ...], blocks: tu
     pairs: list[InPlace] = []
     taken: set[str] = set()
     for index, step in enumerate(steps):
-        for input_role, output_role in step.definition.in_place:
+        for input_role, output_role in step.in_place:
             if input_role not in step.operands or output_role not in step.operands:
                 continue
             source, output = (training.root(step.operands[role]) for role in (input_role, output_role))
             if source not in lives or output not in lives or source in taken:
                 continue
             if lives[source].last_op == index == lives[output].first_op and lives[source].first_op < index:
-                pairs.append(InPlace(source, output))
+                behind = _aligned(training.buffers[source].size_bytes) - _aligned(training.buffers[output].size_bytes)
+                may_end = behind > 0 and step.definition.in_place_behind(step.params, behind)
+                pairs.append(InPlace(source, output, may_end))
                 taken.add(source)
                 break
     return pairs

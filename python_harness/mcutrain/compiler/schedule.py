@@ -1,9 +1,9 @@
 """Order the steps of a training graph so that the least memory is alive, and each update runs as soon as that allows.
 
-The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as long as
-reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Which of dX and dW of a layer should come
-first, or which branch of a residual block, depends on the sizes; a beam search over the orders decides. It minimises the peak of the live
-bytes and then their sum over the steps, so that no gradient waits for its update longer than it must.
+The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as
+long as reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Which of dX and dW of
+a layer should come first, or which branch of a residual block, depends on the sizes; a beam search over the orders decides. It
+minimises the peak of the live bytes and then their sum over the steps, so that no gradient waits for its update longer than it must.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class _Search:
     def _shared(self, index: int, new: Sequence[str], dying: Sequence[str]) -> int:
         """Bytes saved while the step runs, because its output may begin where an input that dies begins."""
         step = self._behind[index]
-        for input_role, output_role in step.definition.in_place:
+        for input_role, output_role in step.in_place:
             if input_role in step.operands and output_role in step.operands:
                 source, output = (self._training.root(step.operands[role]) for role in (input_role, output_role))
                 if source in dying and output in new:

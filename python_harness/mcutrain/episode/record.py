@@ -32,13 +32,14 @@ class PhaseCounts(_Frozen):
 
 
 class OperatorCounts(_Frozen):
-    """Mean instructions of one operator in one training step."""
+    """Mean instructions of one operator in one training step, and its cycles by the timing model."""
 
     op: int
     name: str
     layer: str
     phase: Phase
     instructions: float
+    estimated_cycles: float | None = None
 
 
 class StepRecord(_Frozen):
@@ -96,6 +97,8 @@ class EpisodeRecord(_Frozen):
     golden_steps: int = Field(default=0, description="how many steps were held against golden")
     instructions_per_step: PhaseCounts | None = None
     estimated_cycles_per_step: PhaseCounts | None = None
+    estimated_cycles_low: float | None = Field(default=None, description="of the total, see docs/timing.md")
+    estimated_cycles_high: float | None = Field(default=None, description="of the total, see docs/timing.md")
     instructions_per_inference: float | None = None
     operators: tuple[OperatorCounts, ...] = ()
     sram: SramUse

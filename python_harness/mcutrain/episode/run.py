@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mcutrain.boards import Board
@@ -35,6 +35,8 @@ from mcutrain.episode.targets import (
 )
 from mcutrain.errors import MismatchError
 from mcutrain.ops.steps import Phase
+from mcutrain.timing import Breakdown, OperatorName, break_down, estimate_profile
+from mcutrain.timing.breakdown import OTHER, STEP_MARKS
 
 # Steps that are profiled. Counts depend on the data a little (masks, loops over them), so a few samples are averaged.
 PROFILED_STEPS = 10
@@ -73,7 +75,7 @@ def run_on_board(
     image = prepared.image(steps=options.steps, test=options.test)
     result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
     steps = image.steps
-    counts = _count_steps(prepared, runner, steps) if options.profile and steps else None
+    profiled = profile_steps(prepared, runner, min(PROFILED_STEPS, steps)) if options.profile and steps else None
     inference = _count_inferences(prepared, runner) if options.profile else None
     divergence, golden_steps = _hold_against_golden(
         prepared, options, Target(board.name, prepared.plan, runner), result, watch
@@ -107,7 +109,7 @@ def run_on_board(
         sha256=built.sha256,
         matches=None if golden_steps == 0 else divergence is None,
         golden_steps=golden_steps,
-        counts=counts,
+        profiled=profiled,
         inference=inference,
     )
     return record, divergence
@@ -150,7 +152,7 @@ def run_on_host(
         sha256=built.sha256,
         matches=None if golden_steps == 0 else divergence is None,
         golden_steps=golden_steps,
-        counts=None,
+        profiled=None,
         inference=None,
     )
     return record, divergence
@@ -174,35 +176,61 @@ def _hold_against_golden(
     return locate(prepared, *sides, reference, ran), steps
 
 
-def _count_steps(
-    prepared: PreparedEpisode, runner: QemuRunner, steps: int
-) -> tuple[PhaseCounts, tuple[OperatorCounts, ...]]:
-    """Exact instructions of a training step, the mean over the first few."""
-    profiled = min(PROFILED_STEPS, steps)
-    image = prepared.image(steps=profiled, test=0, evaluate=(False, False))
+@dataclass(frozen=True)
+class ProfiledSteps:
+    """Exact instructions of a training step, the mean over a few, and where the timing model says its cycles go."""
+
+    instructions: PhaseCounts
+    operators: tuple[OperatorCounts, ...]
+    breakdown: Breakdown
+
+    @property
+    def estimated_cycles(self) -> PhaseCounts:
+        """Estimated cycles of a step."""
+        by_phase = {share.name: share.estimate.cycles for share in self.breakdown.phases()}
+        return _phase_counts(by_phase)
+
+
+def profile_steps(prepared: PreparedEpisode, runner: QemuRunner, steps: int) -> ProfiledSteps:
+    """Profile the first ``steps`` steps of the schedule.
+
+    Raises:
+        MismatchError: an operator did not run once in each of them.
+        UnknownInstructionError: the timing model does not know an instruction that ran.
+    """
+    image = prepared.image(steps=steps, test=0, evaluate=(False, False))
     profile = runner.run(image, limits=LIMITS, profile=True).profile
     assert profile is not None
+    board = runner.firmware.board
+    names = [OperatorName(step.name, step.layer, step.phase.value) for step in prepared.plan.steps]
+    estimate = estimate_profile(profile, board.core, runner.firmware.facts.functions)
+    breakdown = break_down(estimate, names, core=board.core, clock_hz=board.clock_hz, steps=steps)
     operators = tuple(
         OperatorCounts(
             op=op,
             name=step.name,
             layer=step.layer,
             phase=step.phase.value,
-            instructions=_mark(profile, f"mct_op_{op:04d}", profiled) / profiled,
+            instructions=_mark(profile, f"mct_op_{op:04d}", steps) / steps,
+            estimated_cycles=breakdown.operators[op].estimate.cycles,
         )
         for op, step in enumerate(prepared.plan.steps)
     )
-    by_phase = {phase: sum(row.instructions for row in operators if row.phase == phase.value) for phase in Phase}
-    other = sum(_mark(profile, name, None) for name in ("mct_mark_step_begin", "mct_mark_step_end")) / profiled
-    phases = PhaseCounts(
-        total=sum(by_phase.values()),
-        forward=by_phase[Phase.FORWARD],
-        loss=by_phase[Phase.LOSS],
-        backward=by_phase[Phase.BACKWARD],
-        update=by_phase[Phase.UPDATE],
-        other=other,
+    by_phase = {phase.value: sum(row.instructions for row in operators if row.phase == phase.value) for phase in Phase}
+    by_phase[OTHER] = sum(_mark(profile, name, None) for name in STEP_MARKS) / steps
+    return ProfiledSteps(_phase_counts(by_phase), operators, breakdown)
+
+
+def _phase_counts(by_phase: Mapping[str, float]) -> PhaseCounts:
+    phases = {phase.value: by_phase.get(phase.value, 0.0) for phase in Phase}
+    return PhaseCounts(
+        total=sum(phases.values()),
+        forward=phases[Phase.FORWARD],
+        loss=phases[Phase.LOSS],
+        backward=phases[Phase.BACKWARD],
+        update=phases[Phase.UPDATE],
+        other=by_phase.get(OTHER, 0.0),
     )
-    return phases, operators
 
 
 def _count_inferences(prepared: PreparedEpisode, runner: QemuRunner) -> float:
@@ -256,7 +284,7 @@ def _record(
     sha256: str,
     matches: bool | None,
     golden_steps: int,
-    counts: tuple[PhaseCounts, tuple[OperatorCounts, ...]] | None,
+    profiled: ProfiledSteps | None,
     inference: float | None,
 ) -> EpisodeRecord:
     definition, plan = prepared.definition, prepared.plan
@@ -281,9 +309,12 @@ def _record(
         plan_crc32=f"{plan.crc32:08x}",
         matches_golden=matches,
         golden_steps=golden_steps,
-        instructions_per_step=counts[0] if counts else None,
+        instructions_per_step=profiled.instructions if profiled else None,
+        estimated_cycles_per_step=profiled.estimated_cycles if profiled else None,
+        estimated_cycles_low=profiled.breakdown.training.estimate.low if profiled else None,
+        estimated_cycles_high=profiled.breakdown.training.estimate.high if profiled else None,
         instructions_per_inference=inference,
-        operators=counts[1] if counts else (),
+        operators=profiled.operators if profiled else (),
         sram=sram,
         sram_peak_bytes=sram.data + sram.bss + sram.stack_peak,
         sram_planned_bytes=sram_planned_bytes,

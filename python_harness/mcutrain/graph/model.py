@@ -5,10 +5,11 @@ Conventions
 * Shapes leave the batch out: an image activation is ``(height, width, channels)``, a vector ``(length,)``.
   The device trains with batch 1, so a batch dimension would be 1 everywhere.
 * A code ``q`` of a quantised tensor stands for the real value ``scale * (q - zero_point)``.
-* Convolution weights are ``(out_channels, kernel_height, kernel_width, in_channels)``, fully connected weights
-  ``(out_features, in_features)``; both int8, symmetric (zero point 0), scales per tensor or per output channel.
-* Bias is int32 at scale ``input_scale * weight_scale[c]``. Every conv2d and fully_connected has one (the importer
-  adds zeros where the file has none).
+* Convolution weights are ``(out_channels, kernel_height, kernel_width, in_channels)``, depthwise ones ``(out_channels,
+  kernel_height, kernel_width)``, fully connected weights ``(out_features, in_features)``; all int8, symmetric (zero
+  point 0), scales per tensor or per output channel.
+* Bias is int32 at scale ``input_scale * weight_scale[c]``. Every layer with weights has one (the importer adds zeros
+  where the file has none).
 * Padding is explicit in every operator: SAME and VALID are resolved by the importer.
 * Fused activations are the clamp of the operator that carries them, in output codes.
 * An operator's name is its kind and its index among the operators of the file (``conv0``, ``add3``; in ONNX without the
@@ -82,8 +83,9 @@ class Attributes:
 
 @dataclass(frozen=True)
 class ConvAttributes(Attributes):
-    """conv2d and fully_connected (whose stride and padding stay at their defaults).
+    """conv2d, depthwise_conv2d and fully_connected (whose stride and padding stay at their defaults).
 
+    Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone.
     inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
     """
 
@@ -110,6 +112,13 @@ class PoolAttributes(Attributes):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: Padding = Padding()
+
+
+@dataclass(frozen=True)
+class MeanAttributes(Attributes):
+    """mean: of every channel over the whole image, at a scale of its own. The output is (1, 1, channels) or (channels,)."""
+
+    clamp: tuple[int, int] = (-128, 127)
 
 
 @dataclass(frozen=True)
@@ -144,8 +153,11 @@ class SoftmaxAttributes(Attributes):
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator. kind is one of: conv2d, fully_connected, add, average_pool, max_pool, pad, requantize, reshape,
-    softmax. source is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages."""
+    """One operator.
+
+    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, max_pool, mean, pad, requantize, reshape, softmax. source
+    is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages.
+    """
 
     name: str
     kind: str

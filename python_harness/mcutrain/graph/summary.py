@@ -76,7 +76,7 @@ def summarize(graph: Graph) -> GraphSummary:
 
 def macs(graph: Graph, op: Operator) -> int:
     """Multiply-accumulates of one inference; taps that fall on padding count."""
-    if op.kind not in ("conv2d", "fully_connected"):
+    if op.kind not in ("conv2d", "depthwise_conv2d", "fully_connected"):
         return 0
     weights, output = graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
     return weights.elements // weights.shape[0] * output.elements

@@ -14,6 +14,7 @@ from mcutrain.graph.model import (
     AddAttributes,
     ConvAttributes,
     Graph,
+    MeanAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -28,6 +29,7 @@ Shape = tuple[int, ...]
 
 _INT32_MAX = 2**31 - 1
 _MAX_SIDE = 1 << 16
+_MAX_MEAN = 1 << 23  # values of up to 255
 # Tools compute bias scales in float32 or float64 and round them: an exact comparison would be too strict.
 _BIAS_SCALE_TOLERANCE = 1e-3
 _SAME_SCALE_TOLERANCE = 1e-6
@@ -219,6 +221,22 @@ def _conv2d(graph: Graph, op: Operator) -> None:
     _check_weighted(op, attributes, operands)
 
 
+def _depthwise_conv2d(graph: Graph, op: Operator) -> None:
+    operands = _operands(graph, op, ConvAttributes, (False, True, True))
+    attributes = op.attributes
+    assert isinstance(attributes, ConvAttributes)
+    x, weights, _, y = operands
+    height, width, channels = _image(op, x)
+    _require(len(weights.shape) == 3, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
+    outputs, kernel = weights.shape[0], weights.shape[1:]
+    whole = outputs % channels == 0
+    _require(whole, f"{op.name}: {outputs} filters in '{weights.name}' are no multiple of the {channels} channels")
+    _check_window(op, attributes.padding, kernel, attributes.stride, inside=False)
+    expected = _window_shape((height, width), outputs, kernel, attributes.stride, attributes.padding)
+    _check_shape(op, y, expected)
+    _check_weighted(op, attributes, operands)
+
+
 def _fully_connected(graph: Graph, op: Operator) -> None:
     operands = _operands(graph, op, ConvAttributes, (False, True, True))
     attributes = op.attributes
@@ -252,6 +270,16 @@ def _pool(graph: Graph, op: Operator) -> None:
     _check_window(op, padding, kernel, stride, inside=True)
     _check_shape(op, y, _window_shape((height, width), channels, kernel, stride, padding))
     _check_same_quantization(op, x, y)
+
+
+def _mean(graph: Graph, op: Operator) -> None:
+    x, y = _operands(graph, op, MeanAttributes, (False,))
+    assert isinstance(op.attributes, MeanAttributes)
+    _check_clamp(op, op.attributes.clamp)
+    height, width, channels = _image(op, x)
+    _check_shape(op, y, (channels,) if len(y.shape) == 1 else (1, 1, channels))
+    _require(height * width < _MAX_MEAN, f"{op.name}: a mean of {height}x{width} values can exceed 32 bits")
+    _check_rescale(op, 255 * height * width, x.scale / y.scale / (height * width))
 
 
 def _pad(graph: Graph, op: Operator) -> None:
@@ -295,8 +323,10 @@ _CHECKS: dict[str, Callable[[Graph, Operator], None]] = {
     "add": _add,
     "average_pool": _pool,
     "conv2d": _conv2d,
+    "depthwise_conv2d": _depthwise_conv2d,
     "fully_connected": _fully_connected,
     "max_pool": _pool,
+    "mean": _mean,
     "pad": _pad,
     "requantize": _requantize,
     "reshape": _reshape,

@@ -1,4 +1,4 @@
-"""Model files to Graphs: int8 .tflite, and ONNX in QDQ form."""
+"""Model files to Graphs: int8 .tflite, ONNX in QDQ form, and the .pkl files of tiny-training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from mcutrain.errors import UsageError
 from mcutrain.graph.model import Graph
 from mcutrain.importers.onnx import import_onnx
 from mcutrain.importers.tflite import import_tflite
+from mcutrain.importers.tiny_training import import_tiny_training
 
 __all__ = ["DEFAULT_MAX_BYTES", "load_model"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 
-_IMPORTERS = {".tflite": import_tflite, ".onnx": import_onnx}
+_IMPORTERS = {".tflite": import_tflite, ".onnx": import_onnx, ".pkl": import_tiny_training}
 
 
 def load_model(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Graph:
-    """The quantised network in a .tflite or .onnx file.
+    """The quantised network in a .tflite, .onnx or tiny-training .pkl file.
 
     The file is not trusted: whatever it holds, the result is a valid Graph or one UsageError, in bounded time and
     memory. Raises UsageError: no such file, over ``max_bytes``, of another format, damaged, or with operators or
@@ -29,7 +30,7 @@ def load_model(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Graph:
         return import_tflite(path, content)
     importer = _IMPORTERS.get(path.suffix.lower())
     if importer is None:
-        raise UsageError(f"{path}: not a model file this tool reads; give a .tflite or an .onnx file")
+        raise UsageError(f"{path}: not a model file this tool reads; give a .tflite, .onnx or .pkl file")
     return importer(path, content)
 
 
@@ -37,7 +38,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
     try:
         # A pipe or a device could block or never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path}: not a regular file; give a .tflite or an .onnx file")
+            raise UsageError(f"{path}: not a regular file; give a .tflite, .onnx or .pkl file")
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 from mcutrain.graph.model import (
     AddAttributes,
     ConvAttributes,
+    MeanAttributes,
     PadAttributes,
     Padding,
     PoolAttributes,
@@ -81,9 +82,12 @@ def _conv(context: Context, node: FileNode) -> Value:
         raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 4")
     outputs, depth, height, width = weights.values.shape
     group = integer_attribute(node, "group", 1)
-    if group != 1:
+    depthwise = group > 1 and depth == 1
+    if group != 1 and not depthwise:
         # Noted, not raised, so that what follows in the file is checked too.
-        context.problems.add(f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, not 1")
+        context.problems.add(
+            f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, neither 1 nor one for each channel"
+        )
     if integer_attributes(node, "kernel_shape", (height, width)) != (height, width):
         raise UnsupportedError("its kernel_shape is not that of its weights")
     x = image_operand(context, node.inputs[0])
@@ -91,11 +95,11 @@ def _conv(context: Context, node: FileNode) -> Value:
         raise UnsupportedError(f"its weights take {depth * group} channels, its input has {x.tensor.shape[2]}")
     stride, padding, sides = window(node, x, (height, width))
     bias = optional_constant(context, node, 2, "bias")
-    codes = weights.values.transpose(0, 2, 3, 1)
+    codes = weights.values[:, 0] if depthwise else weights.values.transpose(0, 2, 3, 1)
     operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0, x, bias))
     return Pending(
-        f"conv{node.position}",
-        "conv2d",
+        f"{'depthwise' if depthwise else 'conv'}{node.position}",
+        "depthwise_conv2d" if depthwise else "conv2d",
         node.kind,
         operands,
         (*sides, outputs),
@@ -226,6 +230,18 @@ def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     return rule
 
 
+def _reduce_mean(context: Context, node: FileNode) -> Value:
+    given = optional_constant(context, node, 1, "the axes")
+    stated = node.attributes.get("axes", ()) if given is None else tuple(int(a) for a in given.values.reshape(-1))
+    axes = sorted(a % 4 for a in stated if isinstance(a, int)) if isinstance(stated, tuple) else []
+    if axes != [2, 3]:
+        raise UnsupportedError(f"it is the mean over the axes {axes}, not over rows and columns (2 and 3)")
+    x = image_operand(context, node.inputs[0])
+    channels = x.tensor.shape[2]
+    shape = (1, 1, channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
+    return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, MeanAttributes)
+
+
 def _flatten(context: Context, node: FileNode) -> Value:
     if integer_attribute(node, "axis", 1) not in (1, 1 - 4):
         raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
@@ -318,6 +334,7 @@ RULES: dict[str, Rule] = {
     "MatMul": Rule(_matmul, (2, 2)),
     "MaxPool": Rule(_pool("max_pool"), (1, 1), _WINDOW | {"ceil_mode", "storage_order"}),
     "Pad": Rule(_pad, (2, 4), frozenset({"mode"})),
+    "ReduceMean": Rule(_reduce_mean, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
     "Relu": Rule(_relu, (1, 1)),
     "Reshape": Rule(_reshape, (2, 2), frozenset({"allowzero"})),
     "Softmax": Rule(_softmax, (1, 1), frozenset({"axis"})),

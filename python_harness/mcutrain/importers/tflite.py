@@ -22,6 +22,7 @@ from mcutrain.graph.model import (
     Attributes,
     ConvAttributes,
     Graph,
+    MeanAttributes,
     PadAttributes,
     Padding,
     PoolAttributes,
@@ -207,12 +208,17 @@ class _Import:
         values: NDArray[np.generic] = np.frombuffer(t.data.tobytes(), dtype).reshape(t.shape).astype(dtype.name)
         return values
 
-    def weights(self, op: FileOperator, x: Tensor) -> tuple[str, str]:
-        """Add the weights and the bias of an operator with inputs (x, weights[, bias]); their names."""
+    def weights(self, op: FileOperator, x: Tensor, output_axis: int = 0) -> tuple[str, str]:
+        """Add the weights and the bias of an operator with inputs (x, weights[, bias]); their names.
+
+        output_axis: the file's axis of output channels; where it is not the first, that one, of length 1, is left out.
+        """
         index = op.inputs[1]
         t = self.model.tensors[index]
         data = self.values(index, "int8")
-        if not data.ndim or t.scale.size not in (1, len(data)) or (t.scale.size > 1 and t.axis != 0):
+        if output_axis > 0:
+            data = np.ascontiguousarray(np.moveaxis(data[0], output_axis - 1, 0))
+        if not data.ndim or t.scale.size not in (1, len(data)) or (t.scale.size > 1 and t.axis != output_axis):
             raise UnsupportedError(f"weights {self.label(index)} have {t.scale.size} scales along axis {t.axis}")
         if t.zero_point.any():
             raise UnsupportedError(f"weights {self.label(index)} have a zero point other than 0")
@@ -234,7 +240,7 @@ class _Import:
 
     def emit(self, op: FileOperator, kind: str, inputs: tuple[str, ...], output: str, attributes: Attributes) -> None:
         """Add the Graph operator for ``op``."""
-        short = "conv" if kind == "conv2d" else kind
+        short = {"conv2d": "conv", "depthwise_conv2d": "depthwise"}.get(kind, kind)
         self.graph.add_operator(f"{short}{op.index}", kind, inputs, output, attributes, op.kind)
 
 
@@ -295,6 +301,19 @@ def _conv2d(m: _Import, op: FileOperator) -> None:
     m.emit(op, "conv2d", (x.name, *m.weights(op, x)), y.name, attributes)
 
 
+def _depthwise_conv2d(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    stride = _positive(op, "StrideH", "StrideW")
+    if _positive(op, "DilationHFactor", "DilationWFactor") != (1, 1):
+        raise UnsupportedError("it is dilated")
+    shape = m.model.tensors[op.inputs[1]].shape
+    if len(shape) != 4 or shape[0] != 1:
+        raise UnsupportedError(f"its weights have shape {list(shape)}, not [1, height, width, channels]")
+    padding = _explicit_padding(op, x, (shape[1], shape[2]), stride)
+    attributes = ConvAttributes(_fused_clamp(op, y), stride, padding)
+    m.emit(op, "depthwise_conv2d", (x.name, *m.weights(op, x, output_axis=3)), y.name, attributes)
+
+
 def _fully_connected(m: _Import, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     if op.options["WeightsFormat"] != 0:
@@ -332,6 +351,17 @@ def _pool(kind: str) -> Callable[[_Import, FileOperator], None]:
         )
 
     return rule
+
+
+def _mean(m: _Import, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    rank = len(x.shape) + 1
+    axes = sorted(int(a) % rank for a in m.values(op.inputs[1], "int32").reshape(-1) if -rank <= int(a) < rank)
+    if rank != 4 or axes != [1, 2]:
+        raise UnsupportedError(
+            f"it is the mean of {rank} dimensions over {axes}, not of an image over rows and columns"
+        )
+    m.emit(op, "mean", (x.name,), y.name, MeanAttributes())
 
 
 def _pad(m: _Import, op: FileOperator) -> None:
@@ -382,6 +412,7 @@ class Rule:
 
 _WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
 _CONV2D = ("Conv2DOptions", (*_WINDOW, "DilationHFactor", "DilationWFactor"))
+_DEPTHWISE = ("DepthwiseConv2DOptions", _CONV2D[1])
 _POOL = ("Pool2DOptions", (*_WINDOW, "FilterHeight", "FilterWidth"))
 _FULLY_CONNECTED = ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat"))
 
@@ -389,8 +420,10 @@ RULES: dict[int, Rule] = {
     BuiltinOperator.ADD: Rule("ADD", _add, (2, 2), ("AddOptions", ("FusedActivationFunction",))),
     BuiltinOperator.AVERAGE_POOL_2D: Rule("AVERAGE_POOL_2D", _pool("average_pool"), (1, 1), _POOL),
     BuiltinOperator.CONV_2D: Rule("CONV_2D", _conv2d, (2, 3), _CONV2D),
+    BuiltinOperator.DEPTHWISE_CONV_2D: Rule("DEPTHWISE_CONV_2D", _depthwise_conv2d, (2, 3), _DEPTHWISE),
     BuiltinOperator.FULLY_CONNECTED: Rule("FULLY_CONNECTED", _fully_connected, (2, 3), _FULLY_CONNECTED),
     BuiltinOperator.MAX_POOL_2D: Rule("MAX_POOL_2D", _pool("max_pool"), (1, 1), _POOL),
+    BuiltinOperator.MEAN: Rule("MEAN", _mean, (2, 2)),
     BuiltinOperator.PAD: Rule("PAD", _pad, (2, 2)),
     BuiltinOperator.QUANTIZE: Rule("QUANTIZE", _requantize("NONE"), (1, 1)),
     BuiltinOperator.RELU: Rule("RELU", _requantize("RELU"), (1, 1)),

@@ -27,13 +27,22 @@ from mcutrain.ops.bounds import largest_bias
 from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
-from mcutrain.ops.rules import RULES, LayerTraining, Lowering, effective_scales, layer_window, weight_scales
+from mcutrain.ops.rules import (
+    RULES,
+    LayerTraining,
+    Lowering,
+    effective_scales,
+    inputs_per_output,
+    layer_window,
+    weight_scales,
+)
 from mcutrain.ops.steps import Phase, StepBuilder
 from mcutrain.ops.update_bias import UpdateBiasParams
 from mcutrain.ops.update_weights import UpdateWeightsParams
 
 WEIGHT_ROUNDINGS = ("master16", "stochastic8", "nearest8")
 GRADIENT_SCALINGS = ("qas", "none")
+LAYER_KINDS = ("conv2d", "depthwise_conv2d", "fully_connected")
 _UNIT_RANGE_SCALE = 1.0 / 255.0
 
 
@@ -87,17 +96,21 @@ def find_head(graph: Graph) -> _Head:
 
 
 def trainable_layers(graph: Graph) -> tuple[str, ...]:
-    """Names of the layers a scheme may name: conv2d and hidden fully connected, in order, without the head."""
+    """Names of the layers a scheme may name: convolutions and hidden fully connected, in order, without the head."""
     head = find_head(graph)
-    return tuple(op.name for op in graph.operators[: head.index] if op.kind in ("conv2d", "fully_connected"))
+    return tuple(op.name for op in graph.operators[: head.index] if op.kind in LAYER_KINDS)
 
 
 def largest_channels(graph: Graph, op: Operator, count: int) -> NDArray[np.int32]:
-    """The ``count`` input channels with the largest sum of |s_w[o] * w|, ascending; the lower index wins a tie."""
+    """The ``count`` input channels with the largest sum of |s_w[o] * w|, ascending; the lower index wins a tie.
+
+    Of a depthwise convolution they are output channels.
+    """
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
     scaled = np.abs(weights.astype(np.float64)) * weight_scales(graph, op).reshape(-1, *[1] * (weights.ndim - 1))
-    magnitude = scaled.sum(axis=tuple(range(weights.ndim - 1)))
+    channel_axis = 0 if op.kind == "depthwise_conv2d" else weights.ndim - 1
+    magnitude = scaled.sum(axis=tuple(axis for axis in range(weights.ndim) if axis != channel_axis))
     order = np.argsort(-magnitude, kind="stable")[:count]
     return np.sort(order).astype(np.int32)
 
@@ -110,11 +123,12 @@ def _layer_training(graph: Graph, scheme: Scheme, layers: tuple[str, ...]) -> di
             continue
         op, selected = operators[name], None
         if name in scheme.weights:
-            channels = layer_window(graph, op).in_channels
+            window = layer_window(graph, op)
+            channels = window.out_channels if op.kind == "depthwise_conv2d" else window.in_channels
             count = int(channels * scheme.weights[name])
             if count == 0:
                 raise UsageError(
-                    f"scheme {scheme.text!r}: {scheme.weights[name]} of the {channels} input channels of {name} is none"
+                    f"scheme {scheme.text!r}: {scheme.weights[name]} of the {channels} channels of {name} is none"
                 )
             selected = largest_channels(graph, op, count)
         training[name] = LayerTraining(bias=name in scheme.biases, selected=selected)
@@ -146,18 +160,24 @@ class _QasTrainer:
         window = layer_window(context.graph, op)
         weights = context.tensor(op.inputs[1]).data
         assert weights is not None
+        depthwise = op.kind == "depthwise_conv2d"
+        in_channels = 1 if depthwise else window.in_channels
         params = UpdateWeightsParams(
             out_channels=window.out_channels,
             taps=window.kernel_height * window.kernel_width,
-            in_channels=window.in_channels,
-            selected=int(training.selected.size),
+            in_channels=in_channels,
+            selected=1 if depthwise else int(training.selected.size),
             weight_min=min(-127, int(weights.min())),
             step_cap=self.options.step_cap,
         )
-        partial = training.selected.size < window.in_channels
+        factor = self._weight_factor(context, op)
+        if depthwise:
+            # A step of 0 leaves a weight as it is, in every rounding: the channels that do not train.
+            factor[np.setdiff1d(np.arange(window.out_channels), training.selected)] = 0
+        partial = not depthwise and training.selected.size < in_channels
         operands: dict[str, str | None] = {
             "gradient": gradient,
-            "factor": build.constant(f"{op.name}.weight_factor", self._weight_factor(context, op)),
+            "factor": build.constant(f"{op.name}.weight_factor", factor),
             "index": f"{op.name}.selected" if partial else None,
             "learning_rate": LEARNING_RATE,
             "weights": f"{op.name}.weights",
@@ -173,7 +193,7 @@ class _QasTrainer:
     def update_bias(self, context: Lowering, op: Operator, gradient: str) -> None:
         build, mode = context.build, context.errors
         window = layer_window(context.graph, op)
-        terms = window.kernel_height * window.kernel_width * window.in_channels
+        terms = window.kernel_height * window.kernel_width * inputs_per_output(context.graph, op)
         params = UpdateBiasParams(
             channels=window.out_channels, bias_limit=largest_bias(terms), step_cap=self.options.step_cap
         )

@@ -75,8 +75,9 @@ class Kernel:
     params: the dataclass whose C twin is ``c_params``. inputs and outputs: roles in the order of the C arguments (after the params, inputs
     first, then outputs, scratch being the first of these; a buffer that is both read and written is an output that is also listed in
     ``updates``). golden(params, views): reads and writes ``views[role]``; absent optional roles are not in the mapping.
-    in_place: (input role, output role) pairs that may begin at the same address. macs(params): multiply-accumulates.
-    scratch_bytes(params): size of the scratch role.
+    in_place: (input role, output role) pairs that may begin at the same address, with params for which in_place_where says so.
+    in_place_behind(params, distance_bytes): whether the output of such a pair may also begin that far behind the input. macs(params):
+    multiply-accumulates. scratch_bytes(params): size of the scratch role.
     """
 
     name: str
@@ -86,6 +87,8 @@ class Kernel:
     outputs: tuple[Role, ...]
     golden: Callable[[Any, Mapping[str, Any]], None]
     in_place: tuple[tuple[str, str], ...] = ()
+    in_place_where: Callable[[Any], bool] = lambda params: True
+    in_place_behind: Callable[[Any, int], bool] = lambda params, distance_bytes: False
     updates: tuple[str, ...] = ()
     macs: Callable[[Any], int] = lambda params: 0
     scratch_bytes: Callable[[Any], int] = lambda params: 0

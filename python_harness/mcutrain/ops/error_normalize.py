@@ -13,8 +13,14 @@ from mcutrain.ops.error_quantize import ElementsParams
 
 
 def _golden(params: ElementsParams, views: Mapping[str, Any]) -> None:
+    # astype copies, so everything is computed before the first mantissa is written: out may overlap the sums in any way.
     sums = views["sums"]
     write_fitted(views["out"], int(sums.exponent[0]), sums.mantissa.astype(np.int64))
+
+
+def _behind(params: ElementsParams, distance_bytes: int) -> bool:
+    """The kernel then runs from the last element down; see error_normalize.c for why this distance is enough."""
+    return distance_bytes >= 2 * (params.elements - 1)
 
 
 ERROR_NORMALIZE_B16 = Kernel(
@@ -25,6 +31,7 @@ ERROR_NORMALIZE_B16 = Kernel(
     outputs=(Role("out", "b16"),),
     golden=_golden,
     in_place=(("sums", "out"),),
+    in_place_behind=_behind,
 )
 
 KERNELS = (ERROR_NORMALIZE_B16,)

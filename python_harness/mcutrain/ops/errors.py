@@ -103,14 +103,23 @@ class ErrorMode(ABC):
         build.step(name, f"error_sum_{self.suffix}", params, Phase.BACKWARD, layer, {"a": a, "b": b, "out": out})
         return out
 
-    def conv_error(self, build: StepBuilder, name: str, layer: str, g: str, weights: str, window: Window) -> str:
-        """Steps of dX; returns the error of the convolution's input, shape (in_height, in_width, in_channels)."""
+    def conv_error(
+        self,
+        build: StepBuilder,
+        name: str,
+        layer: str,
+        g: str,
+        weights: str,
+        window: Window,
+        kernel: str = "conv2d_error",
+    ) -> str:
+        """Steps of dX by ``<kernel>_<mode>``; returns the error of the convolution's input, shape (in_height, in_width, in_channels)."""
         shape = (window.in_height, window.in_width, window.in_channels)
         sums = build.buffer(f"{name}.sums" if self.sums != self.error else name, self.sums, shape)
         params = Conv2dGradientParams(window=window, input_zero_point=0)
         output_role = "sums" if self.suffix == "b16" else "error"
         operands = {"g": g, "weights": weights, output_role: sums}
-        build.step(f"{name}.products", f"conv2d_error_{self.suffix}", params, Phase.BACKWARD, layer, operands)
+        build.step(f"{name}.products", f"{kernel}_{self.suffix}", params, Phase.BACKWARD, layer, operands)
         return self.settle(build, name, layer, sums)
 
     def pass_on(

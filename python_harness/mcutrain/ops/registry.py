@@ -9,9 +9,11 @@ from mcutrain.ops.base import Kernel
 # Each module lists its kernels in a tuple named KERNELS.
 _MODULES = (
     "conv2d",
+    "depthwise_conv2d",
     "add",
     "average_pool",
     "max_pool",
+    "mean",
     "pad",
     "requantize",
     "softmax",
@@ -23,6 +25,7 @@ _MODULES = (
     "error_scale",
     "error_sum",
     "conv2d_gradient",
+    "depthwise_conv2d_gradient",
     "bias_gradient",
     "pool_gradient",
     "pad_gradient",

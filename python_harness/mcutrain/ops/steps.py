@@ -78,6 +78,11 @@ class Step:
         """The kernel this step calls."""
         return KERNELS[self.kernel]
 
+    @property
+    def in_place(self) -> tuple[tuple[str, str], ...]:
+        """(input role, output role) pairs that may begin at the same address in this step."""
+        return self.definition.in_place if self.definition.in_place_where(self.params) else ()
+
     def reads(self) -> tuple[str, ...]:
         """Buffers it reads, those it updates included."""
         kernel = self.definition

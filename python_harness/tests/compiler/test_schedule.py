@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from mcutrain.methods.inference import inference
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.ops.steps import Phase, Step
 from support.networks import NETWORKS, chain, random_network, residual
-from support.plans import isolated, outcome, plan_of, training_of
+from support.plans import isolated, network_plan, outcome, training_of
 
 MODES = ("b16", "f32")
 ROUNDINGS = ("master16", "stochastic8")
@@ -22,7 +24,8 @@ def any_order(training: TrainingGraph, seed: int) -> list[Step]:
     """The forward steps, then the others in a random order that keeps their dependencies."""
     emitted = list(training.steps)
     needs = dependencies(training, emitted)
-    random, done = np.random.default_rng(seed), set()
+    random = np.random.default_rng(seed)
+    done: set[int] = set()
     order: list[Step] = []
     while len(order) < len(emitted):
         ready = [index for index in range(len(emitted)) if index not in done and needs[index] <= done]
@@ -95,11 +98,11 @@ def test_the_forward_steps_come_first_and_in_the_order_of_the_network(name: str)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_update_runs_before_the_gradient_of_the_next_layer_exists(name: str, mode: str) -> None:
     """So no two weight gradients are ever alive at once."""
-    plan = plan_of(NETWORKS[name](), "full", mode)
+    plan = network_plan(name, "full", mode)
     gradients = [block for block in plan.blocks if block.name.endswith(".weight_gradient")]
     assert len(gradients) >= 2
     by_time = sorted(gradients, key=lambda block: block.first_op)
-    for earlier, later in zip(by_time, by_time[1:], strict=False):
+    for earlier, later in itertools.pairwise(by_time):
         assert earlier.last_op < later.first_op, (earlier, later)
 
 
@@ -107,7 +110,7 @@ def test_each_update_runs_before_the_gradient_of_the_next_layer_exists(name: str
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_outlives_its_use(name: str, mode: str) -> None:
     """The first operator of a buffer's life writes it, and the last one reads it (scratch lives for one)."""
-    plan = plan_of(NETWORKS[name](), "full", mode)
+    plan = network_plan(name, "full", mode)
     assert plan.blocks
     for block in plan.blocks:
         touching = [

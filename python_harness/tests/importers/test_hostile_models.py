@@ -170,7 +170,7 @@ def wrong_files() -> Iterator[tuple[str, str, bytes, str]]:
     yield "empty", ".tflite", b"", "does not carry the mark 'TFL3'"
     yield "text", ".tflite", b"hello, I am not a network", "does not carry the mark 'TFL3'"
     yield "text", ".onnx", b"hello, I am not a network", "damaged or truncated"
-    yield "text", ".h5", b"hello, I am not a network", "give a .tflite or an .onnx file"
+    yield "text", ".h5", b"hello, I am not a network", "give a .tflite, .onnx or .pkl file"
     yield "nan", ".tflite", replaced(float32(2.1), float32(float("nan")), conv), "has the scale nan"
     yield "infinite", ".tflite", replaced(float32(0.26), float32(float("inf")), conv), "has the scale inf"
     yield "zero", ".tflite", replaced(float32(2.1), float32(0.0), conv), "has the scale 0.0"

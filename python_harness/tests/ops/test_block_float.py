@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cffi
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -28,7 +29,7 @@ from support.backward_cases import (
     seeds,
     with_extremes,
 )
-from support.ckernels import block16, block32, call, forms
+from support.ckernels import block16, block32, c_function, c_params, call, forms
 
 both_forms = pytest.mark.parametrize("form", forms)
 sizes = st.integers(1, 100)
@@ -297,6 +298,73 @@ def test_in_place_calls_give_what_calls_out_of_place_give(form: str, pixels: int
     float_params = ErrorScaleParams(elements, channels, 0, 15)
     out = {"out": np.zeros((pixels, channels), np.float32)}
     in_place_gives_the_same(form, ERROR_SCALE_F32, float_params, {**scaled, **out}, "error")
+
+
+def rounded(size_bytes: int) -> int:
+    """As the planner rounds sizes."""
+    return -(-size_bytes // 8) * 8
+
+
+def normalised_behind(form: str, sums: Block, distance: int) -> tuple[int, Block, Block]:
+    """Status, golden's and the C kernel's mantissas where they are written ``distance`` bytes behind the start of the sums."""
+    elements = sums.mantissa.size
+    found = []
+    for _ in range(2):
+        memory = np.full(max(4 + 4 * elements, distance + 4 + 2 * elements), 0x5A, np.uint8)
+        source = block32((elements,), memory)
+        source.exponent[...], source.mantissa[...] = sums.exponent, sums.mantissa
+        found.append((memory, source, block16((elements,), memory[distance:])))
+    (_, source, golden), (memory, _, actual) = found
+    ERROR_NORMALIZE_B16.golden(ElementsParams(elements), {"sums": source, "out": golden})
+    pointer = cffi.FFI()
+    addresses = [pointer.cast("void *", memory.ctypes.data + at) for at in (0, distance)]
+    params = c_params(form, ERROR_NORMALIZE_B16, ElementsParams(elements))
+    status = int(c_function(form, "mct_error_normalize_b16")(params, *addresses))
+    return status, golden, actual
+
+
+@both_forms
+@settings(max_examples=150, deadline=None)
+@given(elements=st.integers(1, 200), further=st.integers(0, 60), seed=seeds)
+@example(elements=64, further=0, seed=0)
+def test_sums_may_be_normalised_into_place_behind_their_start(
+    form: str, elements: int, further: int, seed: int
+) -> None:
+    """From the closest distance allowed (further = 0) over the one at which both end together to none of the sums left."""
+    sums = random_sums(np.random.default_rng(seed), elements)
+    out = block16((elements,))
+    ERROR_NORMALIZE_B16.golden(ElementsParams(elements), {"sums": sums, "out": out})
+    closest = rounded(2 * (elements - 1)) if further else -(-2 * (elements - 1) // 4) * 4
+    for distance in {0, closest + 8 * further}:
+        status, golden, actual = normalised_behind(form, sums, distance)
+        assert status == 0
+        assert same_bits(golden, out), f"golden, {distance} bytes behind"
+        assert same_bits(actual, out), f"{form}, {distance} bytes behind"
+
+
+@both_forms
+def test_sums_and_what_they_become_may_end_together_unless_one_element_is_missing_to_four(form: str) -> None:
+    """The planner's question, answered as the kernel works: sizes rounded up to 8 bytes."""
+    rng = np.random.default_rng(5)
+    answers = {}
+    for elements in range(1, 101):
+        distance = rounded(4 + 4 * elements) - rounded(4 + 2 * elements)
+        allowed = ERROR_NORMALIZE_B16.in_place_behind(ElementsParams(elements), distance)
+        answers[elements] = allowed
+        if allowed:
+            sums = random_sums(rng, elements)
+            _, golden, actual = normalised_behind(form, sums, distance)
+            out = block16((elements,))
+            ERROR_NORMALIZE_B16.golden(ElementsParams(elements), {"sums": sums, "out": out})
+            assert same_bits(golden, out) and same_bits(actual, out), elements
+    assert answers == {elements: elements % 4 != 3 for elements in range(1, 101)}
+
+
+def test_a_kernel_that_says_nothing_lets_no_output_begin_behind_its_input() -> None:
+    params = ErrorScaleParams(8, 8, 0, 11)
+    assert not ERROR_SCALE_B16.in_place_behind(params, 8)
+    assert not ERROR_NORMALIZE_B16.in_place_behind(ElementsParams(8), 13)
+    assert ERROR_NORMALIZE_B16.in_place_behind(ElementsParams(8), 14)
 
 
 # Refusals

@@ -15,6 +15,7 @@ from support.real_operators import (
     Case,
     Clamp,
     ConvCase,
+    DepthwiseCase,
     PadCase,
     PoolCase,
     add_case,
@@ -49,9 +50,11 @@ def clamped(clamp: Clamp, y: Any) -> Any:
 
 def convolution(case: ConvCase, x: Any, weights: Any, bias: Any) -> Any:
     w = case.window
-    kernels = weights.permute(0, 3, 1, 2)
+    depthwise = isinstance(case, DepthwiseCase)
+    kernels = weights[:, None] if depthwise else weights.permute(0, 3, 1, 2)
+    groups = w.in_channels if depthwise else 1
     image = padded(w, x - case.zero_point, 0.0)
-    y = torch.nn.functional.conv2d(image, kernels, bias, stride=(w.stride_height, w.stride_width))
+    y = torch.nn.functional.conv2d(image, kernels, bias, stride=(w.stride_height, w.stride_width), groups=groups)
     return clamped(case.clamp, image_of(y) * torch.tensor(case.scale))
 
 

@@ -16,6 +16,7 @@ from mcutrain.graph.model import (
     AddAttributes,
     ConvAttributes,
     Graph,
+    MeanAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -77,6 +78,11 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
             kernel = (w.shape[1], w.shape[2])
             patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0)
             sums = np.einsum("hwijc,oijc->hwo", patches, weights)
+        elif op.kind == "depthwise_conv2d":
+            kernel = (w.shape[1], w.shape[2])
+            patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0)
+            each = np.repeat(patches, w.shape[0] // x.shape[2], axis=4)
+            sums = np.einsum("hwijo,oij->hwo", each, weights)
         else:
             sums = weights @ centred
         return _codes(
@@ -93,6 +99,8 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
             # onnxruntime rounds the average of the real values, so a tie is even with the zero point taken off.
             return (rounding(pooled - x.zero_point) + x.zero_point).astype(np.int8)
         return rounding(pooled).astype(np.int8)
+    if isinstance(attributes, MeanAttributes):
+        return _codes(dequantized(x, values[0]).mean((0, 1)), y, attributes.clamp, rounding)
     if isinstance(attributes, PadAttributes):
         p = attributes.padding
         edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))

@@ -14,6 +14,7 @@ from mcutrain.graph import (
     Attributes,
     ConvAttributes,
     Graph,
+    MeanAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -63,6 +64,16 @@ class NetBuilder:
             "conv2d", "conv", x, shape, y_shape, ConvAttributes((-128, 127), (stride, stride), padding), relu
         )
 
+    def depthwise(self, x: str, kernel: int = 3, stride: int = 1, *, outputs: int = 1, relu: bool = False) -> str:
+        """A depthwise convolution, SAME, with ``outputs`` output channels for each input channel."""
+        height, width, in_channels = self.tensors[x].shape
+        rows, columns = (_same(side, kernel, stride) for side in (height, width))
+        padding = Padding(rows[0], rows[1], columns[0], columns[1])
+        y_shape = (-(-height // stride), -(-width // stride), outputs * in_channels)
+        attributes = ConvAttributes((-128, 127), (stride, stride), padding)
+        shape = (outputs * in_channels, kernel, kernel)
+        return self._layer("depthwise_conv2d", "depthwise", x, shape, y_shape, attributes, relu)
+
     def dense(self, x: str, features: int, *, relu: bool = False) -> str:
         """A fully connected layer; the last one is the head."""
         shape = (features, self.tensors[x].elements)
@@ -90,6 +101,12 @@ class NetBuilder:
         height, width, channels = self.tensors[x].shape
         attributes = PoolAttributes((height, width), (1, 1))
         return self._operator("average_pool", "average_pool", (x,), (1, 1, channels), self._like(x), attributes)
+
+    def mean(self, x: str) -> str:
+        """The mean of the whole image as a vector, at a finer scale."""
+        scale = self.tensors[x].scale * 0.4
+        channels = self.tensors[x].shape[2]
+        return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), MeanAttributes())
 
     def pad(self, x: str) -> str:
         """One row above, two below, one column to the right."""
@@ -244,12 +261,23 @@ def perceptron() -> Graph:
     return net.graph(net.dense(y, 4))
 
 
+def separable() -> Graph:
+    """Depthwise convolutions of one and of two outputs a channel, stride 1 and 2, in a residual block, and a mean."""
+    net = NetBuilder(6, (9, 8, 3))
+    stem = net.conv("x", 4)
+    inner = net.conv(net.depthwise(stem, outputs=2, relu=True), 4, kernel=1)
+    y = net.depthwise(net.add(inner, stem), 5, stride=2)
+    y = net.conv(y, 6, kernel=1, relu=True)
+    return net.graph(net.dense(net.mean(y), 4))
+
+
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "chain": chain,
     "residual": residual,
     "identity residual": identity_residual,
     "pooled": pooled,
     "perceptron": perceptron,
+    "separable": separable,
 }
 
 

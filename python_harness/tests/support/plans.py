@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from mcutrain.graph import Graph
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.ops.steps import Step
-from support.networks import samples
+from support.networks import NETWORKS, samples
 from support.traced_step import run_step
 
 ALIGNMENT = 8
@@ -35,25 +36,23 @@ def plan_of(graph: Graph, scheme: str = "full", error_mode: str = "b16", weight_
     return compile_plan(training_of(graph, scheme, error_mode, weight_rounding))
 
 
+@functools.cache
+def network_plan(name: str, scheme: str = "full", error_mode: str = "b16", weight_rounding: str = "master16") -> Plan:
+    """The plan of one of NETWORKS, made once: finding the best order takes a while."""
+    return plan_of(NETWORKS[name](), scheme, error_mode, weight_rounding)
+
+
 def isolated(training: TrainingGraph, steps: Sequence[Step]) -> Plan:
     """A plan of ``steps`` in this order in which no two buffers share a byte."""
-    planned = compile_plan(training)
-    offsets, end = {}, 0
+    offsets: dict[str, int] = {}
+    end = {"arena": 0, "trainable": 0}
     for name, buffer in training.buffers.items():
-        if buffer.region == "arena" and buffer.alias is None:
-            offsets[name] = end
-            end += -(-buffer.size_bytes // ALIGNMENT) * ALIGNMENT
-    trainable = {
-        name: planned.offsets[name] for name in planned.offsets if training.buffers[name].region == "trainable"
-    }
-    return dataclasses.replace(
-        planned,
-        steps=tuple(steps),
-        blocks=tuple(arena_blocks(training, steps)),
-        in_place=(),
-        arena=ArenaPlan(offsets, end, end, False, "isolated"),
-        offsets={**offsets, **trainable},
-    )
+        if buffer.region in end and buffer.alias is None:
+            offsets[name] = end[buffer.region]
+            end[buffer.region] += -(-buffer.size_bytes // ALIGNMENT) * ALIGNMENT
+    blocks = tuple(arena_blocks(training, steps))
+    arena = ArenaPlan(offsets, end["arena"], end["arena"], False, "isolated")
+    return Plan(training, tuple(steps), blocks, (), arena, offsets, end["trainable"])
 
 
 def moved(plan: Plan, offsets: Mapping[str, int]) -> Plan:

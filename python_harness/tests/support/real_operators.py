@@ -23,6 +23,12 @@ from mcutrain.ops.conv2d_gradient import (
     output_shape,
     weight_shape,
 )
+from mcutrain.ops.depthwise_conv2d import outputs_per_input
+from mcutrain.ops.depthwise_conv2d_gradient import (
+    DEPTHWISE_CONV2D_ERROR_F32,
+    DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32,
+    depthwise_weight_shape,
+)
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ERROR_SCALE_F32, ErrorScaleParams
 from mcutrain.ops.error_sum import ERROR_SUM_F32
@@ -44,6 +50,11 @@ CONVOLUTIONS = {
     "2x3 valid": Window(5, 6, 2, 4, 4, 3, 2, 3, 1, 1, 0, 0),
     "4x1 stride 3x2, padded": Window(7, 5, 1, 3, 3, 2, 4, 1, 3, 2, 2, 0),
     "fully connected": Window(1, 1, 12, 1, 1, 5, 1, 1, 1, 1, 0, 0),
+}
+DEPTHWISE = {
+    "3x3 same": Window(6, 5, 4, 6, 5, 4, 3, 3, 1, 1, 1, 1),
+    "5x5 stride 2, padded": Window(9, 7, 3, 5, 4, 3, 5, 5, 2, 2, 2, 2),
+    "3x2 stride 2x1, three outputs a channel": Window(6, 5, 2, 3, 5, 6, 3, 2, 2, 1, 1, 1),
 }
 POOLS = {
     "global": Window(4, 4, 3, 1, 1, 3, 4, 4, 1, 1, 0, 0),
@@ -109,6 +120,36 @@ class ConvCase:
             "weights": run(
                 CONV2D_WEIGHT_GRADIENT_F32, params, {"x": self.x.astype(np.int8), "g": g}, "gradient", weight_shape(w)
             ),
+            "bias": run(BIAS_GRADIENT_F32, bias_params, {"g": g}, "gradient", (w.out_channels,)),
+        }
+
+
+@dataclass(frozen=True)
+class DepthwiseCase(ConvCase):
+    """The same where each output channel reads one input channel."""
+
+    def sums(self, x: Reals, weights: Reals, bias: Reals) -> Reals:
+        w = self.window
+        y = np.zeros(output_shape(w))
+        each = np.repeat(x - self.zero_point, outputs_per_input(w), axis=2)
+        for oh, ow, kh, kw in np.ndindex(w.out_height, w.out_width, w.kernel_height, w.kernel_width):
+            ih, iw = oh * w.stride_height + kh - w.pad_top, ow * w.stride_width + kw - w.pad_left
+            if 0 <= ih < w.in_height and 0 <= iw < w.in_width:
+                y[oh, ow] += each[ih, iw] * weights[:, kh, kw]
+        return (y + bias) * self.scale
+
+    def gradients(self) -> dict[str, NDArray[np.float32]]:
+        w = self.window
+        inside = self.clamp.inside(self.sums(**self.operands()))
+        g = scaled_error(self.error.astype(np.float32), inside, self.scale)
+        params = Conv2dGradientParams(w, self.zero_point)
+        bias_params = BiasGradientParams(w.out_height * w.out_width, w.out_channels)
+        error_inputs = {"g": g, "weights": self.weights.astype(np.int8)}
+        gradient_inputs = {"x": self.x.astype(np.int8), "g": g}
+        shape = depthwise_weight_shape(w)
+        return {
+            "x": run(DEPTHWISE_CONV2D_ERROR_F32, params, error_inputs, "error", input_shape(w)),
+            "weights": run(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32, params, gradient_inputs, "gradient", shape),
             "bias": run(BIAS_GRADIENT_F32, bias_params, {"g": g}, "gradient", (w.out_channels,)),
         }
 
@@ -249,6 +290,16 @@ def conv_case(window: Window, seed: int = 0) -> ConvCase:
     )
 
 
+def depthwise_case(window: Window, seed: int = 0) -> DepthwiseCase:
+    """Random codes whose outputs lie on both sides of both clamps."""
+    drawn = conv_case(window, seed)
+    rng = np.random.default_rng(seed + 1)
+    taps = window.kernel_height * window.kernel_width
+    weights = rng.integers(-127, 128, depthwise_weight_shape(window)).astype(np.float64)
+    scale = rng.uniform(50, 150, window.out_channels) / (np.sqrt(taps) * 74.0 * 74.0)
+    return DepthwiseCase(**{**drawn.__dict__, "weights": weights, "scale": scale})
+
+
 def add_case(inputs: int, seed: int = 0) -> AddCase:
     """A sum of two tensors, or the requantize of one."""
     rng = np.random.default_rng(seed)
@@ -278,6 +329,7 @@ def pad_case(seed: int = 0) -> PadCase:
 
 CASES: dict[str, Case] = {
     **{f"conv2d {name}": conv_case(window) for name, window in CONVOLUTIONS.items()},
+    **{f"depthwise_conv2d {name}": depthwise_case(window) for name, window in DEPTHWISE.items()},
     **{f"average pool {name}": pool_case(window, maximum=False) for name, window in POOLS.items()},
     **{f"max pool {name}": pool_case(window, maximum=True) for name, window in POOLS.items()},
     "add": add_case(2),

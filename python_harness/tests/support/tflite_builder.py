@@ -37,7 +37,9 @@ __all__ = [
     "add_model",
     "add_weights",
     "conv2d_model",
+    "depthwise_conv2d_model",
     "fully_connected_model",
+    "mean_model",
     "output_size",
     "pad_model",
     "pool_model",
@@ -102,6 +104,60 @@ def conv2d_model(
             "FusedActivationFunction": ACTIVATIONS[activation],
         },
     )
+    return b.build([x], [y])
+
+
+def depthwise_conv2d_model(
+    input_shape: tuple[int, int, int],
+    weights: Int8Array,
+    bias: NDArray[np.int32],
+    *,
+    input: Quantization,
+    weight_scale: ArrayLike,
+    output: Quantization,
+    stride: tuple[int, int] = (1, 1),
+    padding: str = "VALID",
+    activation: str = "NONE",
+) -> bytes:
+    """DEPTHWISE_CONV_2D. weights (out, kernel_height, kernel_width) as in the Graph; the file has (1, kh, kw, out)."""
+    out_channels, kernel_height, kernel_width = weights.shape
+    height = output_size(input_shape[0], kernel_height, stride[0], padding)
+    width = output_size(input_shape[1], kernel_width, stride[1], padding)
+    scale = np.atleast_1d(np.asarray(weight_scale, np.float32))
+    stored = np.ascontiguousarray(weights.transpose(1, 2, 0)[np.newaxis])
+    b = Builder()
+    x = b.tensor("x", (1, *input_shape), quantization=input)
+    w = b.tensor("weights", stored.shape, quantization=(scale, 0), data=stored, axis=3)
+    c = b.tensor("bias", bias.shape, "int32", quantization=(np.float32(input[0]) * scale, 0), data=bias)
+    y = b.tensor("y", (1, height, width, out_channels), quantization=output)
+    options = {
+        "Padding": PADDINGS[padding],
+        "StrideH": stride[0],
+        "StrideW": stride[1],
+        "DepthMultiplier": out_channels // input_shape[2],
+        "DilationHFactor": 1,
+        "DilationWFactor": 1,
+        "FusedActivationFunction": ACTIVATIONS[activation],
+    }
+    b.operator("DEPTHWISE_CONV_2D", [x, w, c], [y], options)
+    return b.build([x], [y])
+
+
+def mean_model(
+    input_shape: tuple[int, int, int],
+    *,
+    input: Quantization,
+    output: Quantization,
+    keep_dims: bool,
+    axes: Sequence[int] = (1, 2),
+) -> bytes:
+    """MEAN of an image over its rows and columns; ``axes`` counts the batch."""
+    b = Builder()
+    x = b.tensor("x", (1, *input_shape), quantization=input)
+    indices = b.tensor("axes", (len(axes),), "int32", data=np.asarray(axes, np.int32))
+    shape = (1, 1, 1, input_shape[2]) if keep_dims else (1, input_shape[2])
+    y = b.tensor("y", shape, quantization=output)
+    b.operator("MEAN", [x, indices], [y], {"KeepDims": keep_dims})
     return b.build([x], [y])
 
 

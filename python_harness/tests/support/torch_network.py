@@ -18,6 +18,7 @@ from mcutrain.graph import (
     AddAttributes,
     ConvAttributes,
     Graph,
+    MeanAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -70,8 +71,8 @@ class TorchNetwork:
         x, w, b = (self.graph.tensors[name] for name in op.inputs)
         assert w.data is not None and b.data is not None and w.quantization is not None
         scales = w.quantization.scale.astype(np.float64)
-        weights = torch.tensor(w.data * scales.reshape(-1, 1), requires_grad=True)
-        bias = torch.tensor(b.data * scales * x.scale, requires_grad=True)
+        weights = torch.tensor(w.data.astype(np.float64) * scales.reshape(-1, 1), requires_grad=True)
+        bias = torch.tensor(b.data.astype(np.float64) * scales * x.scale, requires_grad=True)
         features = self._centred(op.inputs[0]) * x.scale
         logits = weights @ features + bias
         return weights, bias, functional.cross_entropy(logits[None], torch.tensor([label]))
@@ -90,6 +91,9 @@ class TorchNetwork:
         if isinstance(a, PoolAttributes):
             pool = self._maximum if op.kind == "max_pool" else self._mean
             return self._through(op, pool(self.values[x.name], a), (-128, 127))
+        if isinstance(a, MeanAttributes):
+            real = self._centred(x.name).mean((0, 1)).reshape(y.shape)
+            return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PadAttributes):
             return _padded(self.values[x.name], a.padding, float(x.zero_point))
         return self.values[x.name].reshape(y.shape)
@@ -109,7 +113,10 @@ class TorchNetwork:
             return (weights @ self._centred(op.inputs[0]) + bias) * scales
         assert isinstance(op.attributes, ConvAttributes)
         image = _padded(self._centred(op.inputs[0]), op.attributes.padding, 0.0).permute(2, 0, 1)[None]
-        sums = functional.conv2d(image, weights.permute(0, 3, 1, 2), bias, stride=op.attributes.stride)
+        depthwise = op.kind == "depthwise_conv2d"
+        kernels = weights[:, None] if depthwise else weights.permute(0, 3, 1, 2)
+        groups = image.shape[1] if depthwise else 1
+        sums = functional.conv2d(image, kernels, bias, stride=op.attributes.stride, groups=groups)
         return sums[0].permute(1, 2, 0) * scales
 
     @staticmethod

@@ -16,7 +16,8 @@ typedef struct {
 /* float32 -> block floating point, 15-bit magnitude, round half to even. NaN or infinity: MCT_ERROR_NOT_FINITE, nothing written. */
 MCT_MUST_CHECK mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out);
 
-/* int32 sums -> int16 mantissas, round half away from zero; `out` may begin where `sums` begins. */
+/* int32 sums -> int16 mantissas, round half away from zero. In place `out` begins where `sums` begins, or at least 2 * (elements - 1) bytes
+ * behind (so that the two may end together); with any other overlap the result is undefined. */
 MCT_MUST_CHECK mct_status mct_error_normalize_b16(const mct_elements_params *params, const mct_b32 *sums, mct_b16 *out);
 
 typedef struct {
@@ -51,6 +52,19 @@ MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradie
                                                          mct_b32 *gradient);
 MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
                                                          float *gradient);
+
+/* The same of a depthwise convolution, whose weights and gradient are out_channels*kernel_height*kernel_width.
+ * scratch: mct_depthwise_..._scratch_bytes(params), 4-byte aligned. */
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights,
+                                                         void *scratch, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,
+                                                         float *error);
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x,
+                                                                   const mct_b16 *g, void *scratch, mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x,
+                                                                   const float *g, float *gradient);
+size_t mct_depthwise_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
+size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
 
 typedef struct {
     int32_t pixels, channels;

@@ -25,6 +25,19 @@ MCT_MUST_CHECK mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, cons
 size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params);
 
 typedef struct {
+    mct_window window; /* out_channels is a multiple of in_channels */
+    int32_t input_zero_point, output_zero_point;
+    int32_t clamp_min, clamp_max; /* output codes */
+} mct_depthwise_conv2d_s8_params;
+
+/* Output channel o reads input channel o / (out_channels / in_channels) alone. weights: out_channels*kernel_height*kernel_width. The rest
+ * is as in conv2d. With as many output as input channels y may be x. scratch: mct_depthwise_conv2d_s8_scratch_bytes, 4-byte aligned. */
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params, const int8_t *x, const int8_t *weights,
+                                                  const int32_t *bias, const int32_t *multiplier, const int32_t *shift, void *scratch,
+                                                  int8_t *y, uint32_t *inside);
+size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_params *params);
+
+typedef struct {
     int32_t elements;
     int32_t a_zero_point, b_zero_point, output_zero_point;
     int32_t a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift;
@@ -40,6 +53,16 @@ typedef struct {
 
 /* Mean over the part of the window inside the image, rounded half away from zero. */
 MCT_MUST_CHECK mct_status mct_average_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t pixels, channels; /* pixels < 2^23 */
+    int32_t input_zero_point, output_zero_point;
+    int32_t multiplier, shift; /* of s_x / (s_y * pixels) */
+    int32_t clamp_min, clamp_max;
+} mct_mean_s8_params;
+
+/* y[c] = clamp(requantise(sum over pixels of x - input_zero_point) + output_zero_point). */
+MCT_MUST_CHECK mct_status mct_mean_s8(const mct_mean_s8_params *params, const int8_t *x, int8_t *y, uint32_t *inside);
 
 /* argmax: one byte an output element, the first maximum's index kernel_row * kernel_width + kernel_column in the window; or NULL.
  * With argmax, kernel_height * kernel_width <= 256. */

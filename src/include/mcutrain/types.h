@@ -4,7 +4,7 @@
  *   clip mask   one bit an element, bit (i % 32) of word (i / 32), 1 where the error passes. mct_mask_words(n) words.
  *   mct_b16     block floating point: value = mantissa * 2^exponent, |mantissa| <= 32767.
  *   mct_b32     the same with int32 mantissas: sums before they are normalised.
- * A mct_b16 and a mct_b32 begin at the same place in memory when one is normalised into the other. */
+ * A mct_b16 and a mct_b32 begin or end together in memory when one is normalised into the other. */
 #ifndef MCUTRAIN_TYPES_H
 #define MCUTRAIN_TYPES_H
 

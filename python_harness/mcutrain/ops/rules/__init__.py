@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from mcutrain.ops.rules.add import AddRule
 from mcutrain.ops.rules.base import LayerTraining, Lowering, Rule, Trainer, tensor_buffer_name
-from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, layer_window, weight_scales
+from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_output, layer_window, weight_scales
+from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
+from mcutrain.ops.rules.mean import MeanRule
 from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 
 RULES: dict[str, Rule] = {
     "conv2d": ConvRule(),
+    "depthwise_conv2d": DepthwiseConvRule(),
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),
     "max_pool": MaxPoolRule(),
+    "mean": MeanRule(),
     "pad": PadRule(),
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
@@ -27,6 +31,7 @@ __all__ = [
     "Rule",
     "Trainer",
     "effective_scales",
+    "inputs_per_output",
     "layer_window",
     "tensor_buffer_name",
     "weight_scales",

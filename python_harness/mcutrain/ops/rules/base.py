@@ -20,9 +20,10 @@ from mcutrain.ops.steps import StepBuilder
 
 @dataclass(frozen=True)
 class LayerTraining:
-    """What trains of one layer (conv2d or fully_connected).
+    """What trains of one layer (conv2d, depthwise_conv2d or fully_connected).
 
-    bias: the int32 bias trains. selected: the input channels whose weights train, ascending; None: no weights train.
+    bias: the int32 bias trains. selected: the input channels (depthwise: the output channels) whose weights train, ascending;
+    None: no weights train.
     """
 
     bias: bool = False

@@ -1,13 +1,15 @@
-"""conv2d and fully_connected: a fully connected layer is a 1x1 convolution of a 1x1 image."""
+"""conv2d and fully_connected, and what depthwise_conv2d shares with them: a fully connected layer is a 1x1 convolution of a 1x1 image."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph import ConvAttributes, Graph, Operator
+from mcutrain.graph import ConvAttributes, Graph, Operator, Tensor
 from mcutrain.ops.arithmetic import quantise_multiplier
-from mcutrain.ops.base import Window
+from mcutrain.ops.base import Params, Window
 from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.bounds import forward_terms
 from mcutrain.ops.conv2d import Conv2dS8Params
@@ -19,7 +21,7 @@ from mcutrain.ops.steps import Phase
 
 
 def layer_window(graph: Graph, op: Operator) -> Window:
-    """The geometry of a conv2d or fully_connected operator."""
+    """The geometry of a conv2d, depthwise_conv2d or fully_connected operator."""
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, y = (graph.tensors[name] for name in (op.inputs[0], op.inputs[1], op.outputs[0]))
@@ -57,8 +59,15 @@ def effective_scales(graph: Graph, op: Operator) -> NDArray[np.float64]:
     return np.float64(x.scale) * weight_scales(graph, op) / np.float64(y.scale)
 
 
+def inputs_per_output(graph: Graph, op: Operator) -> int:
+    """Input channels that one output channel reads."""
+    return 1 if op.kind == "depthwise_conv2d" else layer_window(graph, op).in_channels
+
+
 class ConvRule(Rule):
     """``y = clamp(requantise(sum (x - z_x) w + b) + z_y)`` and its gradients."""
+
+    kind = "conv2d"  # begins the kernels' names
 
     def forward(self, context: Lowering, op: Operator) -> None:
         graph, build = context.graph, context.build
@@ -69,21 +78,12 @@ class ConvRule(Rule):
         training = context.training.get(op.name)
         assert weights.data is not None and bias.data is not None
         kernel = (window.kernel_height, window.kernel_width)
-        forward_terms(op.name, kernel, window.in_channels, np.asarray(bias.data, np.int32))
+        forward_terms(op.name, kernel, inputs_per_output(graph, op), np.asarray(bias.data, np.int32))
         pairs = [quantise_multiplier(float(scale)) for scale in effective_scales(graph, op)]
         multiplier = np.array([pair[0] for pair in pairs], dtype=np.int32)
         shift = np.array([pair[1] for pair in pairs], dtype=np.int32)
         trains_weights = training is not None and training.selected is not None
         trains_bias = training is not None and training.bias
-        params = Conv2dS8Params(
-            window=window,
-            input_zero_point=x.zero_point,
-            output_zero_point=y.zero_point,
-            clamp_min=op.attributes.clamp[0],
-            clamp_max=op.attributes.clamp[1],
-            # LiteRT rounds once in a fully connected layer, and twice in a convolution.
-            single_rounding=int(op.kind == "fully_connected"),
-        )
         operands = {
             "x": context.place[x.name],
             "weights": build.buffer(
@@ -97,12 +97,28 @@ class ConvRule(Rule):
             "y": context.output_buffer(op),
             "inside": context.mask_for(op),
         }
-        build.step(op.name, "conv2d_s8", params, Phase.FORWARD, op.name, operands)
+        params = self._forward_params(op, window, x, y)
+        build.step(op.name, f"{self.kind}_s8", params, Phase.FORWARD, op.name, operands)
         if training is not None and training.selected is not None:
             self._save_input(context, op, window, training.selected)
 
-    @staticmethod
-    def _save_input(context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
+    def _forward_params(self, op: Operator, window: Window, x: Tensor, y: Tensor) -> Params:
+        assert isinstance(op.attributes, ConvAttributes)
+        return Conv2dS8Params(
+            window=window,
+            input_zero_point=x.zero_point,
+            output_zero_point=y.zero_point,
+            clamp_min=op.attributes.clamp[0],
+            clamp_max=op.attributes.clamp[1],
+            # LiteRT rounds once in a fully connected layer, and twice in a convolution.
+            single_rounding=int(op.kind == "fully_connected"),
+        )
+
+    def _error_window(self, window: Window) -> Window:
+        """The convolution whose sums bound the mantissas of the scaled error."""
+        return window
+
+    def _save_input(self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
         """Keep what the weight gradient needs of the input: all of it, or only the channels that train."""
         x = context.place[op.inputs[0]]
         if selected.size == window.in_channels:
@@ -130,7 +146,7 @@ class ConvRule(Rule):
             error,
             context.inside[op.name],
             effective_scales(graph, op),
-            conv_mantissa_bits(window),
+            conv_mantissa_bits(self._error_window(window)),
         )
         errors: dict[str, str] = {}
         if training is not None and training.bias:
@@ -148,22 +164,27 @@ class ConvRule(Rule):
             context.trainer.update_bias(context, op, gradient)
         if op.inputs[0] in context.wanted:
             weights = f"{op.name}.weights"
-            errors[op.inputs[0]] = mode.conv_error(build, f"{op.name}.input_error", op.name, g, weights, window)
+            errors[op.inputs[0]] = mode.conv_error(
+                build, f"{op.name}.input_error", op.name, g, weights, window, f"{self.kind}_error"
+            )
         if training is not None and training.selected is not None:
             assert context.trainer is not None
-            self._weight_gradient(context, op, window, g, int(training.selected.size))
+            gradient_window, shape = self._gradient_of(window, training.selected)
+            self._weight_gradient(context, op, gradient_window, shape, g)
         return errors
 
-    @staticmethod
-    def _weight_gradient(context: Lowering, op: Operator, window: Window, g: str, selected: int) -> None:
+    def _gradient_of(self, window: Window, selected: NDArray[np.int32]) -> tuple[Window, tuple[int, ...]]:
+        """The geometry and the shape of the weight gradient."""
+        narrowed = replace(window, in_channels=int(selected.size))
+        return narrowed, (window.out_channels, window.kernel_height, window.kernel_width, narrowed.in_channels)
+
+    def _weight_gradient(self, context: Lowering, op: Operator, window: Window, shape: tuple[int, ...], g: str) -> None:
         build, mode = context.build, context.errors
-        narrowed = Window(**{**window.__dict__, "in_channels": selected})
-        shape = (window.out_channels, window.kernel_height, window.kernel_width, selected)
         gradient = build.buffer(f"{op.name}.weight_gradient", mode.sums, shape)
-        params = Conv2dGradientParams(window=narrowed, input_zero_point=context.tensor(op.inputs[0]).zero_point)
+        params = Conv2dGradientParams(window=window, input_zero_point=context.tensor(op.inputs[0]).zero_point)
         build.step(
             f"{op.name}.weight_gradient",
-            f"conv2d_weight_gradient_{mode.suffix}",
+            f"{self.kind}_weight_gradient_{mode.suffix}",
             params,
             Phase.BACKWARD,
             op.name,

@@ -1,0 +1,133 @@
+"""--json: standard output is one JSON document with the promised keys, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcutrain.paths import PROJECT
+
+DIGITS = str(PROJECT / "examples" / "digits" / "digits.onnx")
+EPISODE = "digits-biases"
+RECORD_KEYS = {
+    *("schema_version", "episode", "board", "core", "runner", "method", "steps", "accuracy_before", "accuracy_after"),
+    *("digest", "matches_golden", "instructions_per_step", "estimated_cycles_per_step", "sram", "sram_peak_bytes"),
+    *("sram_limit_bytes", "flash_bytes", "emulator", "emulator_version", "compiler", "elf_sha256"),
+}
+PHASES = {"total", "forward", "loss", "backward", "update"}
+PLAN_KEYS = {"fits", "sram_peak_bytes", "sram_lower_bound_bytes", "sram_limit_bytes", "flash_bytes", "macs"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of the tool with its own build and result folders."""
+    folder = tmp_path_factory.mktemp("tool")
+    return {
+        "MCUTRAIN_BUILD": str(folder / "build"),
+        "MCUTRAIN_RESULTS": str(folder / "results"),
+        "PYTHONPATH": str(PROJECT / "python_harness"),
+    }
+
+
+def document(folders: dict[str, str], *arguments: str, status: int = 0) -> Any:
+    """The document that the tool prints; a second one, or a word before or after it, is a JSON error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mcutrain", *arguments, "--json"],
+        env={**os.environ, **folders},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_is_a_record(record: dict[str, Any], board: str) -> None:
+    assert record.keys() >= RECORD_KEYS
+    assert (record["episode"], record["board"], record["method"], record["steps"]) == (
+        EPISODE,
+        board,
+        "sparse_update",
+        3,
+    )
+    assert record["matches_golden"] is True
+    assert 0 <= record["accuracy_before"] <= 1 and 0 <= record["accuracy_after"] <= 1
+    assert {"data", "bss", "arena", "stack_peak"} <= record["sram"].keys()
+
+
+def test_a_run_prints_its_records(folders: dict[str, str]) -> None:
+    printed = document(folders, "run", EPISODE, "--board", "host", "--steps", "3", "--test", "4")
+    assert [record["board"] for record in printed["episodes"]] == ["host"]
+    assert_is_a_record(printed["episodes"][0], "host")
+    written = Path(folders["MCUTRAIN_RESULTS"]) / EPISODE
+    assert json.loads((written / "records.json").read_text(encoding="utf-8")) == printed
+    assert sorted(path.name for path in written.iterdir()) == ["records.json", "report.html"]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc")),
+    reason="qemu-system-arm or gcc-arm-none-eabi is not installed",
+)
+@pytest.mark.qemu
+def test_a_run_on_a_board_counts_instructions_by_phase(folders: dict[str, str]) -> None:
+    printed = document(folders, "run", EPISODE, "--board", "m4-256k", "--steps", "3", "--test", "4")
+    (record,) = printed["episodes"]
+    assert_is_a_record(record, "m4-256k")
+    counts = record["instructions_per_step"]
+    assert counts.keys() >= PHASES
+    assert counts["total"] == pytest.approx(sum(counts[phase] for phase in PHASES - {"total"}))
+    assert all(counts[phase] > 0 for phase in PHASES)
+    assert (record["sram_limit_bytes"], record["core"], record["emulator"]) == (2**18, "cortex-m4", "qemu")
+    assert len(record["elf_sha256"]) == 64
+    sram = record["sram"]
+    assert record["sram_peak_bytes"] == sram["data"] + sram["bss"] + sram["stack_peak"] <= record["sram_limit_bytes"]
+    assert sram["arena"] + sram["trainable"] < sram["data"] + sram["bss"]
+
+
+def test_a_plan_prints_what_the_network_takes(folders: dict[str, str]) -> None:
+    printed = document(folders, "plan", DIGITS, "--scheme", "full")
+    assert printed.keys() >= PLAN_KEYS
+    assert printed["fits"] is True
+    assert printed["sram_lower_bound_bytes"] <= printed["sram_peak_bytes"] <= printed["sram_limit_bytes"] == 2**18
+    assert printed["macs"]["forward"] > 230_000 and printed["macs"]["backward"] > printed["macs"]["forward"]
+    assert sum(printed["sram"].values()) == printed["sram_peak_bytes"]
+    assert len(printed["operators"]) > 20 and len(printed["tensors"]) > 20
+
+
+def test_a_plan_that_does_not_fit_is_printed_too_and_ends_with_two(folders: dict[str, str]) -> None:
+    printed = document(folders, "plan", DIGITS, "--budget", "9000", status=2)
+    assert printed["fits"] is False
+    assert printed["sram_peak_bytes"] > printed["sram_limit_bytes"] == 9000
+
+
+def test_an_inference_plan_has_no_backward(folders: dict[str, str]) -> None:
+    printed = document(folders, "plan", DIGITS, "--method", "inference")
+    assert printed["macs"]["backward"] == 0 and printed["sram"]["trainable"] == 0
+
+
+def test_verify_prints_the_digest_of_every_runner(folders: dict[str, str]) -> None:
+    printed = document(folders, "verify", EPISODE, "--runners", "golden,host", "--steps", "3")
+    assert printed["matches"] is True and printed["divergences"] == []
+    assert printed["digests"].keys() == {"golden", "host"}
+    assert len(set(printed["digests"].values())) == 1
+    assert printed["steps"] == 3
+
+
+@pytest.mark.parametrize("command", [("inspect", DIGITS), ("doctor",)])
+def test_the_other_commands_print_one_document_too(command: tuple[str, ...], folders: dict[str, str]) -> None:
+    assert isinstance(document(folders, *command), dict)
+
+
+def test_sources_are_written_where_they_are_asked_for(folders: dict[str, str], tmp_path: Path) -> None:
+    printed = document(folders, "build", EPISODE, "--sources-only", "--output", str(tmp_path / "c"))
+    assert printed == {"model": str(tmp_path / "c" / "model.c")}
+    assert "mct_model_train" in Path(printed["model"]).read_text(encoding="ascii")

@@ -1,0 +1,154 @@
+/* dW of a depthwise convolution. In b16 a channel of x and one of g become planes, and a tap is the dot product of g's rows with rows of x.
+ * The columns of x lie apart by their residue modulo the stride, so that what a tap reads is neighbouring elements whatever the stride. */
+#include <string.h>
+
+#include "depthwise_plane.h"
+#include "mcutrain/backward.h"
+
+static bool is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
+{
+    return params != NULL && x != NULL && g != NULL && gradient != NULL && mct_depthwise_window_valid(&params->window) &&
+           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX;
+}
+
+/* Columns of g, a whole number of words. */
+static int32_t g_columns(const mct_window *w)
+{
+    return mct_even(w->out_width);
+}
+
+/* Columns of one residue: column q of residue r is the padded image's column q * stride + r. */
+static int32_t residue_columns(const mct_window *w)
+{
+    return mct_even(g_columns(w) + (w->kernel_width - 1) / w->stride_width);
+}
+
+static int32_t residues(const mct_window *w)
+{
+    return mct_smaller_s32(w->stride_width, w->kernel_width);
+}
+
+static size_t x_elements(const mct_window *w)
+{
+    const int32_t height = (w->out_height - 1) * w->stride_height + w->kernel_height;
+
+    return (size_t)height * (size_t)residues(w) * (size_t)residue_columns(w);
+}
+
+static size_t g_elements(const mct_window *w)
+{
+    return (size_t)w->out_height * (size_t)g_columns(w);
+}
+
+size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params)
+{
+    return (x_elements(&params->window) + g_elements(&params->window)) * sizeof(int16_t);
+}
+
+static void gather_x(const mct_conv2d_gradient_params *params, const int8_t *restrict x, int16_t *restrict values)
+{
+    const mct_window *const w = &params->window;
+    const int32_t height = (w->out_height - 1) * w->stride_height + w->kernel_height;
+    const int32_t columns = residue_columns(w), row_step = residues(w) * columns, step = w->stride_width;
+
+    for (int32_t row = 0; row < mct_smaller_s32(w->in_height, height - w->pad_top); row++) {
+        int16_t *const target = values + (row + w->pad_top) * row_step;
+
+        for (int32_t residue = 0; residue < residues(w); residue++) {
+            const int32_t behind = w->pad_left - residue; /* columns of padding still ahead of this residue's first */
+            const int32_t first = behind > 0 ? mct_ceil_divide(behind, step) : 0;
+            const int32_t last = mct_smaller_s32(columns, mct_ceil_divide(w->in_width + behind, step));
+            const size_t pixel = (size_t)row * (size_t)w->in_width + (size_t)(first * step - behind);
+            const int8_t *source = x + pixel * (size_t)w->in_channels;
+
+            for (int32_t q = first; q < last; q++, source += (size_t)step * (size_t)w->in_channels) {
+                target[residue * columns + q] = (int16_t)(*source - params->input_zero_point);
+            }
+        }
+    }
+}
+
+static void gather_g(const mct_window *w, const int16_t *restrict g, int16_t *restrict values)
+{
+    const int32_t columns = g_columns(w);
+
+    for (int32_t row = 0; row < w->out_height; row++, values += columns) {
+        values[columns - 1] = 0;
+        for (int32_t column = 0; column < w->out_width; column++, g += w->out_channels) {
+            values[column] = *g;
+        }
+    }
+}
+
+static void channel_gradient(const mct_window *w, const int16_t *x, const int16_t *g, int32_t *gradient)
+{
+    const int32_t columns = residue_columns(w), row_step = residues(w) * columns;
+
+    for (int32_t kh = 0; kh < w->kernel_height; kh++) {
+        for (int32_t kw = 0; kw < w->kernel_width; kw++) {
+            const int16_t *tap = x + kh * row_step + kw % w->stride_width * columns + kw / w->stride_width;
+
+            *gradient++ = mct_plane_dot(tap, w->stride_height * row_step, g, g_columns(w), w->out_height, g_columns(w), 0);
+        }
+    }
+}
+
+mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
+                                                    void *scratch, mct_b32 *gradient)
+{
+    if (!is_valid(params, x, g, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    const mct_window *const w = &params->window;
+    const int32_t taps = w->kernel_height * w->kernel_width, outputs = w->out_channels / w->in_channels;
+    int16_t *const x_values = scratch, *const g_values = x_values + x_elements(w);
+
+    gradient->exponent = g->exponent;
+    memset(x_values, 0, x_elements(w) * sizeof *x_values); /* the border stays; every channel has the same interior */
+    for (int32_t o = 0; o < w->out_channels; o++) {
+        if (o % outputs == 0) {
+            gather_x(params, x + o / outputs, x_values);
+        }
+        gather_g(w, g->mantissa + o, g_values);
+        channel_gradient(w, x_values, g_values, gradient->mantissa + o * taps);
+    }
+    return MCT_OK;
+}
+
+/* Rows, then columns ascending: the stated order of each sum. */
+static float tap_gradient_f32(const mct_conv2d_gradient_params *params, int32_t kernel_row, int32_t kernel_column, const int8_t *x,
+                              const float *g)
+{
+    const mct_window *const w = &params->window;
+    const mct_tap_range rows = mct_tap_rows(w, kernel_row), columns = mct_tap_columns(w, kernel_column);
+    float sum = 0.0f;
+
+    for (int32_t row = rows.first; row < rows.end; row++) {
+        const int32_t input_row = rows.input + (row - rows.first) * w->stride_height;
+
+        for (int32_t column = columns.first; column < columns.end; column++) {
+            const int32_t input_column = columns.input + (column - columns.first) * w->stride_width;
+            const int8_t code = x[(size_t)(input_row * w->in_width + input_column) * (size_t)w->in_channels];
+
+            sum += g[(size_t)(row * w->out_width + column) * (size_t)w->out_channels] * (float)(code - params->input_zero_point);
+        }
+    }
+    return sum;
+}
+
+mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
+                                                    float *gradient)
+{
+    if (!is_valid(params, x, g, gradient)) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    const mct_window *const w = &params->window;
+    const int32_t outputs = w->out_channels / w->in_channels;
+
+    for (int32_t o = 0; o < w->out_channels; o++) {
+        for (int32_t tap = 0; tap < w->kernel_height * w->kernel_width; tap++) {
+            *gradient++ = tap_gradient_f32(params, tap / w->kernel_width, tap % w->kernel_width, x + o / outputs, g + o);
+        }
+    }
+    return MCT_OK;
+}
