@@ -11,6 +11,7 @@ import io
 import math
 import pickle
 import pickletools
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _OPCODES = frozenset(
     NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD
     STOP""".split()  # noqa: SIM905
 )
+_MOST_DEPTH = 32
 _MEMO_OPCODES = ("BINPUT", "LONG_BINPUT")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "i1": np.dtype("<i1"),
@@ -115,7 +117,7 @@ def read_torch_zip(path: Path, content: bytes) -> Any:
     Raises UsageError (damaged, or a pickle that does more than hold data).
     """
     try:
-        return _plain(_unpickle(_member(content)), [len(content)])
+        return _plain(_unpickle(_member(content)), [len(content)], 0)
     except _WrongError as error:
         raise damaged(path, str(error)) from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError):
@@ -136,18 +138,22 @@ def _member(content: bytes) -> bytes:
 
 
 def _unpickle(program: bytes) -> object:
-    for opcode, argument, position in pickletools.genops(program):
-        if opcode.name not in _OPCODES:
-            raise _WrongError(f"its pickle has the opcode {opcode.name} at byte {position}, which no array needs")
-        # Unpicklers make room for all memo entries up to the largest number.
-        if opcode.name in _MEMO_OPCODES and not (isinstance(argument, int) and argument < len(program)):
-            raise _WrongError(f"its pickle numbers a value {argument}, more than it can hold")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about texts of opcodes that are refused all the same
+        for opcode, argument, position in pickletools.genops(program):
+            if opcode.name not in _OPCODES:
+                raise _WrongError(f"its pickle has the opcode {opcode.name} at byte {position}, which no array needs")
+            # Unpicklers make room for all memo entries up to the largest number.
+            if opcode.name in _MEMO_OPCODES and not (isinstance(argument, int) and argument < len(program)):
+                raise _WrongError(f"its pickle numbers a value {argument}, more than it can hold")
     return _Unpickler(io.BytesIO(program)).load()
 
 
-def _plain(value: object, budget: list[int]) -> Any:
+def _plain(value: object, budget: list[int], depth: int) -> Any:
     """``value`` with arrays for their stand-ins. A small file can refer to one value from many places: ``budget`` bounds it."""
     budget[0] -= 1
+    if depth > _MOST_DEPTH:
+        raise _WrongError(f"its parts are nested deeper than {_MOST_DEPTH}")
     if budget[0] < 0:
         raise _WrongError("it refers to its parts more often than it has bytes")
     if isinstance(value, _ArrayStandIn):
@@ -156,9 +162,9 @@ def _plain(value: object, budget: list[int]) -> Any:
         budget[0] -= value.array.nbytes
         return value.array
     if isinstance(value, dict):
-        return {str(key): _plain(item, budget) for key, item in value.items()}
+        return {str(key): _plain(item, budget, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, budget) for item in value]
+        return [_plain(item, budget, depth + 1) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise _WrongError("it holds something that is no number, text, array, list or dictionary")

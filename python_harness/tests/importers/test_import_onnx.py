@@ -115,7 +115,10 @@ def test_a_relu_on_a_pool_becomes_an_operator_after_it(tmp_path: Path) -> None:
     result, pool.output[0] = pool.output[0], "raw"
     model.graph.node.insert(at + 1, helper.make_node("Relu", ["raw"], [result]))
     graph = load(tmp_path, model)
-    assert [op.name for op in graph.operators][1:] == ["max_pool1", "max_pool1_clamp"]  # conv is 0: Q and DQ do not count
+    assert [op.name for op in graph.operators][1:] == [
+        "max_pool1",
+        "max_pool1_clamp",
+    ]  # conv is 0: Q and DQ do not count
     zero_point = graph.tensors[graph.output].zero_point
     assert zero_point > -100
     assert graph.operators[2].attributes == RequantizeAttributes((zero_point, 127))

@@ -97,7 +97,8 @@ def test_the_running_mean_begins_when_a_fifth_of_the_window_is_there() -> None:
 def test_training_accuracy_is_of_the_predictions_and_not_of_the_loss() -> None:
     right = (True, False, True)
     steps = [
-        StepRecord(n=i, loss_bits="0" * 8, loss=0.1, prediction=0, correct=c, digest="0" * 8) for i, c in enumerate(right)
+        StepRecord(n=i, loss_bits="0" * 8, loss=0.1, prediction=0, correct=c, digest="0" * 8)
+        for i, c in enumerate(right)
     ]
     assert curves.correct(steps).tolist() == [1.0, 0.0, 1.0]
 
