@@ -71,19 +71,23 @@ def peak_bytes(blocks: Sequence[Block], op_count: int) -> int:
 
 
 def schedule(training: TrainingGraph) -> tuple[Step, ...]:
-    """The steps in the best order that the search finds."""
-    prefix, behind = _split(training)
-    return tuple(prefix + _Search(training, prefix, behind).best())
+    """The steps in the best order that the search finds in which every update runs as soon as it may."""
+    return _searched(training, update_at_once=True)
 
 
 def schedules(training: TrainingGraph) -> tuple[tuple[Step, ...], ...]:
-    """Orders worth placing: the one of the search, and the one in which the rules emitted the steps.
+    """Orders worth placing: the one of `schedule`, one in which updates may wait, and the one in which the rules emitted the steps.
 
-    The fewest live bytes do not always pack into the smallest arena, so the caller places each and keeps the better one.
+    The fewest live bytes do not always pack into the smallest arena, so the caller places each and keeps the first of the best.
     """
     prefix, behind = _split(training)
-    searched, emitted = schedule(training), tuple(prefix + behind)
-    return (searched,) if searched == emitted else (searched, emitted)
+    orders = [schedule(training), _searched(training, update_at_once=False), tuple(prefix + behind)]
+    return tuple(order for index, order in enumerate(orders) if order not in orders[:index])
+
+
+def _searched(training: TrainingGraph, *, update_at_once: bool) -> tuple[Step, ...]:
+    prefix, behind = _split(training)
+    return tuple(prefix + _Search(training, prefix, behind, update_at_once).best())
 
 
 def _split(training: TrainingGraph) -> tuple[list[Step], list[Step]]:
@@ -110,7 +114,10 @@ class _Partial:
 class _Search:
     """Beam search over the orders of the steps behind the forward pass."""
 
-    def __init__(self, training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step]) -> None:
+    def __init__(
+        self, training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step], update_at_once: bool
+    ) -> None:
+        self._update_at_once = update_at_once
         self._training = training
         self._behind = behind
         offset = len(prefix)
@@ -139,10 +146,7 @@ class _Search:
         for _ in self._behind:
             grown: dict[int, _Partial] = {}
             for partial in beam:
-                for index in range(len(self._behind)):
-                    bit = 1 << index
-                    if partial.done & bit or self._needs[index] & ~partial.done:
-                        continue
+                for index in self._next(partial.done):
                     found = self._extend(partial, index)
                     # Two orders of the same steps leave the same bytes alive: only the cheaper one can win.
                     if found.done not in grown or found.cost < grown[found.done].cost:
@@ -150,14 +154,26 @@ class _Search:
             beam = sorted(grown.values(), key=lambda partial: partial.cost)[:BEAM_WIDTH]
         return [self._behind[index] for index in beam[0].order]
 
+    def _next(self, done: int) -> list[int]:
+        """The steps that may come behind those of ``done``.
+
+        An update starts no buffer, so it can only free memory, and running it at once never raises the peak. It has to be said: the
+        sum alone would rather hold a small gradient for long than spend a step on its update where much else is alive.
+        """
+        ready = [
+            index for index in range(len(self._behind)) if not done >> index & 1 and not self._needs[index] & ~done
+        ]
+        updates = [index for index in ready if not self._new(index, done)] if self._update_at_once else []
+        return updates[:1] or ready
+
+    def _new(self, index: int, done: int) -> list[str]:
+        """The buffers that a step behind those of ``done`` starts."""
+        return [root for root in self._touched[index] if root not in self._born_before and not self._users[root] & done]
+
     def _extend(self, partial: _Partial, index: int) -> _Partial:
         """``partial`` with one more step."""
         done = partial.done | 1 << index
-        new = [
-            root
-            for root in self._touched[index]
-            if root not in self._born_before and not self._users[root] & partial.done
-        ]
+        new = self._new(index, partial.done)
         dying = [root for root in self._touched[index] if not self._users[root] & ~done]
         during = partial.live_bytes + sum(self._size(root) for root in new) - self._shared(index, new, dying)
         after = partial.live_bytes + sum(self._size(root) for root in new) - sum(self._size(root) for root in dying)

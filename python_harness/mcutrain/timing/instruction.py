@@ -145,11 +145,13 @@ def _decode(raw: bytes) -> Instruction:
     else:
         made = _by_roles(decoded, made, registers, entry.operands)
     made = _memory(decoded, made)
+    # By its name: capstone says of every ADC and SBC that it sets the flags.
+    flags_set = entry.sets_flags or decoded.mnemonic.split(".")[0] == f"{name}s"
     flags_read = entry.reads_flags or (kind == "branch" and decoded.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID))
     made = replace(
         made,
         kind=_precise_kind(decoded, made, registers),
-        writes=made.writes + ((FLAGS,) if decoded.update_flags or entry.sets_flags else ()),
+        writes=made.writes + ((FLAGS,) if flags_set else ()),
         reads=made.reads + ((FLAGS,) if flags_read else ()),
         shifted=any(operand.shift.type for operand in registers) or _shifted_constant(raw, made),
         branch="indirect" if PC in made.writes else _BRANCHES.get(kind, ""),

@@ -94,16 +94,30 @@ def test_the_forward_steps_come_first_and_in_the_order_of_the_network(name: str)
     assert list(steps[: len(forward)]) == forward
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_each_update_runs_before_the_gradient_of_the_next_layer_exists(name: str, mode: str) -> None:
-    """So no two weight gradients are ever alive at once."""
-    plan = network_plan(name, "full", mode)
-    gradients = [block for block in plan.blocks if block.name.endswith(".weight_gradient")]
-    assert len(gradients) >= 2
-    by_time = sorted(gradients, key=lambda block: block.first_op)
-    for earlier, later in itertools.pairwise(by_time):
-        assert earlier.last_op < later.first_op, (earlier, later)
+def test_each_update_runs_as_soon_as_what_it_waits_for_is_done(name: str, mode: str, rounding: str) -> None:
+    """Between an update and the last step it needs there are other updates at most."""
+    training = training_of(NETWORKS[name](), "full", mode, rounding)
+    steps = schedule(training)
+    needs = dependencies(training, steps)
+    updates = [index for index, step in enumerate(steps) if step.phase is Phase.UPDATE]
+    assert len(updates) >= 5
+    for index in updates:
+        waited = steps[max(needs[index]) + 1 : index]
+        assert all(step.phase is Phase.UPDATE for step in waited), (steps[index].name, [step.name for step in waited])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_two_weight_gradients_of_a_chain_are_alive_at_once(mode: str) -> None:
+    training = training_of(chain(), "full", mode)
+    blocks = arena_blocks(training, schedule(training))
+    gradients = sorted(
+        (block for block in blocks if block.name.endswith(".weight_gradient")), key=lambda block: block.first_op
+    )
+    assert len(gradients) == 4
+    assert all(earlier.last_op < later.first_op for earlier, later in itertools.pairwise(gradients))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -77,6 +77,30 @@ def test_a_residual_network_agrees_with_onnxruntime(tmp_path: Path, activation: 
     assert_agrees(graph, model, inputs)
 
 
+def separable_network() -> onnx.ModelProto:
+    m = FloatModel((3, 12, 10))
+    stem = m.node("Relu", m.conv("x", 8, 3, 3, pads=[1, 1, 1, 1]))
+    wide = m.node("Relu", m.conv(stem, 16, 8, 3, pads=[1, 1, 1, 1], group=8))
+    narrow = m.conv(wide, 8, 16, 1)
+    deep = m.node("Relu", m.conv(m.node("Add", narrow, stem), 8, 8, 5, auto_pad="SAME_UPPER", strides=[2, 2], group=8))
+    features = m.node("ReduceMean", deep, axes=[2, 3], keepdims=0)
+    return m.build(m.node("Gemm", features, m.random(8, 5), m.random(5)))
+
+
+@pytest.mark.parametrize("activation", [QuantType.QInt8, QuantType.QUInt8])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_network_of_depthwise_convolutions_agrees_with_onnxruntime(
+    tmp_path: Path, activation: QuantType, per_channel: bool
+) -> None:
+    inputs = samples(3, 12, 10)
+    model = quantize(separable_network(), inputs[:12], activation=activation, per_channel=per_channel)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators if op.kind != "requantize"] == [
+        "conv2d", "depthwise_conv2d", "conv2d", "add", "depthwise_conv2d", "mean", "fully_connected",
+    ]  # fmt: skip
+    assert_agrees(graph, model, inputs)
+
+
 def test_relu_and_clip_between_their_own_quantisations_are_requantize_operators(tmp_path: Path) -> None:
     # With symmetric activations the quantiser keeps them: a zero point of 0 leaves room for negative codes.
     inputs = samples(3, 12, 10)
@@ -202,14 +226,14 @@ def refusal(tmp_path: Path, model: onnx.ModelProto) -> str:
 
 def test_every_unsupported_node_is_named_in_one_line(tmp_path: Path) -> None:
     m = FloatModel((4, 8, 8))
-    a = m.node("HardSwish", m.conv("x", 4, 4, 3, group=4))
+    a = m.node("HardSwish", m.conv("x", 4, 4, 3, group=2))
     b = m.node("Tanh", m.conv(a, 4, 4, 3, dilations=[2, 2]))
     model = quantize(m.build(b, 4), samples(4, 8, 8))
     message = refusal(tmp_path, model)
     index = {node.op_type: i for i, node in enumerate(model.graph.node)}
     assert f"HardSwish #{index['HardSwish']} " in message
     assert f"Tanh #{index['Tanh']} " in message
-    assert "group 4, not 1" in message
+    assert "group 2, neither 1 nor one for each channel" in message
     assert "Supported are int8 networks of Add, AveragePool, " in message
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.errors import UsageError
+from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import ConvAttributes, Graph
 from mcutrain.methods.inference import inference
 from mcutrain.methods.sparse_update import (
@@ -21,7 +22,8 @@ from mcutrain.methods.sparse_update import (
     trainable_layers,
 )
 from mcutrain.ops.steps import Phase
-from support.networks import INPUT_SCALE, NETWORKS, NetBuilder, chain, pooled, residual
+from support.networks import INPUT_SCALE, NETWORKS, NetBuilder, chain, pooled, residual, samples, separable
+from support.traced_step import run_step
 
 
 def planned(graph: Graph, **options: object) -> Plan:
@@ -130,7 +132,7 @@ def test_of_equal_channels_the_lower_ones_train() -> None:
 
 
 def test_a_share_of_no_channel_is_refused() -> None:
-    with pytest.raises(UsageError, match="1/4 of the 3 (input )?channels of conv0 is none"):
+    with pytest.raises(UsageError, match=r"1/4 of the 3 (input )?channels of conv0 is none"):
         planned(chain(), scheme="b0; 0@1/4")
 
 
@@ -274,3 +276,49 @@ def test_fully_connected_layers_round_once_and_convolutions_twice_as_litert_does
     plan = compile_plan(inference(NETWORKS["perceptron"]()))
     rounding = {step.layer: getattr(step.params, "single_rounding", None) for step in plan.steps}
     assert rounding == {"conv0": 0, "fully_connected2": 1, "fully_connected3": 1, "fully_connected4": 1}
+
+
+# Depthwise convolutions
+
+
+def test_depthwise_convolutions_are_layers_that_schemes_count() -> None:
+    assert trainable_layers(separable()) == ("conv0", "depthwise1", "conv2", "depthwise4", "conv5")
+
+
+def test_a_share_of_a_depthwise_convolution_is_of_its_channels_by_magnitude() -> None:
+    graph = separable()
+    op = graph.operators[1]
+    weights = np.ones((8, 3, 3), np.int8)
+    weights[[2, 3, 7]] = 100
+    chosen = largest_channels(with_weights(graph, op.name, weights), op, 3)
+    assert chosen.tolist() == [2, 3, 7]
+
+
+@pytest.mark.parametrize("rounding", ["master16", "stochastic8", "nearest8"])
+@pytest.mark.parametrize("mode", ["b16", "f32"])
+def test_only_the_chosen_channels_of_a_depthwise_convolution_train(mode: str, rounding: str) -> None:
+    graph = separable()
+    plan = planned(
+        graph, scheme="b0; depthwise1@3/8 depthwise4", error_mode=mode, weight_rounding=rounding, step_cap=0.0
+    )
+    chosen = largest_channels(graph, graph.operators[1], 3)
+    factor = constant(plan, "depthwise1.weight_factor")
+    assert np.flatnonzero(factor).tolist() == chosen.tolist()
+    executor = GoldenExecutor(plan)
+    executor.seed(5)
+    trained = {name: np.frombuffer(executor.bytes_of(f"{name}.weights"), np.int8).copy() for name in SEPARABLE}
+    for sample in samples(graph, 3):
+        run_step(executor, sample, 1, 300.0)
+    for name, before in trained.items():
+        after = np.frombuffer(executor.bytes_of(f"{name}.weights"), np.int8)
+        changed = np.flatnonzero((after != before).reshape(SEPARABLE[name], -1).any(axis=1))
+        assert changed.tolist() == (chosen.tolist() if name == "depthwise1" else list(range(SEPARABLE[name])))
+
+
+SEPARABLE = {"depthwise1": 8, "depthwise4": 4}
+
+
+def test_the_bias_of_a_depthwise_convolution_may_be_as_large_as_its_few_products_allow() -> None:
+    plan = planned(separable(), scheme="biases")
+    step = next(step for step in plan.steps if step.name == "depthwise4.update_bias")
+    assert step.params.bias_limit == 2**31 - 1 - 255 * 128 * 25  # type: ignore[attr-defined]

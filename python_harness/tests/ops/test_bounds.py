@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcutrain.errors import UsageError
 from mcutrain.ops.bounds import (
     INPUT_MAGNITUDE,
     INT32_LIMIT,
@@ -17,7 +18,6 @@ from mcutrain.ops.bounds import (
     largest_mantissa_bits,
     weight_gradient_terms,
 )
-from mcutrain.errors import UsageError
 
 
 def extreme_sum(terms: int, other_magnitude: int, bits: int) -> int:

@@ -1,0 +1,74 @@
+"""A fresh classifier on a network's features."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mcutrain.compiler.plan import compile_plan
+from mcutrain.errors import UsageError
+from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.graph import Graph
+from mcutrain.methods.new_head import new_head
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update, trainable_layers
+from support.networks import NETWORKS, chain, perceptron, samples, separable
+from support.traced_step import run_step
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_new_head_leaves_the_layers_before_it(name: str) -> None:
+    graph = NETWORKS[name]()
+    made = new_head(graph, 7)
+    assert trainable_layers(made) == trainable_layers(graph)
+    assert made.tensors[made.output].shape == (7,)
+    assert made.operators[: len(made.operators) - 1] == graph.operators[: len(made.operators) - 1]
+
+
+def test_the_softmax_goes_with_the_old_head() -> None:
+    assert [op.kind for op in new_head(chain(), 3).operators[-2:]] == ["reshape", "fully_connected"]
+
+
+def test_only_the_last_fully_connected_layer_is_replaced() -> None:
+    kinds = [op.kind for op in new_head(perceptron(), 3).operators]
+    assert kinds == [op.kind for op in perceptron().operators]
+
+
+def headless() -> Graph:
+    graph = separable()
+    operators = graph.operators[:-1]
+    used = {name for op in operators for name in (*op.inputs, *op.outputs)}
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name in used}
+    return dataclasses.replace(graph, operators=operators, tensors=tensors, output=operators[-1].outputs[0])
+
+
+def test_a_network_without_classifier_gets_one_on_its_output() -> None:
+    graph = headless()
+    made = new_head(graph, 3)
+    assert [op.name for op in made.operators] == [*(op.name for op in graph.operators), "new_head"]
+    image = dataclasses.replace(graph, operators=graph.operators[:-1], output=graph.operators[-1].inputs[0])
+    flat = new_head(image, 3)
+    assert flat.operators[-2].kind == "reshape"
+    assert flat.tensors[flat.operators[-1].inputs[0]].shape == (5 * 4 * 6,)
+
+
+def test_a_new_head_learns_from_nothing() -> None:
+    """All classes are equally likely at first; then its own samples tell it which one is which."""
+    graph = new_head(separable(), 3)
+    executor = GoldenExecutor(compile_plan(sparse_update(graph, SparseUpdateOptions(scheme="biases"))))
+    executor.seed(1)
+    images = samples(graph, 3)
+    losses = []
+    for _ in range(40):
+        for label, image in enumerate(images):
+            run_step(executor, image, label, 2.0)
+            losses.append(float(executor.loss))
+    assert losses[0] == pytest.approx(np.log(3), rel=1e-6)
+    assert max(losses[-3:]) < 0.5
+
+
+@pytest.mark.parametrize("classes", [-1, 0, 1, 65537])
+def test_a_senseless_number_of_classes_is_refused(classes: int) -> None:
+    with pytest.raises(UsageError, match=f"a head of {classes} classes: give 2 to 65536"):
+        new_head(separable(), classes)

@@ -1,0 +1,105 @@
+"""``profile`` and the cycles in a record, for a network that trains on a board."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcutrain.boards import load_board
+from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.episode.definition import load_episode
+from mcutrain.episode.prepare import PreparedEpisode, prepare
+from mcutrain.episode.run import RunOptions, profile_steps, run_on_board
+from mcutrain.episode.targets import LIMITS, build_for_board
+from mcutrain.paths import PROJECT
+from mcutrain.timing import estimate_profile
+
+pytestmark = pytest.mark.qemu
+
+EPISODE = "digits-biases"
+
+
+@pytest.fixture(scope="module")
+def prepared() -> PreparedEpisode:
+    return prepare(load_episode(EPISODE))
+
+
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs the tool in its own folder."""
+    folder = tmp_path_factory.mktemp("tool")
+    own = {"MCUTRAIN_BUILD": str(folder / "build"), "PYTHONPATH": str(PROJECT / "python_harness")}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mcutrain", *arguments]
+        return subprocess.run(
+            command, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    return run
+
+
+def test_the_document_adds_up_and_the_files_are_written(tool: Any, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("speedscope", "perfetto", "collapsed")}
+    exports = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    done = tool("profile", EPISODE, "--board", "m7-256k", "--steps", "2", "--json", *exports)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    total = document["total"]["estimated_cycles"]
+    assert document["metric_kind"] == "estimated_cycles"
+    assert document["total"]["estimated_cycles_low"] <= total <= document["total"]["estimated_cycles_high"]
+    phases = {entry["name"]: entry["estimated_cycles"] for entry in document["phases"]}
+    assert total == pytest.approx(sum(cycles for name, cycles in phases.items() if name != "other"))
+    operators = sum(entry["estimated_cycles"] for entry in document["operators"])
+    assert operators == pytest.approx(sum(entry["estimated_cycles"] for entry in document["functions"]))
+    assert document["total"]["estimated_milliseconds"] == pytest.approx(1000 * total / 216e6)
+    stacks = files["collapsed"].read_text(encoding="utf-8").splitlines()
+    assert sum(int(line.rsplit(" ", 1)[1]) for line in stacks) == pytest.approx(operators, rel=0.01)
+    assert json.loads(files["speedscope"].read_text(encoding="utf-8"))["profiles"][0]["endValue"] == pytest.approx(
+        operators
+    )
+    assert json.loads(files["perfetto"].read_text(encoding="utf-8"))["traceEvents"]
+
+
+def test_an_export_that_cannot_be_written_is_one_line(tool: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = tool("profile", EPISODE, "--steps", "1", "--collapsed", str(tmp_path / "file" / "inside"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot write the profile" in done.stderr
+
+
+@pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
+def test_a_record_holds_exact_instructions_and_estimated_cycles(board: str, prepared: PreparedEpisode) -> None:
+    record, _ = run_on_board(prepared, load_board(board), RunOptions(steps=2, test=0, golden_steps=0))
+    instructions, cycles = record.instructions_per_step, record.estimated_cycles_per_step
+    assert instructions is not None and cycles is not None
+    assert record.estimated_cycles_low is not None and record.estimated_cycles_high is not None
+    assert record.estimated_cycles_low < cycles.total < record.estimated_cycles_high
+    assert cycles.total == pytest.approx(cycles.forward + cycles.loss + cycles.backward + cycles.update)
+    assert sum(row.estimated_cycles or 0.0 for row in record.operators) == pytest.approx(cycles.total)
+    # One instruction at a time takes at least a cycle each, two at a time at least half.
+    least, most = (1.0, 2.0) if board.startswith("m4") else (0.5, 1.5)
+    assert least < cycles.total / instructions.total < most
+
+
+def test_a_profile_is_evaluated_in_two_seconds(prepared: PreparedEpisode) -> None:
+    runner = QemuRunner(build_for_board(prepared.plan, load_board("m7-256k")))
+    image = prepared.image(steps=3, test=0, evaluate=(False, False))
+    profile = runner.run(image, limits=LIMITS, profile=True).profile
+    assert profile is not None
+    began = time.process_time()
+    found = estimate_profile(profile, "cortex-m7", runner.firmware.facts.functions)
+    assert time.process_time() - began < 2.0
+    assert sum(cell.instructions for cell in found.cells) == profile.instructions
+
+
+def test_estimates_are_the_same_every_time(prepared: PreparedEpisode) -> None:
+    runner = QemuRunner(build_for_board(prepared.plan, load_board("m4-256k")))
+    assert profile_steps(prepared, runner, 2) == profile_steps(prepared, runner, 2)
