@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.exceptions import Abort, TyperException
 
-from mcutrain.commands import baseline, build, demo, doctor, inspect, plan, profile, report, run, test, verify
+from mcutrain.commands import baseline, bench, build, demo, doctor, inspect, plan, profile, report, run, test, verify
 from mcutrain.errors import McutrainError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
 app.command("report")(report.report)
 app.add_typer(baseline.app, name="baseline")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

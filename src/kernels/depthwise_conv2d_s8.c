@@ -1,5 +1,6 @@
 /* depthwise_conv2d: each channel's plane is gathered once, minus the zero point, and every output of it is a dot product of a few words.
- * A channel of x is read whole before the same channel of y is written, so with one output per input channel y may be x. */
+ * Rows of sums become codes in a loop of their own, whose many constants then fit the registers. A channel of x is read whole before the
+ * same channel of y is written, so with one output per input channel y may be x. */
 #include "mcutrain/forward.h"
 
 #include <string.h>
@@ -34,7 +35,8 @@ size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_param
 {
     const mct_plane plane = input_plane(&params->window);
 
-    return (filter_elements(&params->window) + mct_plane_elements(&plane)) * sizeof(int16_t);
+    return (size_t)params->window.out_width * sizeof(int32_t) +
+           (filter_elements(&params->window) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
 static void gather(const mct_window *w, const mct_plane *plane, const int8_t *restrict x, int32_t zero_point, int16_t *restrict values)
@@ -46,8 +48,10 @@ static void gather(const mct_window *w, const mct_plane *plane, const int8_t *re
         const int8_t *source = x + (size_t)row * (size_t)w->in_width * (size_t)step;
         int16_t *target = values + (plane->top + row) * plane->width + plane->left;
 
-        for (int32_t column = 0; column < columns; column++, source += step) {
+        MCT_UNROLL(4)
+        for (int32_t column = 0; column < columns; column++) {
             target[column] = (int16_t)(*source - zero_point);
+            source += step;
         }
     }
 }
@@ -66,88 +70,81 @@ static void widen_filter(const mct_window *w, const int8_t *weights, int16_t *fi
 
 /* What turns the sums of one output channel into codes, and where they go. */
 typedef struct {
-    int32_t bias, multiplier, shift;
+    int32_t multiplier, shift;
     mct_clamp clamp;
-    int8_t *y;        /* of pixel 0 */
+    size_t step; /* elements from one pixel to the next */
+    int8_t *y;
     uint32_t *inside; /* or NULL */
-    size_t element;   /* of pixel 0 */
-    size_t step;      /* elements from one pixel to the next */
 } channel_output;
 
-static inline void store(channel_output *out, int32_t sum)
+static MCT_SPECIALISED void store(const int32_t *restrict sums, int32_t count, size_t element, const channel_output *out, bool masked)
 {
-    const uint32_t bit = mct_store_code(mct_requantise(sum, out->multiplier, out->shift), &out->clamp, out->y);
+    const mct_clamp clamp = out->clamp;
+    const int32_t multiplier = out->multiplier, shift = out->shift;
+    const size_t step = out->step;
+    uint32_t *const inside = out->inside;
+    int8_t *y = out->y + element;
 
+    for (const int32_t *const end = sums + count; sums != end; y += step) {
+        const uint32_t bit = mct_store_code(mct_requantise(*sums++, multiplier, shift), &clamp, y);
+
+        if (masked) {
+            inside[element / 32] |= bit << (element % 32);
+            element += step;
+        }
+    }
+}
+
+static MCT_NOINLINE void store_row(const int32_t *sums, int32_t count, size_t element, const channel_output *out)
+{
     if (out->inside != NULL) {
-        out->inside[out->element / 32] |= bit << (out->element % 32);
-        out->element += out->step;
-    }
-    out->y += out->step;
-}
-
-/* Compiled apart for the usual filters, whose loops then vanish. */
-static MCT_SPECIALISED void convolve(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                                     int32_t rows, int32_t columns, channel_output *out)
-{
-    const int32_t row_step = w->stride_height * plane->width, column_step = w->stride_width, width = plane->width;
-    const int32_t bias = out->bias, out_width = w->out_width;
-
-    for (int32_t row = 0; row < w->out_height; row++, values += row_step) {
-        const int16_t *x = values;
-        int32_t column = 0;
-
-        for (; column + 2 <= out_width; column += 2, x += 2 * column_step) {
-            const int16_t *x0 = x, *x1 = x + column_step, *f = filter;
-            int32_t s0 = bias, s1 = bias;
-
-            for (int32_t r = 0; r < rows; r++, x0 += width, x1 += width, f += columns) {
-                s0 = mct_plane_dot(x0, 0, f, 0, 1, columns, s0);
-                s1 = mct_plane_dot(x1, 0, f, 0, 1, columns, s1);
-            }
-            store(out, s0);
-            store(out, s1);
-        }
-        if (column < out_width) {
-            store(out, mct_plane_dot(x, width, filter, columns, rows, columns, bias));
-        }
-    }
-}
-
-static MCT_NOINLINE void convolve_3(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                                    channel_output *out)
-{
-    convolve(w, plane, values, filter, 3, 4, out);
-}
-
-static MCT_NOINLINE void convolve_5(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                                    channel_output *out)
-{
-    convolve(w, plane, values, filter, 5, 6, out);
-}
-
-static MCT_NOINLINE void convolve_7(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                                    channel_output *out)
-{
-    convolve(w, plane, values, filter, 7, 8, out);
-}
-
-static MCT_NOINLINE void convolve_any(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                                      channel_output *out)
-{
-    convolve(w, plane, values, filter, w->kernel_height, filter_columns(w), out);
-}
-
-static void convolve_channel(const mct_window *w, const mct_plane *plane, const int16_t *values, const int16_t *filter,
-                             channel_output *out)
-{
-    if (w->kernel_height == 3 && w->kernel_width == 3) {
-        convolve_3(w, plane, values, filter, out);
-    } else if (w->kernel_height == 5 && w->kernel_width == 5) {
-        convolve_5(w, plane, values, filter, out);
-    } else if (w->kernel_height == 7 && w->kernel_width == 7) {
-        convolve_7(w, plane, values, filter, out);
+        store(sums, count, element, out, true);
     } else {
-        convolve_any(w, plane, values, filter, out);
+        store(sums, count, element, out, false);
+    }
+}
+
+/* A row of sums. Compiled apart for the usual filters, whose loops then vanish. */
+static MCT_SPECIALISED void convolve(const int16_t *x, int32_t width, const int16_t *filter, int32_t rows, int32_t columns, int32_t stride,
+                                     int32_t bias, int32_t *sums, int32_t count)
+{
+    int32_t *const end = sums + count;
+
+    for (; end - sums >= 2; x += 2 * stride) {
+        const int16_t *x0 = x, *x1 = x + stride;
+        int32_t s0 = bias, s1 = bias;
+
+        MCT_UNROLL(8)
+        for (int32_t r = 0; r < rows; r++) {
+            MCT_UNROLL(4)
+            for (int32_t i = 0; i < columns; i += 2) {
+                s0 = mct_pair_dot(x0 + i, filter + r * columns + i, s0);
+                s1 = mct_pair_dot(x1 + i, filter + r * columns + i, s1);
+            }
+            x0 += width;
+            x1 += width;
+        }
+        *sums++ = s0;
+        *sums++ = s1;
+    }
+    if (sums != end) {
+        *sums = mct_plane_dot(x, width, filter, columns, rows, columns, bias);
+    }
+}
+
+static MCT_NOINLINE void convolve_row(const mct_window *w, const int16_t *x, int32_t width, const int16_t *filter, int32_t bias,
+                                      int32_t *sums)
+{
+    const int32_t rows = w->kernel_height, columns = filter_columns(w), stride = w->stride_width, count = w->out_width;
+
+    if (rows == 3 && columns == 4) {
+        convolve(x, width, filter, 3, 4, stride, bias, sums, count);
+    } else if (rows == 5 && columns == 6) {
+        convolve(x, width, filter, 5, 6, stride, bias, sums, count);
+    } else if (rows == 7 && columns == 8) {
+        convolve(x, width, filter, 7, 8, stride, bias, sums, count);
+    } else {
+        convolve(x, width, filter, rows, columns, stride, bias, sums, count);
     }
 }
 
@@ -177,7 +174,8 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     const mct_plane plane = input_plane(w);
     const int32_t taps = w->kernel_height * w->kernel_width, outputs = w->out_channels / w->in_channels;
     const size_t channels = (size_t)w->out_channels;
-    int16_t *const filter = scratch, *const values = filter + filter_elements(w);
+    int32_t *const sums = scratch;
+    int16_t *const filter = (int16_t *)(sums + w->out_width), *const values = filter + filter_elements(w);
 
     if (inside != NULL) {
         memset(inside, 0, mct_mask_words((size_t)w->out_height * (size_t)w->out_width * channels) * sizeof *inside);
@@ -186,18 +184,23 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     for (int32_t c = 0, o = 0; c < w->in_channels; c++) {
         gather(w, &plane, x + c, params->input_zero_point, values);
         for (const int32_t end = o + outputs; o < end; o++, weights += taps) {
-            channel_output out = {
-                .bias = bias[o],
+            const channel_output out = {
                 .multiplier = multiplier[o],
                 .shift = shift[o],
                 .clamp = mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max),
-                .y = y + o,
-                .inside = inside,
-                .element = (size_t)o,
                 .step = channels,
+                .y = y,
+                .inside = inside,
             };
+            const int16_t *row_values = values;
+            size_t element = (size_t)o;
+
             widen_filter(w, weights, filter);
-            convolve_channel(w, &plane, values, filter, &out);
+            for (int32_t row = 0; row < w->out_height; row++, row_values += w->stride_height * plane.width) {
+                convolve_row(w, row_values, plane.width, filter, bias[o], sums);
+                store_row(sums, w->out_width, element, &out);
+                element += (size_t)w->out_width * channels;
+            }
         }
     }
     return MCT_OK;

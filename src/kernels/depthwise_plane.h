@@ -6,6 +6,14 @@
 #include "backward_window.h"
 #include "dsp.h"
 
+/* Loops of a known, small number of rounds: compilers keep them as loops where they are not asked to write them out. */
+#if defined(__GNUC__)
+#define MCT_UNROLL(rounds) _Pragma(MCT_TEXT(GCC unroll rounds))
+#define MCT_TEXT(x) #x
+#else
+#define MCT_UNROLL(rounds)
+#endif
+
 /* Rows of a plane begin at even elements: a word holds two. The image's pixel (0, 0) lies at (top, left). */
 typedef struct {
     int32_t height, width, top, left;
@@ -32,17 +40,23 @@ static inline bool mct_depthwise_window_valid(const mct_window *w)
     return mct_window_valid(w) && w->out_channels % w->in_channels == 0;
 }
 
-/* Sum of rows * columns products; columns is even. Both operands begin at even elements, but for x where the taps of an odd column do. */
+/* sum + the products of two neighbouring elements. */
+static inline int32_t mct_pair_dot(const int16_t *x, const int16_t *w, int32_t sum)
+{
+#if MCT_DSP
+    return mct_smlad(mct_load_word(x), mct_load_word(w), sum);
+#else
+    return sum + x[0] * w[0] + x[1] * w[1];
+#endif
+}
+
+/* Sum of rows * columns products; columns is even. w begins at an even element, x need not. */
 static inline int32_t mct_plane_dot(const int16_t *restrict x, int32_t x_step, const int16_t *restrict w, int32_t w_step, int32_t rows,
                                     int32_t columns, int32_t sum)
 {
     for (; rows > 0; rows--, x += x_step, w += w_step) {
         for (int32_t i = 0; i < columns; i += 2) {
-#if MCT_DSP
-            sum = mct_smlad(mct_load_word(x + i), mct_load_word(w + i), sum);
-#else
-            sum += x[i] * w[i] + x[i + 1] * w[i + 1];
-#endif
+            sum = mct_pair_dot(x + i, w + i, sum);
         }
     }
     return sum;

@@ -35,7 +35,7 @@ ErrorsOption = Annotated[str | None, typer.Option(help="Error mode: b16 (block f
 WeightsOption = Annotated[str | None, typer.Option(help="Weight rounding: master16, stochastic8 or nearest8.")]
 
 
-def print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Write the one document of --json."""
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")

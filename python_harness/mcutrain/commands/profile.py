@@ -27,6 +27,7 @@ from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.run import PROFILED_STEPS, profile_steps
 from mcutrain.episode.targets import build_for_board
+from mcutrain.errors import UsageError
 from mcutrain.report import wording
 from mcutrain.report.atomic import write_atomically
 from mcutrain.timing import Breakdown, CycleEstimate
@@ -57,7 +58,10 @@ def profile(
 ) -> None:
     """Estimate the cycles of a training step by phase, layer, operator and C function."""
     definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
-    target = load_board(board or next(name for name in definition.boards if name != "host"))
+    emulated = [name for name in definition.boards if name != "host"]
+    if board is None and not emulated:
+        raise UsageError(f"episode {definition.name} names no board; give one with --board")
+    target = load_board(board or emulated[0])
     prepared = prepare(definition)
     built = build_for_board(prepared.plan, target)
     available = prepared.image(test=0, evaluate=(False, False)).steps

@@ -42,6 +42,15 @@ class OperatorCounts(_Frozen):
     estimated_cycles: float | None = None
 
 
+class FunctionCounts(_Frozen):
+    """Mean counts of one C function in one training step, while an operator ran (op -1: the driver's work between them)."""
+
+    op: int
+    name: str
+    instructions: float
+    estimated_cycles: float
+
+
 class StepRecord(_Frozen):
     """One training step. loss_bits and digest are eight hexadecimal digits; prediction and correct are of before its update."""
 
@@ -101,6 +110,7 @@ class EpisodeRecord(_Frozen):
     estimated_cycles_high: float | None = Field(default=None, description="of the total, see docs/timing.md")
     instructions_per_inference: float | None = None
     operators: tuple[OperatorCounts, ...] = ()
+    functions: tuple[FunctionCounts, ...] = ()
     sram: SramUse
     sram_peak_bytes: int
     sram_planned_bytes: int

@@ -17,6 +17,7 @@ from mcutrain.episode.compare import Divergence, Side, locate
 from mcutrain.episode.prepare import PreparedEpisode
 from mcutrain.episode.record import (
     EpisodeRecord,
+    FunctionCounts,
     OperatorCounts,
     PhaseCounts,
     SramUse,
@@ -185,6 +186,17 @@ class ProfiledSteps:
     breakdown: Breakdown
 
     @property
+    def functions(self) -> tuple[FunctionCounts, ...]:
+        """Each C function that ran for each operator."""
+        return tuple(
+            FunctionCounts(
+                op=row.op, name=part.name, instructions=part.instructions, estimated_cycles=part.estimate.cycles
+            )
+            for row in self.breakdown.operators
+            for part in row.functions
+        )
+
+    @property
     def estimated_cycles(self) -> PhaseCounts:
         """Estimated cycles of a step."""
         by_phase = {share.name: share.estimate.cycles for share in self.breakdown.phases()}
@@ -315,6 +327,7 @@ def _record(
         estimated_cycles_high=profiled.breakdown.training.estimate.high if profiled else None,
         instructions_per_inference=inference,
         operators=profiled.operators if profiled else (),
+        functions=profiled.functions if profiled else (),
         sram=sram,
         sram_peak_bytes=sram.data + sram.bss + sram.stack_peak,
         sram_planned_bytes=sram_planned_bytes,

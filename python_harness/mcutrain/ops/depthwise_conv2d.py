@@ -57,12 +57,12 @@ def _golden(params: DepthwiseConv2dS8Params, views: Mapping[str, Any]) -> None:
 
 
 def _scratch_bytes(params: DepthwiseConv2dS8Params) -> int:
-    # The filter widened to int16, its rows whole words, and one channel of the padded image.
+    # A row of int32 sums, the filter widened to int16, its rows whole words, and one channel of the padded image.
     w = params.window
     columns = even(w.kernel_width)
     height = (w.out_height - 1) * w.stride_height + w.kernel_height
     width = even((w.out_width - 1) * w.stride_width + columns)
-    return 2 * (w.kernel_height * columns + height * width)
+    return 4 * w.out_width + 2 * (w.kernel_height * columns + height * width)
 
 
 DEPTHWISE_CONV2D_S8 = Kernel(

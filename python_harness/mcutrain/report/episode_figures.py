@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mcutrain.episode.record import PHASES, EpisodeRecord
 from mcutrain.report import curves, wording
 from mcutrain.report.arena_figure import arena_figure
+from mcutrain.report.cycles_figures import cycles_figures
 from mcutrain.report.figures import Figure, Json, colour, fill, label, layout, rows
 from mcutrain.report.layers import BETWEEN_OPERATORS, layer_counts
 
@@ -16,7 +17,7 @@ _MOST_EPOCH_LINES = 20
 
 def episode_figures(record: EpisodeRecord, key: str) -> list[Figure]:
     """The figures of a record, their keys starting with key; what the record does not hold is left out."""
-    found = [_curves(record, key), arena_figure(record, key), _layers(record, key)]
+    found = [_curves(record, key), arena_figure(record, key), _layers(record, key), *cycles_figures(record, key)]
     return [figure for figure in found if figure is not None]
 
 

@@ -33,11 +33,10 @@ def _two_bit_counter(taken: int, not_taken: int) -> float:
     """
     if taken == 0 or not_taken == 0:
         return 0.0
-    count = taken + not_taken
     ratio = taken / not_taken
     weights = [1.0, ratio, ratio**2, ratio**3]
     predicts_taken = (weights[2] + weights[3]) / sum(weights)
-    return (1.0 - predicts_taken) * taken + predicts_taken * not_taken if count else 0.0
+    return (1.0 - predicts_taken) * taken + predicts_taken * not_taken
 
 
 def _indirect(exits: Exits) -> float:

@@ -17,7 +17,7 @@ from mcutrain.timing.m4 import M4Engine
 from mcutrain.timing.m7 import M7Engine
 from mcutrain.timing.tables import m4_table, m7_table
 
-BlockKey = tuple[int, bytes]
+BlockKey = tuple[int, int]  # address and number of instructions, as the plugin tells blocks apart
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class _Code:
     instructions: tuple[Instruction, ...]
     function: str
     divisions: int
-    # The predecessor that it follows most often, and how often it does from each.
+    # How often it follows each block, and the state behind it when it is entered from the most frequent of these.
     from_counts: dict[BlockKey, int] = field(default_factory=lambda: defaultdict(int))
-    after: Any = None  # the state behind it, when entered from there
+    after: Any = None
 
     @property
     def end(self) -> int:
@@ -175,11 +175,10 @@ class _Estimator:
             entered[edge.to_mark, pair[1]] += edge.count
         for run in self.profile.blocks:
             code = self._code(run.block)
-            key = (code.function, run.mark)
             rest = run.count - entered[run.mark, _key(run.block)]
             if rest > 0:
                 self._add(run.mark, code, rest, self._cycles(code, self.engine.start)[0])
-            self.instructions[key[1], key[0]] += run.count * run.block.instructions
+            self.instructions[run.mark, code.function] += run.count * run.block.instructions
 
     def _add(self, mark: str, code: _Code, count: int, cycles: int) -> None:
         shorter, longer = self.engine.divide_range()
@@ -204,4 +203,4 @@ class _Estimator:
 
 
 def _key(block: Block) -> BlockKey:
-    return block.pc, block.code
+    return block.pc, block.instructions

@@ -146,7 +146,7 @@ def _decode(raw: bytes) -> Instruction:
         made = _by_roles(decoded, made, registers, entry.operands)
     made = _memory(decoded, made)
     # By its name: capstone says of every ADC and SBC that it sets the flags.
-    flags_set = entry.sets_flags or decoded.mnemonic.split(".")[0] == f"{name}s"
+    flags_set = entry.sets_flags or decoded.mnemonic.split(".")[0] in (f"{name}s", "movs")
     flags_read = entry.reads_flags or (kind == "branch" and decoded.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID))
     made = replace(
         made,

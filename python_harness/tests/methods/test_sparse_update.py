@@ -322,3 +322,18 @@ def test_the_bias_of_a_depthwise_convolution_may_be_as_large_as_its_few_products
     plan = planned(separable(), scheme="biases")
     step = next(step for step in plan.steps if step.name == "depthwise4.update_bias")
     assert step.params.bias_limit == 2**31 - 1 - 255 * 128 * 25  # type: ignore[attr-defined]
+
+
+def test_the_errors_of_a_wide_depthwise_convolution_keep_all_their_bits() -> None:
+    """Its sums have 9 products, where those of a dense convolution would have 9 for each of 1,000 channels."""
+    net = NetBuilder(7, (3, 3, 2))
+    wide = net.depthwise(net.conv("x", 1000, kernel=1))
+    graph = net.graph(net.dense(net.mean(wide), 3))
+    plan = planned(graph, scheme="b all; conv0")
+    bits = {step.name: step.params.mantissa_bits for step in plan.steps if step.kernel == "error_scale_b16"}  # type: ignore[attr-defined]
+    assert bits["depthwise1.scaled_error"] == 11
+    dense = NetBuilder(7, (3, 3, 2))
+    graph = dense.graph(dense.dense(dense.mean(dense.conv(dense.conv("x", 2, kernel=1), 1000)), 3))
+    plan = planned(graph, scheme="b all; conv0")
+    bits = {step.name: step.params.mantissa_bits for step in plan.steps if step.kernel == "error_scale_b16"}  # type: ignore[attr-defined]
+    assert bits["conv1.scaled_error"] == 10

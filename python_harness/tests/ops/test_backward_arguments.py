@@ -10,6 +10,7 @@ from cffi import FFI
 from mcutrain.ops import (
     bias_gradient,
     conv2d_gradient,
+    depthwise_conv2d_gradient,
     error_normalize,
     error_quantize,
     error_scale,
@@ -26,6 +27,7 @@ from support.ckernels import HEADERS, c_function, c_params, forms
 MODULES = (
     bias_gradient,
     conv2d_gradient,
+    depthwise_conv2d_gradient,
     error_normalize,
     error_quantize,
     error_scale,

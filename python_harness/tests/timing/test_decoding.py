@@ -55,8 +55,22 @@ def test_instructions_under_an_it_are_conditional_and_set_no_flags_unless_they_c
 
 
 def test_flags_are_set_by_the_forms_that_say_so() -> None:
-    plain, setting = decode("45eb060455eb0604", 2)  # adc.w r4, r5, r6; adcs.w r4, r5, r6
-    assert (FLAGS in plain.writes, FLAGS in setting.writes) == (False, True)
+    # adc.w r4, r5, r6; adcs.w r4, r5, r6; mov r4, r3; movs r4, r3; negs r4, r3
+    found = decode("45eb060455eb06041c461c005c42", 5)
+    assert [FLAGS in row.writes for row in found] == [False, True, False, True, True]
+
+
+def test_every_16_bit_instruction_of_the_cores_is_known() -> None:
+    not_of_armv7m = {"udf", "trap", "hlt", "setpan", "bxns", "blxns"}
+    unknown = set()
+    for half in range(0b11101 << 11):
+        try:
+            decode(half.to_bytes(2, "little").hex())
+        except UnknownInstructionError as error:
+            name = str(error).split("'")[1].split()[0]
+            if name != ".inst":  # no instruction at all
+                unknown.add(name.split(".")[0])
+    assert unknown <= not_of_armv7m
 
 
 def test_only_a_shifted_constant_counts_as_shifted() -> None:

@@ -1,0 +1,112 @@
+"""Run the cases on a board's emulator and put exact counts and estimated cycles beside each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcutrain.bench.cases import Case
+from mcutrain.bench.plan import bench_plan
+from mcutrain.boards import Board, load_board
+from mcutrain.emulators.image import EpisodeImage
+from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.episode.targets import LIMITS, build_for_board
+from mcutrain.errors import MismatchError
+from mcutrain.ops.registry import KERNELS
+from mcutrain.timing import CycleEstimate, estimate_profile
+
+# Cycles of a multiply-accumulate at best: SMLAD does two in one, on both cores.
+SMLAD_CYCLES_PER_MAC = 0.5
+# The larger boards: all cases' data must fit at once.
+BOARDS = {"m4": "m4-1m", "m7": "m7-1m"}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One case on one core. code_bytes: of all functions that ran for it, the C library's included."""
+
+    kernel: str
+    shape: str
+    core: str
+    macs: int
+    elements: int
+    instructions: int
+    estimate: CycleEstimate
+    code_bytes: int
+
+    @property
+    def cycles_per_mac(self) -> float | None:
+        """Estimated cycles a multiply-accumulate, None where the kernel has none."""
+        return self.estimate.cycles / self.macs if self.macs else None
+
+    @property
+    def cycles_per_element(self) -> float:
+        """Estimated cycles an element written."""
+        return self.estimate.cycles / self.elements
+
+    @property
+    def smlad_share(self) -> float | None:
+        """The part of the cycles that the multiply-accumulates would take two a cycle: 1 is the limit."""
+        return None if self.cycles_per_mac is None else SMLAD_CYCLES_PER_MAC / self.cycles_per_mac
+
+
+def measure(cases: Sequence[Case], core: str) -> tuple[Measurement, ...]:
+    """What each case takes on a core ("m4" or "m7"). Each kernel's cases are one firmware, which runs once with the profiler.
+
+    Raises:
+        MismatchError: a kernel refused its case, or did not run.
+        NotAvailableError: QEMU or the compiler is not installed.
+    """
+    rows: list[Measurement] = []
+    for kernel in dict.fromkeys(case.kernel for case in cases):
+        rows += _measure_kernel([case for case in cases if case.kernel == kernel], load_board(BOARDS[core]))
+    return tuple(rows)
+
+
+def _measure_kernel(cases: Sequence[Case], board: Board) -> list[Measurement]:
+    plan = bench_plan(cases)
+    firmware = build_for_board(plan, board)
+    profile = QemuRunner(firmware).run(_one_step(plan.crc32), limits=LIMITS, profile=True).profile
+    assert profile is not None
+    functions = firmware.facts.functions
+    estimates: dict[str, list[CycleEstimate]] = defaultdict(list)
+    code_bytes: dict[str, int] = defaultdict(int)
+    for cell in estimate_profile(profile, board.core, functions).cells:
+        estimates[cell.mark].append(cell.estimate)
+        if not cell.function.startswith("mct_op_") and cell.function in functions:
+            code_bytes[cell.mark] += functions[cell.function][1]
+    rows = []
+    for number, case in enumerate(cases):
+        mark = f"mct_op_{number:04d}"
+        count = profile.instructions_per_mark.get(mark)
+        if count is None or count.visits != 1:
+            raise MismatchError(f"{case.kernel} {case.shape} did not run once on {board.name}")
+        estimate = CycleEstimate()
+        for part in estimates[mark]:
+            estimate = estimate.plus(part)
+        macs = KERNELS[case.kernel].macs(case.params)
+        rows.append(
+            Measurement(
+                *(case.kernel, case.shape, board.core, macs, case.elements),
+                *(count.instructions, estimate, code_bytes[mark]),
+            )
+        )
+    return rows
+
+
+def _one_step(plan_crc32: int) -> EpisodeImage:
+    """An episode of one step and no evaluation: each case runs once."""
+    return EpisodeImage(
+        plan_crc32=plan_crc32,
+        adapt_samples=np.zeros((1, 4), np.int8),
+        adapt_labels=np.zeros(1, np.uint16),
+        test_samples=np.zeros((0, 4), np.int8),
+        test_labels=np.zeros(0, np.uint16),
+        order=np.zeros(1, np.uint16),
+        learning_rates=np.ones(1, np.float32),
+        evaluate_before=False,
+        evaluate_after=False,
+    )

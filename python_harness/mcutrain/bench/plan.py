@@ -1,0 +1,78 @@
+"""A plan whose operators are the cases: code generation, build and profile then work as for a network."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcutrain.bench.cases import Case, Output
+from mcutrain.compiler.arena import ArenaPlan, Block
+from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
+from mcutrain.graph import Graph
+from mcutrain.methods.training_graph import INPUT, TrainingGraph
+from mcutrain.ops.base import Role
+from mcutrain.ops.registry import KERNELS
+from mcutrain.ops.steps import StepBuilder
+
+
+def bench_plan(cases: Sequence[Case]) -> Plan:
+    """The plan: inputs in flash, outputs in SRAM. No case reads another's results, so all outputs begin where the arena does."""
+    build = StepBuilder()
+    build.buffer(INPUT, "int8", (4,), "io")
+    for number, case in enumerate(cases):
+        _add(build, number, case)
+    blocks, offsets, trainable_bytes = [], dict[str, int](), 0
+    for number, step in enumerate(build.steps):
+        end = 0
+        for name in step.operands.values():
+            buffer = build.buffers[name]
+            size = -(-buffer.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+            if buffer.region == "arena":
+                offsets[name] = end
+                end += size
+                blocks.append(Block(name, buffer.size_bytes, number, number))
+            elif buffer.region == "trainable":
+                offsets[name] = trainable_bytes
+                trainable_bytes += size
+    arena_bytes = max((offsets[block.name] + block.size_bytes for block in blocks), default=0)
+    arena = ArenaPlan(offsets, -(-arena_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES, 0, False, "bench")
+    training = TrainingGraph(
+        graph=Graph("bench", {}, (), INPUT, INPUT, "none", ""),
+        method="bench",
+        scheme="none",
+        error_mode="b16",
+        weight_rounding="none",
+        buffers=build.buffers,
+        steps=tuple(build.steps),
+        classes=1,
+        macs_forward=0,
+    )
+    return Plan(training, tuple(build.steps), tuple(blocks), (), arena, offsets, trainable_bytes)
+
+
+def _add(build: StepBuilder, number: int, case: Case) -> None:
+    kernel = KERNELS[case.kernel]
+    operands: dict[str, str | None] = {}
+    for role in (*kernel.inputs, *kernel.outputs):
+        if role.name in case.operands:
+            operands[role.name] = _buffer(build, f"{number} {role.name}", role, case, kernel.updates)
+    build.step(f"{case.kernel} {case.shape}", case.kernel, case.params, case.phase, case.kernel, operands)
+
+
+def _buffer(build: StepBuilder, own_name: str, role: Role, case: Case, updated: Sequence[str]) -> str:
+    """The buffer of a role; cases share inputs of equal contents."""
+    given = case.operands[role.name]
+    if isinstance(given, Output):
+        return build.buffer(own_name, role.dtype, given.shape)
+    if role.name in updated:
+        return build.trainable(own_name, given)
+    name = f"input {zlib.crc32(given.tobytes()):08x}"
+    if name in build.buffers:
+        return name
+    if role.dtype not in ("b16", "b32"):
+        return build.buffer(name, role.dtype, given.shape, "constant", given)
+    # A block has no C initialiser: it is state, loaded from an image of its bytes. Its exponent is 0.
+    stored = np.frombuffer(bytes(4) + given.tobytes(), np.uint8)
+    return build.buffer(name, role.dtype, given.shape, "trainable", stored)

@@ -1,0 +1,109 @@
+"""``bench kernels``: the figures belong to the case they stand beside, and the data is what the kernels take."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcutrain.bench.cases import Case, Output, cases
+from mcutrain.bench.measure import Measurement, measure
+from mcutrain.bench.plan import bench_plan
+from mcutrain.ops.registry import KERNELS
+from mcutrain.paths import PROJECT
+
+KEYS = {"kernel", "shape", "core", "macs", "instructions", "estimated_cycles", "cycles_per_mac", "code_bytes"}
+
+
+def chosen(kernel: str, shape: str) -> Case:
+    return next(case for case in cases() if (case.kernel, case.shape) == (kernel, shape))
+
+
+@pytest.fixture(scope="module")
+def own_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.kernel} {case.shape}")
+def test_a_case_gives_every_role_of_its_kernel(case: Case) -> None:
+    (step,) = bench_plan([case]).steps
+    needed = {role.name for role in (*step.definition.inputs, *step.definition.outputs) if not role.optional}
+    if step.definition.scratch_bytes(case.params) == 0:
+        needed.discard("scratch")
+    assert needed <= set(step.operands)
+
+
+def test_no_two_outputs_of_a_case_share_memory() -> None:
+    for case in cases():
+        plan = bench_plan([case])
+        ends = sorted((plan.offsets[block.name], plan.offsets[block.name] + block.size_bytes) for block in plan.blocks)
+        assert all(end <= begin for (_, end), (begin, _) in zip(ends, ends[1:], strict=False)), case.shape
+        assert all(end <= plan.arena_bytes for _, end in ends)
+
+
+def test_outputs_have_no_values_and_updated_roles_do() -> None:
+    for case in cases():
+        for role in KERNELS[case.kernel].outputs:
+            given = case.operands.get(role.name)
+            assert given is None or isinstance(given, Output) == (role.name not in KERNELS[case.kernel].updates)
+
+
+@pytest.mark.qemu
+class TestOnQemu:
+    @pytest.fixture(scope="class")
+    def rows(self, own_build: Path) -> dict[str, tuple[Measurement, ...]]:
+        wanted = [chosen("conv2d_s8", "1x1 1x1x64->10"), chosen("add_s8", "4096"), chosen("add_s8", "4096 mask")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MCUTRAIN_BUILD", str(own_build))
+            return {core: measure(wanted, core) for core in ("m4", "m7")}
+
+    def test_every_case_has_a_row_in_order(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
+        for core, measured in rows.items():
+            assert [(row.kernel, row.shape) for row in measured] == [
+                ("conv2d_s8", "1x1 1x1x64->10"),
+                ("add_s8", "4096"),
+                ("add_s8", "4096 mask"),
+            ]
+            assert all(row.core == f"cortex-{core}" for row in measured)
+
+    def test_no_kernel_beats_the_limit_of_smlad(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
+        for measured in rows.values():
+            assert measured[0].macs == 640
+            assert 0 < (measured[0].smlad_share or 0) < 1
+            assert measured[1].smlad_share is None
+
+    def test_an_add_reads_and_writes_each_element(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
+        for measured in rows.values():
+            assert measured[1].instructions > 3 * 4096
+            assert measured[1].elements == 4096
+            assert measured[1].code_bytes > 64
+
+    def test_the_m7_takes_fewer_cycles_than_the_m4(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
+        for m4, m7 in zip(rows["m4"], rows["m7"], strict=True):
+            assert m7.estimate.cycles < m4.estimate.cycles
+
+    def test_the_command_prints_the_promised_document(self, own_build: Path) -> None:
+        done = run(own_build, "--kernel", "average_pool", "--core", "m4", "--json")
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)
+        assert set(row) >= KEYS
+        assert (row["kernel"], row["core"], row["cycles_per_mac"]) == ("average_pool_s8", "cortex-m4", None)
+        assert row["estimated_cycles"] >= row["instructions"] / 2
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(("--kernel", "nonesuch"), "nonesuch"), (("--core", "m33"), "m4, m7")])
+def test_a_wrong_filter_is_one_line(own_build: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = run(own_build, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def run(build: Path, *arguments: str) -> subprocess.CompletedProcess[Any]:
+    own = {"MCUTRAIN_BUILD": str(build), "PYTHONPATH": str(PROJECT / "python_harness")}
+    command = [sys.executable, "-m", "mcutrain", "bench", "kernels", *arguments]
+    return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=300)
