@@ -70,8 +70,8 @@ def _entry(row: Measurement) -> dict[str, Any]:
 
 def _table(kernel: str, rows: Sequence[Measurement]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column(kernel, no_wrap=True, min_width=40)
-    for header in ("core", "instructions", "est. cycles", "per MAC", "per elem.", "SMLAD limit", "code B"):
+    table.add_column(kernel, no_wrap=True, min_width=36)
+    for header in ("core", "instructions", "est. cycles", "per MAC", "per elem.", "of SMLAD", "code B"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(

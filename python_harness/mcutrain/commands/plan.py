@@ -14,6 +14,7 @@ from mcutrain.episode.targets import fit_on_board
 from mcutrain.errors import UsageError
 from mcutrain.importers import load_model
 from mcutrain.methods.inference import inference
+from mcutrain.methods.new_head import new_head
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Phase
 from mcutrain.paths import find_model
@@ -31,6 +32,9 @@ def plan(
     budget: Annotated[
         int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")
     ] = None,
+    head: Annotated[
+        int | None, typer.Option("--new-head", min=2, help="Replace the head by a fresh one of so many classes.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Print the memory map and the timeline of live bytes; exit 2 with the numbers if it does not fit."""
@@ -40,6 +44,8 @@ def plan(
             raise UsageError(f"--budget {budget}: give a positive number of bytes")
         target = target.model_copy(update={"sram_bytes": min(budget, target.sram_bytes)})
     graph = load_model(find_model(model))
+    if head is not None:
+        graph = new_head(graph, head)
     if method == "inference":
         made = compile_plan(inference(graph))
     elif method == "sparse_update":

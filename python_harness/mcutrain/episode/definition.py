@@ -58,6 +58,9 @@ class EpisodeDefinition(_Strict):
     data: DataSource
     boards: tuple[str, ...] = Field(min_length=1)
     method: Literal["sparse_update"] = "sparse_update"
+    new_head: int | None = Field(
+        default=None, ge=2, le=255, description="replace the head by a fresh one of so many classes"
+    )
     scheme: str = "biases"
     errors: Literal["b16", "f32"] = "b16"
     weights: Literal["master16", "stochastic8", "nearest8"] = "master16"

@@ -14,6 +14,7 @@ from mcutrain.episode.samples import CodedData, load_coded_data
 from mcutrain.graph import Graph
 from mcutrain.importers import load_model
 from mcutrain.methods.inference import inference
+from mcutrain.methods.new_head import new_head
 from mcutrain.methods.sparse_update import sparse_update
 from mcutrain.paths import find_model
 
@@ -67,6 +68,8 @@ class PreparedEpisode:
 def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     """Import the model, derive and plan its training, load the data. Raises UsageError or NotAvailableError."""
     graph = load_model(find_model(definition.model))
+    if definition.new_head is not None:
+        graph = new_head(graph, definition.new_head)
     training = sparse_update(graph, definition.options())
     data = load_coded_data(definition.data, graph, training.classes)
     return PreparedEpisode(definition, graph, compile_plan(training), data)
