@@ -66,9 +66,11 @@ static block *make_block(const struct qemu_plugin_tb *tb, uint64_t pc, uint32_t 
     b->code = allocate(instructions, 4); /* an instruction of Thumb has 2 or 4 bytes */
     for (size_t i = 0; i < instructions; i++) {
         const struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(tb, i);
-        const size_t bytes = qemu_plugin_insn_size(instruction);
+        /* Not qemu_plugin_insn_size: before the end of a page QEMU looks at the next instruction, and adds its first half to this one. */
+        const uint8_t *data = qemu_plugin_insn_data(instruction);
+        const size_t bytes = data[1] >> 3 >= 0x1d ? 4 : 2;
 
-        memcpy(b->code + b->bytes, qemu_plugin_insn_data(instruction), bytes);
+        memcpy(b->code + b->bytes, data, bytes);
         b->bytes += (uint32_t)bytes;
     }
     collected.block_count++;

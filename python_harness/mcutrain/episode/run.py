@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mcutrain.boards import Board
-from mcutrain.emulators.base import RunResult
+from mcutrain.emulators.base import Runner, RunResult
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.profile import Profile
@@ -66,117 +66,6 @@ class Watch:
     on_golden_line: OnLine | None = None
 
 
-def run_on_board(
-    prepared: PreparedEpisode, board: Board, options: RunOptions, watch: Watch | None = None
-) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run on the board's emulator. Returns the record, and where it parts from golden, if it does."""
-    watch = watch or Watch()
-    built = build_for_board(prepared.plan, board)
-    runner = QemuRunner(built)
-    image = prepared.image(steps=options.steps, test=options.test)
-    result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
-    steps = image.steps
-    profiled = profile_steps(prepared, runner, min(PROFILED_STEPS, steps)) if options.profile and steps else None
-    inference = _count_inferences(prepared, runner) if options.profile else None
-    divergence, golden_steps = _hold_against_golden(
-        prepared, options, Target(board.name, prepared.plan, runner), result, watch
-    )
-    end = result.lines[-1]
-    stack_peak = end.integer("stack_peak")
-    if stack_peak > STACK_BYTES:
-        raise MismatchError(f"{board.name}: the stack took {stack_peak:,} B, its reserve is {STACK_BYTES:,} B")
-    sram = SramUse(
-        data=built.data_bytes,
-        bss=built.bss_bytes,
-        arena=prepared.plan.arena_bytes,
-        trainable=prepared.plan.trainable_bytes,
-        stack_peak=stack_peak,
-        stack_reserve=STACK_BYTES,
-    )
-    fit = fit_on_board(prepared.plan, board)
-    record = _record(
-        prepared,
-        result,
-        board=board.name,
-        core=board.core,
-        sram=sram,
-        flash_bytes=built.flash_bytes,
-        flash_limit_bytes=board.flash_bytes,
-        sram_limit_bytes=board.sram_bytes,
-        sram_planned_bytes=fit.sram_peak_bytes,
-        clock_hz=board.clock_hz,
-        compiler=built.compiler,
-        flags=built.flags,
-        sha256=built.sha256,
-        matches=None if golden_steps == 0 else divergence is None,
-        golden_steps=golden_steps,
-        profiled=profiled,
-        inference=inference,
-    )
-    return record, divergence
-
-
-def run_on_host(
-    prepared: PreparedEpisode, options: RunOptions, watch: Watch | None = None
-) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run the same library and model on this machine: fast, with no counts and no limits of a board."""
-    watch = watch or Watch()
-    built = build_for_host(prepared.plan)
-    runner = HostRunner(built)
-    image = prepared.image(steps=options.steps, test=options.test)
-    result = runner.run(image, limits=LIMITS, on_line=watch.on_line)
-    divergence, golden_steps = _hold_against_golden(
-        prepared, options, Target("host", prepared.plan, runner), result, watch
-    )
-    planned = planned_static_bytes(prepared.plan)
-    sram = SramUse(
-        data=0,
-        bss=planned,
-        arena=prepared.plan.arena_bytes,
-        trainable=prepared.plan.trainable_bytes,
-        stack_peak=0,
-        stack_reserve=0,
-    )
-    record = _record(
-        prepared,
-        result,
-        board="host",
-        core="host",
-        sram=sram,
-        flash_bytes=0,
-        flash_limit_bytes=0,
-        sram_limit_bytes=0,
-        sram_planned_bytes=planned,
-        clock_hz=0,
-        compiler=built.compiler,
-        flags=built.flags,
-        sha256=built.sha256,
-        matches=None if golden_steps == 0 else divergence is None,
-        golden_steps=golden_steps,
-        profiled=None,
-        inference=None,
-    )
-    return record, divergence
-
-
-def _hold_against_golden(
-    prepared: PreparedEpisode, options: RunOptions, target: Target, result: RunResult, watch: Watch
-) -> tuple[Divergence | None, int]:
-    """Repeat the first steps in golden, and find where the run parts from it."""
-    asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
-    steps = min(asked, len(result.of_kind("step")))
-    if steps == 0:
-        return None, 0
-    golden = Target("golden", prepared.plan, None)
-    if steps not in prepared.golden_lines:
-        image = prepared.image(steps=steps, test=0, evaluate=(False, False))
-        prepared.golden_lines[steps] = golden.run(image, watch.on_golden_line)
-    reference = [line for line in prepared.golden_lines[steps] if line.kind == "step"]
-    ran = list(result.of_kind("step"))[:steps]
-    sides = (Side("golden", lambda image: golden.run(image)), Side(target.name, lambda image: target.run(image)))
-    return locate(prepared, *sides, reference, ran), steps
-
-
 @dataclass(frozen=True)
 class ProfiledSteps:
     """Exact instructions of a training step, the mean over a few, and where the timing model says its cycles go."""
@@ -201,6 +90,124 @@ class ProfiledSteps:
         """Estimated cycles of a step."""
         by_phase = {share.name: share.estimate.cycles for share in self.breakdown.phases()}
         return _phase_counts(by_phase)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run took place, for its record. Limits and clock are 0 on the host."""
+
+    board: str
+    core: str
+    sram: SramUse
+    sram_planned_bytes: int
+    compiler: str
+    flags: str
+    sha256: str
+    sram_limit_bytes: int = 0
+    flash_bytes: int = 0
+    flash_limit_bytes: int = 0
+    clock_hz: int = 0
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What was counted of a training step and of an inference."""
+
+    step: ProfiledSteps | None = None
+    inference: float | None = None
+
+
+def run_on_board(
+    prepared: PreparedEpisode, board: Board, options: RunOptions, watch: Watch | None = None
+) -> tuple[EpisodeRecord, Divergence | None]:
+    """Run on the board's emulator. Returns the record, and where it parts from golden, if it does."""
+    built = build_for_board(prepared.plan, board)
+    runner = QemuRunner(built)
+    result = _run(prepared, runner, options, watch)
+    steps = min(PROFILED_STEPS, len(result.of_kind("step")))
+    counts = _Counts()
+    if options.profile:
+        counts = _Counts(profile_steps(prepared, runner, steps) if steps else None, _count_inferences(prepared, runner))
+    stack_peak = result.lines[-1].integer("stack_peak")
+    if stack_peak > STACK_BYTES:
+        raise MismatchError(f"{board.name}: the stack took {stack_peak:,} B, its reserve is {STACK_BYTES:,} B")
+    place = _Place(
+        board=board.name,
+        core=board.core,
+        sram=SramUse(
+            data=built.data_bytes,
+            bss=built.bss_bytes,
+            arena=prepared.plan.arena_bytes,
+            trainable=prepared.plan.trainable_bytes,
+            stack_peak=stack_peak,
+            stack_reserve=STACK_BYTES,
+        ),
+        sram_planned_bytes=fit_on_board(prepared.plan, board).sram_peak_bytes,
+        compiler=built.compiler,
+        flags=built.flags,
+        sha256=built.sha256,
+        sram_limit_bytes=board.sram_bytes,
+        flash_bytes=built.flash_bytes,
+        flash_limit_bytes=board.flash_bytes,
+        clock_hz=board.clock_hz,
+    )
+    divergence, golden_steps = _hold_against_golden(
+        prepared, options, Target(board.name, prepared.plan, runner), result, watch
+    )
+    return _record(prepared, result, place, counts, divergence, golden_steps), divergence
+
+
+def run_on_host(
+    prepared: PreparedEpisode, options: RunOptions, watch: Watch | None = None
+) -> tuple[EpisodeRecord, Divergence | None]:
+    """Run the same library and model on this machine: fast, with no counts and no limits of a board."""
+    built = build_for_host(prepared.plan)
+    runner = HostRunner(built)
+    result = _run(prepared, runner, options, watch)
+    planned = planned_static_bytes(prepared.plan)
+    place = _Place(
+        board="host",
+        core="host",
+        sram=SramUse(
+            data=0,
+            bss=planned,
+            arena=prepared.plan.arena_bytes,
+            trainable=prepared.plan.trainable_bytes,
+            stack_peak=0,
+            stack_reserve=0,
+        ),
+        sram_planned_bytes=planned,
+        compiler=built.compiler,
+        flags=built.flags,
+        sha256=built.sha256,
+    )
+    divergence, golden_steps = _hold_against_golden(
+        prepared, options, Target("host", prepared.plan, runner), result, watch
+    )
+    return _record(prepared, result, place, _Counts(), divergence, golden_steps), divergence
+
+
+def _run(prepared: PreparedEpisode, runner: Runner, options: RunOptions, watch: Watch | None) -> RunResult:
+    image = prepared.image(steps=options.steps, test=options.test)
+    return runner.run(image, limits=LIMITS, on_line=watch.on_line if watch else None)
+
+
+def _hold_against_golden(
+    prepared: PreparedEpisode, options: RunOptions, target: Target, result: RunResult, watch: Watch | None
+) -> tuple[Divergence | None, int]:
+    """Repeat the first steps in golden, and find where the run parts from it."""
+    asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
+    steps = min(asked, len(result.of_kind("step")))
+    if steps == 0:
+        return None, 0
+    golden = Target("golden", prepared.plan, None)
+    if steps not in prepared.golden_lines:
+        image = prepared.image(steps=steps, test=0, evaluate=(False, False))
+        prepared.golden_lines[steps] = golden.run(image, watch.on_golden_line if watch else None)
+    reference = [line for line in prepared.golden_lines[steps] if line.kind == "step"]
+    ran = list(result.of_kind("step"))[:steps]
+    sides = (Side("golden", lambda image: golden.run(image)), Side(target.name, lambda image: target.run(image)))
+    return locate(prepared, *sides, reference, ran), steps
 
 
 def profile_steps(prepared: PreparedEpisode, runner: QemuRunner, steps: int) -> ProfiledSteps:
@@ -282,31 +289,19 @@ def run_digest(steps: Sequence[Line]) -> str:
 def _record(
     prepared: PreparedEpisode,
     result: RunResult,
-    *,
-    board: str,
-    core: str,
-    sram: SramUse,
-    flash_bytes: int,
-    flash_limit_bytes: int,
-    sram_limit_bytes: int,
-    sram_planned_bytes: int,
-    clock_hz: int,
-    compiler: str,
-    flags: str,
-    sha256: str,
-    matches: bool | None,
+    place: _Place,
+    counts: _Counts,
+    divergence: Divergence | None,
     golden_steps: int,
-    profiled: ProfiledSteps | None,
-    inference: float | None,
 ) -> EpisodeRecord:
-    definition, plan = prepared.definition, prepared.plan
+    definition, plan, profiled = prepared.definition, prepared.plan, counts.step
     evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
     labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
     lives = {block.name: block for block in plan.blocks}
     return EpisodeRecord(
         episode=definition.name,
-        board=board,
-        core=core,
+        board=place.board,
+        core=place.core,
         runner=result.emulator,
         method=definition.method,
         scheme=definition.scheme,
@@ -319,22 +314,22 @@ def _record(
         accuracy_after=_accuracy(evaluations, "after"),
         digest=run_digest(steps),
         plan_crc32=f"{plan.crc32:08x}",
-        matches_golden=matches,
+        matches_golden=None if golden_steps == 0 else divergence is None,
         golden_steps=golden_steps,
         instructions_per_step=profiled.instructions if profiled else None,
         estimated_cycles_per_step=profiled.estimated_cycles if profiled else None,
         estimated_cycles_low=profiled.breakdown.training.estimate.low if profiled else None,
         estimated_cycles_high=profiled.breakdown.training.estimate.high if profiled else None,
-        instructions_per_inference=inference,
+        instructions_per_inference=counts.inference,
         operators=profiled.operators if profiled else (),
         functions=profiled.functions if profiled else (),
-        sram=sram,
-        sram_peak_bytes=sram.data + sram.bss + sram.stack_peak,
-        sram_planned_bytes=sram_planned_bytes,
-        sram_limit_bytes=sram_limit_bytes,
-        flash_bytes=flash_bytes,
-        flash_limit_bytes=flash_limit_bytes,
-        clock_hz=clock_hz,
+        sram=place.sram,
+        sram_peak_bytes=place.sram.data + place.sram.bss + place.sram.stack_peak,
+        sram_planned_bytes=place.sram_planned_bytes,
+        sram_limit_bytes=place.sram_limit_bytes,
+        flash_bytes=place.flash_bytes,
+        flash_limit_bytes=place.flash_limit_bytes,
+        clock_hz=place.clock_hz,
         macs_forward=plan.macs(backward=False),
         macs_backward=plan.macs(backward=True),
         step_records=tuple(
@@ -361,8 +356,8 @@ def _record(
         operator_names=tuple(step.name for step in plan.steps),
         emulator=result.emulator,
         emulator_version=result.emulator_version,
-        compiler=compiler,
-        compiler_flags=flags,
-        elf_sha256=sha256,
+        compiler=place.compiler,
+        compiler_flags=place.flags,
+        elf_sha256=place.sha256,
         wall_seconds=result.wall_seconds,
     )
