@@ -22,7 +22,7 @@ _MOST_OPERATORS = 100_000
 
 @dataclass(frozen=True)
 class LiveBytes:
-    """Bytes of the tensors alive at each operator, int64 (operators,); their peak and the operator it is at."""
+    """Bytes that hold live tensors at each operator, int64 (operators,); their peak and the operator it is at."""
 
     at: NDArray[np.int64]
     peak: int
@@ -30,13 +30,23 @@ class LiveBytes:
 
 
 def live_bytes(tensors: Sequence[TensorLife]) -> LiveBytes:
-    """Live bytes over the operators; their peak is the lower bound of any arena for these lifetimes."""
-    change = np.zeros(max(t.last_op for t in tensors) + 2, dtype=np.int64)
+    """Live bytes over the operators. A byte that an operator reads and then writes in place counts once."""
+    ops = max(t.last_op for t in tensors) + 1
+    alive: list[list[tuple[int, int]]] = [[] for _ in range(ops)]
     for tensor in tensors:
-        change[tensor.first_op] += tensor.size_bytes
-        change[tensor.last_op + 1] -= tensor.size_bytes
-    at = np.cumsum(change)[:-1]
+        for op in range(tensor.first_op, tensor.last_op + 1):
+            alive[op].append((tensor.offset_bytes, tensor.offset_bytes + tensor.size_bytes))
+    at = np.array([_covered(spans) for spans in alive], dtype=np.int64)
     return LiveBytes(at, int(at.max()), int(at.argmax()))
+
+
+def _covered(spans: Sequence[tuple[int, int]]) -> int:
+    """Bytes in the union of [begin, end) spans."""
+    covered = reached = 0
+    for begin, end in sorted(spans):
+        covered += max(0, end - max(begin, reached))
+        reached = max(reached, end)
+    return covered
 
 
 def operator_name(record: EpisodeRecord, op: int) -> str:
@@ -113,8 +123,8 @@ def arena_figure(record: EpisodeRecord, key: str) -> Figure | None:
         f"{key}-arena",
         "Memory timeline of the arena",
         "Each rectangle is a tensor: the bytes it holds, from the operator that makes it to the last that reads it. "
-        f"Live bytes peak at {wording.byte_count(live.peak)}, below which no arena can be; the arena has "
-        f"{wording.byte_count(max(0, slack))} more. {limit}",
+        f"Live bytes peak at {wording.byte_count(live.peak)}; the arena has {wording.byte_count(max(0, slack))} more, "
+        f"for the gaps between them. {limit}",
         f"{len(tensors):,} tensors in an arena of {wording.byte_count(record.sram.arena)} over {ops:,} "
         f"operators; live bytes peak at {wording.byte_count(live.peak)} "
         f"at {wording.printable(operator_name(record, live.op))}. {limit}",

@@ -104,10 +104,18 @@ def test_training_accuracy_is_of_the_predictions_and_not_of_the_loss() -> None:
 
 
 def test_live_bytes_are_the_sum_over_the_tensors_alive() -> None:
-    lives = [(10, 0, 2), (5, 1, 3), (7, 3, 3)]
-    live = live_bytes([TensorLife(name="", offset_bytes=0, size_bytes=s, first_op=a, last_op=b) for s, a, b in lives])
+    lives = [(0, 10, 0, 2), (10, 5, 1, 3), (0, 7, 3, 3)]
+    live = live_bytes(
+        [TensorLife(name="", offset_bytes=o, size_bytes=s, first_op=a, last_op=b) for o, s, a, b in lives]
+    )
     assert live.at.tolist() == [10, 15, 15, 12]
     assert (live.peak, live.op) == (15, 1)
+
+
+def test_a_byte_that_is_written_in_place_is_live_once() -> None:
+    source = TensorLife(name="sums", offset_bytes=8, size_bytes=16, first_op=0, last_op=1)
+    output = TensorLife(name="error", offset_bytes=16, size_bytes=8, first_op=1, last_op=2)
+    assert live_bytes([source, output]).at.tolist() == [16, 16, 8]
 
 
 def test_layers_come_in_the_order_of_execution_and_sum_up_to_the_step(make_record: Any) -> None:
