@@ -15,4 +15,11 @@
 #define MCT_LOAD_FENCE() ((void)0)
 #endif
 
+/* Two instructions a cycle: the Cortex-M7, known by its double precision unit. Assembly has an order for either kind of core. */
+#if defined(__ARM_FP) && (__ARM_FP & 8)
+#define MCT_DUAL_ISSUE 1
+#else
+#define MCT_DUAL_ISSUE 0
+#endif
+
 #endif

@@ -1,14 +1,14 @@
-/* conv2d and fully connected: gather two windows as int16 rows, then blocks of two pixels by two channels of dot products, each finished
- * in place (bias, requantise, clamp, mask). The forms differ in how they gather a row and in the dot product. */
+/* conv2d and fully connected: gather a few windows as int16, then blocks of these pixels by two channels of dot products, each finished in
+ * place (bias, requantise, clamp, mask). The forms differ in the size of a block, in how they gather and in the dot product. */
 #include "mcutrain/forward.h"
 
 #include <string.h>
 
-#include "dsp.h"
+#include "dot_2x3.h"
 #include "requantize.h"
 #include "window.h"
 
-enum { PIXELS = 2, CHANNELS = 2 }; /* of a block */
+enum { PIXELS = 3, CHANNELS = 2 }; /* of a block; only the DSP form has three pixels */
 
 static int32_t window_taps(const mct_window *w)
 {
@@ -21,42 +21,36 @@ static int32_t row_elements(const mct_window *w)
     return (window_taps(w) + 3) / 4 * 4;
 }
 
+/* Rows as int16, and where pixels are not whole words, one as bytes. */
 size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params)
 {
     const mct_window *w = &params->window;
-    const size_t rows = w->out_height * w->out_width > 1 ? PIXELS : 1;
+    const size_t rows = w->out_height * w->out_width < PIXELS ? 1 : PIXELS;
+    const size_t bytes = w->in_channels % 4 == 0 ? 0 : 1;
 
-    return rows * (size_t)row_elements(w) * sizeof(int16_t);
+    return (rows * sizeof(int16_t) + bytes) * (size_t)row_elements(w);
 }
 
 #if MCT_DSP
 
-/* Widen int8 to int16 minus the zero point, and swap elements 1 and 2 of every four: the order in which SXTB16 unpacks the weights. */
-static void widen(const int8_t *source, int32_t elements, int32_t zero_points, int16_t *row)
-{
-    for (int32_t i = 0; i < elements; i += 4) {
-        const int32_t word = mct_load_word(source + i);
-
-        mct_store_word(row + i, mct_ssub16(mct_sxtb16(word), zero_points));
-        mct_store_word(row + i + 2, mct_ssub16(mct_sxtb16_ror8(word), zero_points));
-    }
-}
-
-static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int16_t *row)
+/* Gather the window of one of `pixels` interleaved pixels (dot_2x3.h). */
+static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int32_t times, int8_t *bytes,
+                   int32_t *words, int32_t pixels)
 {
     const mct_window *w = &params->window;
     const int32_t elements = row_elements(w);
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
     const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
     const bool whole_words = w->in_channels % 4 == 0;
-    /* Runs that are not whole words are first gathered as bytes, at the end of the row, and widened from its front: every step writes
-     * behind what it has read. */
-    int8_t *bytes = (int8_t *)row + elements;
 
     if (!whole_words) {
-        memset(bytes, params->input_zero_point, (size_t)elements);
+        if (run * (rows.end - rows.begin) < elements) {
+            memset(bytes, params->input_zero_point, (size_t)elements);
+        }
     } else if (run * (rows.end - rows.begin) < elements) {
-        memset(row, 0, (size_t)elements * sizeof *row);
+        for (int32_t i = 0; i < elements / 2; i++) {
+            words[i * pixels] = 0;
+        }
     }
     for (int32_t k = rows.begin; k < rows.end; k++) {
         const int32_t pixel = (rows.origin + k) * w->in_width + columns.origin + columns.begin;
@@ -64,66 +58,83 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
         const int32_t target = (k * w->kernel_width + columns.begin) * w->in_channels;
 
         if (whole_words) {
-            widen(source, run, zero_points, row + target);
+            mct_widen_interleaved(source, run, zero_points, times, words + target / 2 * pixels, pixels);
         } else {
-            memcpy(bytes + target, source, (size_t)run);
+            mct_copy_bytes(bytes + target, source, run);
         }
     }
     if (!whole_words) {
-        widen(bytes, elements, zero_points, row);
+        mct_widen_interleaved(bytes, elements, zero_points, times, words, pixels);
     }
 }
 
-typedef struct {
-    int32_t s00, s01, s10, s11; /* [pixel][channel] */
-} block_sums;
-
-/* Four taps: two gathered rows, one word of weights of either filter. In two halves, which leaves every value in a register. */
-static inline void multiply_taps(int32_t w0, int32_t w1, const int16_t *row_0, const int16_t *row_1, block_sums *s)
+/* Gather `pixels` windows, 1 or PIXELS, from output pixel `first` on, `times` (1 or 2) their values. */
+static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, int32_t times, void *scratch)
 {
-    int32_t w = mct_sxtb16(w0), x0 = mct_load_word(row_0), x1 = mct_load_word(row_1);
+    const mct_window *w = &params->window;
+    int32_t *const words = scratch;
+    int8_t *const bytes = (int8_t *)scratch + (mct_conv2d_s8_scratch_bytes(params) - (size_t)row_elements(w));
 
-    s->s00 = mct_smlad(w, x0, s->s00);
-    s->s10 = mct_smlad(w, x1, s->s10);
-    w = mct_sxtb16(w1);
-    s->s01 = mct_smlad(w, x0, s->s01);
-    s->s11 = mct_smlad(w, x1, s->s11);
-    MCT_KEEP_LOADS_BEHIND();
-    x0 = mct_load_word(row_0 + 2);
-    x1 = mct_load_word(row_1 + 2);
-    w = mct_sxtb16_ror8(w0);
-    s->s00 = mct_smlad(w, x0, s->s00);
-    s->s10 = mct_smlad(w, x1, s->s10);
-    w = mct_sxtb16_ror8(w1);
-    s->s01 = mct_smlad(w, x0, s->s01);
-    s->s11 = mct_smlad(w, x1, s->s11);
+    for (int32_t p = 0; p < pixels; p++) {
+        const int32_t row = (first + p) / w->out_width, column = (first + p) - row * w->out_width;
+
+        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, bytes, words + p, pixels);
+    }
 }
 
-/* sums[pixel][channel] += a row of taps times a filter, for two rows and two filters. */
-static void dot_2x2(const int16_t *restrict row_0, const int16_t *restrict row_1, const int8_t *restrict filter_0,
-                    const int8_t *restrict filter_1, int32_t taps, int32_t sums[PIXELS][CHANNELS])
+/* sums[channel][pixel] += four taps of one filter each, for all of `pixels`. */
+static inline void multiply_word(int32_t w0, int32_t w1, const int32_t *words, int32_t pixels, int32_t sums[CHANNELS][PIXELS])
 {
-    block_sums s = {sums[0][0], sums[0][1], sums[1][0], sums[1][1]};
+    const int32_t even_0 = mct_sxtb16(w0), odd_0 = mct_sxtb16_ror8(w0), even_1 = mct_sxtb16(w1), odd_1 = mct_sxtb16_ror8(w1);
 
-    for (const int8_t *const end = filter_0 + taps / 4 * 4; filter_0 != end;) {
-        multiply_taps(mct_load_word(filter_0), mct_load_word(filter_1), row_0, row_1, &s);
-        filter_0 += 4;
-        filter_1 += 4;
-        row_0 += 4;
-        row_1 += 4;
+    for (int32_t p = 0; p < pixels; p++) {
+        const int32_t even = words[p], odd = words[pixels + p];
+
+        sums[0][p] = mct_smlad(odd, odd_0, mct_smlad(even, even_0, sums[0][p]));
+        sums[1][p] = mct_smlad(odd, odd_1, mct_smlad(even, even_1, sums[1][p]));
     }
-    if (taps % 4 != 0) {
-        multiply_taps(mct_load_tail_s8(filter_0, taps % 4), mct_load_tail_s8(filter_1, taps % 4), row_0, row_1, &s);
+}
+
+/* A last pixel alone. */
+static void dot_2x1(const int32_t *words, const int8_t *filter_0, const int8_t *filter_1, const int8_t *end, int32_t sums[CHANNELS][PIXELS])
+{
+    int32_t s0 = sums[0][0], s1 = sums[1][0];
+
+    for (; filter_0 != end; filter_0 += 4, filter_1 += 4, words += 2) {
+        const int32_t w0 = mct_load_word(filter_0), w1 = mct_load_word(filter_1), even = words[0], odd = words[1];
+
+        s0 = mct_smlad(odd, mct_sxtb16_ror8(w0), mct_smlad(even, mct_sxtb16(w0), s0));
+        s1 = mct_smlad(odd, mct_sxtb16_ror8(w1), mct_smlad(even, mct_sxtb16(w1), s1));
     }
-    sums[0][0] = s.s00;
-    sums[0][1] = s.s01;
-    sums[1][0] = s.s10;
-    sums[1][1] = s.s11;
+    sums[0][0] = s0;
+    sums[1][0] = s1;
+}
+
+/* sums += the gathered block times two filters. Behind a filter that does not end with a word comes the next one, for the taps of the
+ * gathered rows that are 0; behind the last one (is_last) nothing may be read. */
+static void dot(const void *scratch, int32_t pixels, const int8_t *filter_0, const int8_t *filter_1, int32_t taps, bool is_last,
+                mct_dot_2x3_block *block)
+{
+    const int32_t tail = is_last ? taps % 4 : 0;
+    const int32_t whole = tail != 0 ? taps - tail : (taps + 3) / 4 * 4;
+    const int32_t *const words = scratch;
+
+    if (whole > 0 && pixels == 1) {
+        dot_2x1(words, filter_0, filter_1, filter_0 + whole, block->sums);
+    } else if (whole > 0) {
+        block->end = filter_0 + whole;
+        mct_dot_2x3(words, filter_0, filter_1, block);
+    }
+    if (tail != 0) {
+        const int32_t w0 = mct_load_tail_s8(filter_0 + whole, tail), w1 = mct_load_tail_s8(filter_1 + whole, tail);
+
+        multiply_word(w0, w1, words + whole / 2 * pixels, pixels, block->sums);
+    }
 }
 
 #else
 
-static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int16_t *row)
+static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int32_t times, int16_t *row)
 {
     const mct_window *w = &params->window;
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
@@ -138,29 +149,46 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
         int16_t *restrict target = row + (k * w->kernel_width + columns.begin) * w->in_channels;
 
         for (int32_t i = 0; i < run; i++) {
-            target[i] = (int16_t)(source[i] - zero_point);
+            target[i] = (int16_t)((source[i] - zero_point) * times);
         }
     }
 }
 
-/* sums[pixel][channel] += a row of taps times a filter, for two rows and two filters. */
-static void dot_2x2(const int16_t *restrict row_0, const int16_t *restrict row_1, const int8_t *restrict filter_0,
-                    const int8_t *restrict filter_1, int32_t taps, int32_t sums[PIXELS][CHANNELS])
+/* Gather `pixels` windows, 1 or PIXELS, from output pixel `first` on, `times` (1 or 2) their values, one behind the other. */
+static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, int32_t times, void *scratch)
 {
-    int32_t s00 = sums[0][0], s01 = sums[0][1], s10 = sums[1][0], s11 = sums[1][1];
+    const mct_window *w = &params->window;
 
+    for (int32_t p = 0; p < pixels; p++) {
+        const int32_t row = (first + p) / w->out_width, column = (first + p) % w->out_width;
+
+        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, (int16_t *)scratch + p * window_taps(w));
+    }
+}
+
+/* sums += the gathered block times two filters. A last pixel alone stands in for the two others. */
+static void dot(const void *scratch, int32_t pixels, const int8_t *restrict filter_0, const int8_t *restrict filter_1, int32_t taps,
+                bool is_last, mct_dot_2x3_block *block)
+{
+    const int16_t *const row_0 = scratch;
+    const int16_t *const row_1 = pixels == 1 ? row_0 : row_0 + taps;
+    const int16_t *const row_2 = pixels == 1 ? row_0 : row_0 + 2 * taps;
+    int32_t s00 = block->sums[0][0], s01 = block->sums[0][1], s02 = block->sums[0][2];
+    int32_t s10 = block->sums[1][0], s11 = block->sums[1][1], s12 = block->sums[1][2];
+
+    (void)is_last;
     for (int32_t i = 0; i < taps; i++) {
         const int16_t w0 = filter_0[i], w1 = filter_1[i];
 
         s00 += row_0[i] * w0;
-        s01 += row_0[i] * w1;
-        s10 += row_1[i] * w0;
+        s01 += row_1[i] * w0;
+        s02 += row_2[i] * w0;
+        s10 += row_0[i] * w1;
         s11 += row_1[i] * w1;
+        s12 += row_2[i] * w1;
     }
-    sums[0][0] = s00;
-    sums[0][1] = s01;
-    sums[1][0] = s10;
-    sums[1][1] = s11;
+    const mct_dot_2x3_block result = {{{s00, s01, s02}, {s10, s11, s12}}, NULL};
+    *block = result;
 }
 
 #endif
@@ -180,6 +208,122 @@ static bool valid(const mct_conv2d_s8_params *params, const int32_t *multiplier,
     return true;
 }
 
+/* What finishing an output takes besides its sum and its channel's numbers. */
+typedef struct {
+    const mct_conv2d_s8_params *params;
+    const int32_t *multiplier, *shift;
+    int8_t *y;
+    uint32_t *inside;
+    mct_clamp clamp;
+    bool is_small; /* every sum and shift (mct_is_small): sums are doubled */
+} finish_context;
+
+/* Whether no sum can leave the range of mct_requantise_twice, whatever the input. */
+static bool sums_are_small(const mct_conv2d_s8_params *params, const int32_t *bias, const int32_t *shift)
+{
+    const int32_t zero_point = params->input_zero_point;
+    const int64_t products = (int64_t)window_taps(&params->window) * 128 * (zero_point > 0 ? zero_point + 128 : 127 - zero_point + 1);
+
+    for (int32_t c = 0; c < params->window.out_channels; c++) {
+        if (!mct_is_small(products + (bias[c] < 0 ? -(int64_t)bias[c] : bias[c]), shift[c])) {
+            return false;
+        }
+    }
+    return params->single_rounding == 0;
+}
+
+static MCT_NOINLINE void finish(const finish_context *f, int32_t pixel, int32_t pixels, int32_t channel, int32_t filters,
+                                const mct_dot_2x3_block *block)
+{
+    const int32_t channels = f->params->window.out_channels;
+
+    for (int32_t c = channel; c < channel + filters; c++) {
+        const int32_t multiplier = f->multiplier[c], shift = f->shift[c];
+
+        for (int32_t p = 0; p < pixels; p++) {
+            const int32_t sum = block->sums[c - channel][p];
+            const size_t i = (size_t)(pixel + p) * (size_t)channels + (size_t)c;
+            const int32_t value = f->is_small                       ? mct_requantise_twice(sum, multiplier, shift, 0)
+                                  : f->params->single_rounding != 0 ? mct_requantise_once(sum, multiplier, shift)
+                                                                    : mct_requantise(sum, multiplier, shift);
+            const uint32_t bit = mct_store_code(value, &f->clamp, &f->y[i]);
+
+            if (f->inside != NULL) {
+                f->inside[i / 32] |= bit << (i % 32);
+            }
+        }
+    }
+}
+
+/* finish for two channels, of an even number, of small sums with a mask: both bits of a pixel at once. */
+static MCT_NOINLINE void finish_masked(const finish_context *f, int32_t pixel, int32_t pixels, int32_t channel,
+                                       const mct_dot_2x3_block *block)
+{
+    const int32_t channels = f->params->window.out_channels;
+    const int32_t low = f->params->clamp_min, high = f->params->clamp_max, zero_point = f->params->output_zero_point;
+    const int32_t multiplier_0 = f->multiplier[channel], multiplier_1 = f->multiplier[channel + 1];
+    const int32_t shift_0 = f->shift[channel], shift_1 = f->shift[channel + 1];
+    size_t i = (size_t)pixel * (size_t)channels + (size_t)channel;
+
+    for (int32_t p = 0; p < pixels; p++, i += (size_t)channels) {
+        const int32_t code_0 = mct_requantise_twice(block->sums[0][p], multiplier_0, shift_0, zero_point);
+        const int32_t code_1 = mct_requantise_twice(block->sums[1][p], multiplier_1, shift_1, zero_point);
+        const int32_t raised_0 = code_0 < low ? low : code_0, raised_1 = code_1 < low ? low : code_1;
+        const int32_t clamped_0 = raised_0 > high ? high : raised_0, clamped_1 = raised_1 > high ? high : raised_1;
+        const uint32_t bits = (uint32_t)(clamped_0 == code_0) | (uint32_t)(clamped_1 == code_1) << 1;
+
+        f->y[i] = (int8_t)clamped_0;
+        f->y[i + 1] = (int8_t)clamped_1;
+        f->inside[i / 32] |= bits << (i % 32);
+    }
+}
+
+#if MCT_DSP
+
+/* A whole block of small sums without a mask, most of an inference: the channels that have a partner, and may read behind their filters.
+ * Returns how many these are. */
+static MCT_NOINLINE int32_t convolve_block(const finish_context *f, const int8_t *weights, const int32_t *bias, const void *scratch,
+                                           int32_t pixel)
+{
+    const mct_conv2d_s8_params *const p = f->params;
+    const int32_t taps = window_taps(&p->window), channels = p->window.out_channels;
+    const int32_t pairs = (taps % 4 == 0 ? channels : channels - 1) / CHANNELS;
+    const int32_t whole = row_elements(&p->window), skip = -whole & 12;
+    mct_convolve_2x3_task task = {
+        .filter = weights - skip - 4,
+        .filter_bytes = taps,
+        .round_bytes = whole + skip,
+        .skip_bytes = skip,
+        .bias = bias,
+        .pixels = (const int32_t *)scratch - skip / 4 * 2 * PIXELS - 1,
+        .multiplier = f->multiplier,
+        .shift = f->shift,
+        .zero_point = p->output_zero_point,
+        .y = f->y + (size_t)pixel * (size_t)channels,
+        .channels = channels,
+        .low = p->clamp_min,
+        .high = p->clamp_max,
+        .is_clamped = p->clamp_min > INT8_MIN || p->clamp_max < INT8_MAX,
+        .pairs = pairs,
+    };
+
+    if (pairs > 0) {
+        mct_convolve_2x3(&task);
+    }
+    return pairs * CHANNELS;
+}
+
+#else
+
+/* Only the DSP form has this shorter way. */
+static int32_t convolve_block(const finish_context *f, const int8_t *weights, const int32_t *bias, const void *scratch, int32_t pixel)
+{
+    (void)f, (void)weights, (void)bias, (void)scratch, (void)pixel;
+    return 0;
+}
+
+#endif
+
 mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
                          const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside)
 {
@@ -188,43 +332,40 @@ mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, co
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *w = &params->window;
-    const mct_clamp clamp = mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max);
     const int32_t taps = window_taps(w), channels = w->out_channels;
     const int32_t pixels = w->out_height * w->out_width;
-    int16_t *const row_0 = scratch;
+    const finish_context f = {
+        params,
+        multiplier,
+        shift,
+        y,
+        inside,
+        mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max),
+        sums_are_small(params, bias, shift),
+    };
 
     if (inside != NULL) {
         memset(inside, 0, mct_mask_words((size_t)pixels * (size_t)channels) * sizeof *inside);
     }
-    for (int32_t pixel = 0; pixel < pixels; pixel += PIXELS) {
-        const int32_t block = pixels - pixel < PIXELS ? 1 : PIXELS;
-        /* A last single pixel, or channel, is computed twice and stored once. */
-        int16_t *const row_1 = block == 1 ? row_0 : row_0 + row_elements(w);
+    const int32_t times = f.is_small ? 2 : 1;
 
-        for (int32_t p = 0; p < block; p++) {
-            const int32_t out_row = (pixel + p) / w->out_width, out_column = (pixel + p) % w->out_width;
+    for (int32_t pixel = 0, block_pixels; pixel < pixels; pixel += block_pixels) {
+        block_pixels = pixels - pixel < PIXELS ? 1 : PIXELS;
+        gather_block(params, x, pixel, block_pixels, times, scratch);
+        const int32_t done = block_pixels == PIXELS && f.is_small && inside == NULL ? convolve_block(&f, weights, bias, scratch, pixel) : 0;
 
-            gather(params, x, mct_rows_at(w, out_row), mct_columns_at(w, out_column), p == 0 ? row_0 : row_1);
-        }
-        for (int32_t channel = 0; channel < channels; channel += CHANNELS) {
+        for (int32_t channel = done; channel < channels; channel += CHANNELS) {
+            /* A last single channel is computed twice and stored once. */
             const int32_t filters = channels - channel < CHANNELS ? 1 : CHANNELS;
-            const int8_t *filter_0 = weights + (size_t)channel * (size_t)taps;
-            const int32_t bias_0 = bias[channel], bias_1 = bias[channel + filters - 1];
-            int32_t sums[PIXELS][CHANNELS] = {{bias_0, bias_1}, {bias_0, bias_1}};
+            const int8_t *const filter_0 = weights + (size_t)channel * (size_t)taps;
+            const int32_t bias_0 = bias[channel] * times, bias_1 = bias[channel + filters - 1] * times;
+            mct_dot_2x3_block block = {{{bias_0, bias_0, bias_0}, {bias_1, bias_1, bias_1}}, NULL};
 
-            dot_2x2(row_0, row_1, filter_0, filter_0 + (filters - 1) * taps, taps, sums);
-            for (int32_t p = 0; p < block; p++) {
-                for (int32_t f = 0; f < filters; f++) {
-                    const int32_t c = channel + f;
-                    const size_t i = (size_t)(pixel + p) * (size_t)channels + (size_t)c;
-                    const int32_t value = params->single_rounding != 0 ? mct_requantise_once(sums[p][f], multiplier[c], shift[c])
-                                                                       : mct_requantise(sums[p][f], multiplier[c], shift[c]);
-                    const uint32_t bit = mct_store_code(value, &clamp, &y[i]);
-
-                    if (inside != NULL) {
-                        inside[i / 32] |= bit << (i % 32);
-                    }
-                }
+            dot(scratch, block_pixels, filter_0, filter_0 + (filters - 1) * taps, taps, channel + CHANNELS >= channels, &block);
+            if (f.is_small && inside != NULL && channels % CHANNELS == 0) {
+                finish_masked(&f, pixel, block_pixels, channel, &block);
+            } else {
+                finish(&f, pixel, block_pixels, channel, filters, &block);
             }
         }
     }

@@ -37,6 +37,12 @@ static int32_t most_taps(const axis *a)
     return mct_ceil_divide(a->kernel, a->stride);
 }
 
+/* The least q of any residue: planes begin with what its taps ask for, so that with stride 1 the first word read is a whole one. */
+static int32_t least_q(const axis *a)
+{
+    return a->pad / a->stride;
+}
+
 /* Room for every q, and for the outputs before the first that its taps ask for. */
 static int32_t plane_side(const axis *a)
 {
@@ -48,8 +54,8 @@ static mct_plane output_plane(const axis *rows, const axis *columns)
     const mct_plane plane = {
         .height = plane_side(rows),
         .width = mct_even(plane_side(columns) + 1), /* one more for the column that makes a filter's row even */
-        .top = most_taps(rows) - 1,
-        .left = most_taps(columns) - 1,
+        .top = most_taps(rows) - 1 - least_q(rows),
+        .left = most_taps(columns) - 1 - least_q(columns),
     };
     return plane;
 }
@@ -67,7 +73,7 @@ size_t mct_depthwise_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_pa
     return (filter_elements(&rows, &columns) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
-static void gather(const mct_window *w, const mct_plane *plane, const int16_t *restrict g, int16_t *restrict values)
+static MCT_NOINLINE void gather(const mct_window *w, const mct_plane *plane, const int16_t *restrict g, int16_t *restrict values)
 {
     const int32_t rows = mct_plane_rows(plane, w->out_height), columns = mct_plane_columns(plane, w->out_width);
     const int32_t step = w->out_channels;
@@ -76,9 +82,7 @@ static void gather(const mct_window *w, const mct_plane *plane, const int16_t *r
         const int16_t *source = g + (size_t)row * (size_t)w->out_width * (size_t)step;
         int16_t *target = values + (plane->top + row) * plane->width + plane->left;
 
-        for (int32_t column = 0; column < columns; column++, source += step) {
-            target[column] = *source;
-        }
+        mct_plane_gather_s16(source, step, target, columns);
     }
 }
 
@@ -108,27 +112,84 @@ static int32_t first_input(const axis *a, int32_t residue)
 
 typedef struct {
     const mct_plane *plane;
-    const int16_t *values, *filter;
-    int32_t row_residue, column_residue, filter_rows, filter_columns;
+    const int16_t *values;
+    mct_plane_filter filter;
+    int32_t row_residue, column_residue;
 } residue_filter;
 
+/* Compiled apart for the usual filters. */
+static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, 3, 3, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, 5, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_7(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, 7, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_any(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, filter->width, false, count, row);
+}
+
+/* Further outputs of the same input. */
+static MCT_NOINLINE void add_correlation(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
+                                         int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = true};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, filter->width, false, count, row);
+}
+
+static void correlate_row(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, bool first, size_t step,
+                          int32_t *sums)
+{
+    if (!first) {
+        add_correlation(x, x_step, filter, count, step, sums);
+    } else if (filter->rows == 3 && filter->width == 3) {
+        correlate_3x3(x, x_step, filter, count, step, sums);
+    } else if (filter->width == 5) {
+        correlate_5(x, x_step, filter, count, step, sums);
+    } else if (filter->width == 7) {
+        correlate_7(x, x_step, filter, count, step, sums);
+    } else {
+        correlate_any(x, x_step, filter, count, step, sums);
+    }
+}
+
 /* Store (first), or add, the sums of the inputs of one residue. */
-static void correlate(const mct_window *w, const residue_filter *f, bool first, int32_t *sums)
+static MCT_NOINLINE void correlate(const mct_window *w, const residue_filter *f, bool first, int32_t *sums)
 {
     const axis rows = rows_of(w), columns = columns_of(w);
-    const int32_t width = f->plane->width, words = mct_even(f->filter_columns);
     const int32_t first_column = first_input(&columns, f->column_residue);
-    const int32_t column_q = (first_column + columns.pad) / columns.stride - f->filter_columns + 1 + f->plane->left;
+    const int32_t count = mct_ceil_divide(columns.in - first_column, columns.stride);
+    const int32_t column_q = (first_column + columns.pad) / columns.stride - f->filter.width + 1 + f->plane->left;
     const size_t step = (size_t)w->stride_width * (size_t)w->in_channels;
 
-    for (int32_t i = first_input(&rows, f->row_residue); i < rows.in; i += rows.stride) {
-        const int32_t row_q = (i + rows.pad) / rows.stride - f->filter_rows + 1 + f->plane->top;
-        const int16_t *values = f->values + row_q * width + column_q;
-        int32_t *sum = sums + ((size_t)i * (size_t)columns.in + (size_t)first_column) * (size_t)w->in_channels;
+    for (int32_t i = first_input(&rows, f->row_residue); i < rows.in && count > 0; i += rows.stride) {
+        const int32_t row_q = (i + rows.pad) / rows.stride - f->filter.rows + 1 + f->plane->top;
 
-        for (int32_t j = first_column; j < columns.in; j += columns.stride, values++, sum += step) {
-            *sum = mct_plane_dot(values, width, f->filter, words, f->filter_rows, words, first ? 0 : *sum);
-        }
+        int32_t *const row = sums + ((size_t)i * (size_t)columns.in + (size_t)first_column) * (size_t)w->in_channels;
+
+        correlate_row(f->values + row_q * f->plane->width + column_q, f->plane->width, &f->filter, count, first, step, row);
     }
 }
 
@@ -143,18 +204,20 @@ mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *para
     const mct_plane plane = output_plane(&rows, &columns);
     const int32_t outputs = w->out_channels / w->in_channels;
     int16_t *const filter = scratch, *const values = filter + filter_elements(&rows, &columns);
-    residue_filter f = {.plane = &plane, .values = values, .filter = filter};
+    residue_filter f = {.plane = &plane, .values = values, .filter = {.values = filter}};
 
     sums->exponent = g->exponent;
     memset(values, 0, mct_plane_elements(&plane) * sizeof *values);
     for (int32_t o = 0; o < w->out_channels; o++, weights += w->kernel_height * w->kernel_width) {
         gather(w, &plane, g->mantissa + o, values);
         for (f.row_residue = 0; f.row_residue < w->stride_height; f.row_residue++) {
-            f.filter_rows = taps_of_residue(&rows, f.row_residue);
+            f.filter.rows = taps_of_residue(&rows, f.row_residue);
             for (f.column_residue = 0; f.column_residue < w->stride_width; f.column_residue++) {
-                f.filter_columns = taps_of_residue(&columns, f.column_residue);
-                if (f.filter_columns > 0) {
-                    pick_filter(w, weights, f.row_residue, f.column_residue, f.filter_rows, f.filter_columns, filter);
+                f.filter.width = taps_of_residue(&columns, f.column_residue);
+                if (f.filter.width == 0) {
+                    f.filter.rows = 0;
+                } else {
+                    pick_filter(w, weights, f.row_residue, f.column_residue, f.filter.rows, f.filter.width, filter);
                 }
                 correlate(w, &f, o % outputs == 0, sums->mantissa + o / outputs);
             }

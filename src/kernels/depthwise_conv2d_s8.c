@@ -1,5 +1,5 @@
 /* depthwise_conv2d: each channel's plane is gathered once, minus the zero point, and every output of it is a dot product of a few words.
- * Rows of sums become codes in a loop of their own, whose many constants then fit the registers. A channel of x is read whole before the
+ * Rows of sums become codes in a loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of x is read whole before the
  * same channel of y is written, so with one output per input channel y may be x. */
 #include "mcutrain/forward.h"
 
@@ -39,7 +39,8 @@ size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_param
            (filter_elements(&params->window) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
-static void gather(const mct_window *w, const mct_plane *plane, const int8_t *restrict x, int32_t zero_point, int16_t *restrict values)
+static MCT_NOINLINE void gather(const mct_window *w, const mct_plane *plane, const int8_t *restrict x, int32_t zero_point,
+                                int16_t *restrict values)
 {
     const int32_t rows = mct_plane_rows(plane, w->in_height), columns = mct_plane_columns(plane, w->in_width);
     const int32_t step = w->in_channels;
@@ -48,22 +49,19 @@ static void gather(const mct_window *w, const mct_plane *plane, const int8_t *re
         const int8_t *source = x + (size_t)row * (size_t)w->in_width * (size_t)step;
         int16_t *target = values + (plane->top + row) * plane->width + plane->left;
 
-        MCT_UNROLL(4)
-        for (int32_t column = 0; column < columns; column++) {
-            target[column] = (int16_t)(*source - zero_point);
-            source += step;
-        }
+        mct_plane_gather_s8(source, step, zero_point, target, columns);
     }
 }
 
-static void widen_filter(const mct_window *w, const int8_t *weights, int16_t *filter)
+/* The filter times a factor. */
+static void widen_filter(const mct_window *w, const int8_t *weights, int32_t factor, int16_t *filter)
 {
     const int32_t columns = filter_columns(w);
 
     for (int32_t row = 0; row < w->kernel_height; row++, filter += columns) {
         filter[columns - 1] = 0;
         for (int32_t column = 0; column < w->kernel_width; column++) {
-            filter[column] = *weights++;
+            filter[column] = (int16_t)(*weights++ * factor);
         }
     }
 }
@@ -71,80 +69,271 @@ static void widen_filter(const mct_window *w, const int8_t *weights, int16_t *fi
 /* What turns the sums of one output channel into codes, and where they go. */
 typedef struct {
     int32_t multiplier, shift;
-    mct_clamp clamp;
+    int32_t zero_point, clamp_min, clamp_max;
     size_t step; /* elements from one pixel to the next */
     int8_t *y;
-    uint32_t *inside; /* or NULL */
+    uint32_t *inside; /* or NULL; all bits 1 */
+    bool is_small;    /* every sum (mct_is_small); sums are then twice what they stand for */
 } channel_output;
 
-static MCT_SPECIALISED void store(const int32_t *restrict sums, int32_t count, size_t element, const channel_output *out, bool masked)
+static inline int32_t clamped(int32_t value, int32_t low, int32_t high)
 {
-    const mct_clamp clamp = out->clamp;
-    const int32_t multiplier = out->multiplier, shift = out->shift;
+    const int32_t raised = value < low ? low : value;
+
+    return raised > high ? high : raised;
+}
+
+/* Any clamp, with or without a mask. What the channel has is read first: stores through pointers make compilers read it again. */
+static MCT_SPECIALISED void store_row_any(const int32_t *restrict sums, int32_t count, size_t element, const channel_output *out,
+                                          bool is_small)
+{
+    const int32_t multiplier = out->multiplier, shift = out->shift, zero_point = out->zero_point;
+    const int32_t low = out->clamp_min, high = out->clamp_max;
     const size_t step = out->step;
-    uint32_t *const inside = out->inside;
     int8_t *y = out->y + element;
+    uint32_t *const inside = out->inside;
 
-    for (const int32_t *const end = sums + count; sums != end; y += step) {
-        const uint32_t bit = mct_store_code(mct_requantise(*sums++, multiplier, shift), &clamp, y);
+    for (const int32_t *const end = sums + count; sums != end; sums++, element += step, y += step) {
+        int32_t value, code;
 
-        if (masked) {
-            inside[element / 32] |= bit << (element % 32);
-            element += step;
+        if (is_small) {
+            value = mct_requantise_twice(*sums, multiplier, shift, zero_point);
+        } else {
+            /* Clamped once before, so that adding the zero point cannot overflow. */
+            value = clamped(mct_requantise(*sums, multiplier, shift), -1024, 1024) + zero_point;
         }
+        code = clamped(value, low, high);
+        *y = (int8_t)code;
+        if (code != value && inside != NULL) {
+            inside[element / 32] &= ~((uint32_t)1 << (element % 32));
+        }
+    }
+}
+
+static MCT_NOINLINE void store_row_large(const int32_t *sums, int32_t count, size_t element, const channel_output *out)
+{
+    store_row_any(sums, count, element, out, false);
+}
+
+static MCT_NOINLINE void store_row_masked(const int32_t *sums, int32_t count, size_t element, const channel_output *out)
+{
+    store_row_any(sums, count, element, out, true);
+}
+
+static MCT_SPECIALISED int8_t finish(int32_t value, const channel_output *out, bool is_whole_range)
+{
+    return (int8_t)(is_whole_range ? mct_saturate_s8(value) : clamped(value, out->clamp_min, out->clamp_max));
+}
+
+/* Small sums without a mask. */
+static MCT_SPECIALISED void store_row_small(const int32_t *restrict sums, int32_t count, int8_t *y, const channel_output *out,
+                                            bool is_whole_range)
+{
+    const int32_t multiplier = out->multiplier, shift = out->shift, zero_point = out->zero_point;
+    const size_t step = out->step;
+
+    for (; count >= 4; count -= 4, sums += 4, y += 4 * step) {
+        const int32_t s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+
+        MCT_LOAD_FENCE();
+        y[0] = finish(mct_requantise_twice(s0, multiplier, shift, zero_point), out, is_whole_range);
+        y[step] = finish(mct_requantise_twice(s1, multiplier, shift, zero_point), out, is_whole_range);
+        y[2 * step] = finish(mct_requantise_twice(s2, multiplier, shift, zero_point), out, is_whole_range);
+        y[3 * step] = finish(mct_requantise_twice(s3, multiplier, shift, zero_point), out, is_whole_range);
+    }
+    for (; count > 0; count--, sums++, y += step) {
+        *y = finish(mct_requantise_twice(*sums, multiplier, shift, zero_point), out, is_whole_range);
     }
 }
 
 static MCT_NOINLINE void store_row(const int32_t *sums, int32_t count, size_t element, const channel_output *out)
 {
-    if (out->inside != NULL) {
-        store(sums, count, element, out, true);
+    if (!out->is_small) {
+        store_row_large(sums, count, element, out);
+    } else if (out->inside != NULL) {
+        store_row_masked(sums, count, element, out);
+    } else if (out->clamp_min > INT8_MIN || out->clamp_max < INT8_MAX) {
+        store_row_small(sums, count, out->y + element, out, false);
     } else {
-        store(sums, count, element, out, false);
+        store_row_small(sums, count, out->y + element, out, true);
     }
 }
 
-/* A row of sums. Compiled apart for the usual filters, whose loops then vanish. */
-static MCT_SPECIALISED void convolve(const int16_t *x, int32_t width, const int16_t *filter, int32_t rows, int32_t columns, int32_t stride,
-                                     int32_t bias, int32_t *sums, int32_t count)
+/* Whether no sum of a channel can leave the range of mct_requantise_twice, whatever the input. */
+static bool sums_are_small(const mct_depthwise_conv2d_s8_params *params, int32_t bias, int32_t shift)
 {
-    int32_t *const end = sums + count;
+    const int64_t taps = (int64_t)params->window.kernel_height * params->window.kernel_width;
 
-    for (; end - sums >= 2; x += 2 * stride) {
-        const int16_t *x0 = x, *x1 = x + stride;
-        int32_t s0 = bias, s1 = bias;
+    return mct_is_small(taps * 128 * 255 + (bias < 0 ? -(int64_t)bias : bias), shift);
+}
 
-        MCT_UNROLL(8)
-        for (int32_t r = 0; r < rows; r++) {
-            MCT_UNROLL(4)
-            for (int32_t i = 0; i < columns; i += 2) {
-                s0 = mct_pair_dot(x0 + i, filter + r * columns + i, s0);
-                s1 = mct_pair_dot(x1 + i, filter + r * columns + i, s1);
-            }
-            x0 += width;
-            x1 += width;
+/* Four sums of stride 2: neighbours read words one apart, and every word is loaded once for all of them. */
+static MCT_SPECIALISED void stride_2_block(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t width,
+                                           mct_plane_sums *sums)
+{
+#if MCT_DSP
+    const int16_t *w = filter->values;
+    int32_t s0 = sums->first, s1 = s0, s2 = s0, s3 = s0;
+
+    for (int32_t r = 0; r < filter->rows; r++, x += x_step) {
+        int32_t x0 = mct_load_word(x), x1 = mct_load_word(x + 2), x2 = mct_load_word(x + 4);
+
+        MCT_UNROLL(2)
+        for (int32_t i = 0; i < width; i += 2, w += 2) {
+            const int32_t here = mct_load_word(w), x3 = mct_load_word(x + 6 + i);
+
+            s0 = mct_smlad(x0, here, s0);
+            s1 = mct_smlad(x1, here, s1);
+            s2 = mct_smlad(x2, here, s2);
+            s3 = mct_smlad(x3, here, s3);
+            x0 = x1;
+            x1 = x2;
+            x2 = x3;
         }
-        *sums++ = s0;
-        *sums++ = s1;
     }
-    if (sums != end) {
-        *sums = mct_plane_dot(x, width, filter, columns, rows, columns, bias);
+    mct_plane_store(sums, s0);
+    mct_plane_store(sums, s1);
+    mct_plane_store(sums, s2);
+    mct_plane_store(sums, s3);
+#else
+    (void)width;
+    for (int32_t i = 0; i < 8; i += 2) {
+        mct_plane_single(x + i, x_step, filter, sums);
+    }
+#endif
+}
+
+static MCT_NOINLINE void convolve_row_strided(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
+                                              int32_t bias, int32_t *sums)
+{
+    mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
+    int32_t count = w->out_width;
+
+    if (w->stride_width == 2) {
+        for (; count >= 4; count -= 4, x += 8) {
+            if (filter->width == 3) {
+                stride_2_block(x, width, filter, 3, &row);
+            } else {
+                stride_2_block(x, width, filter, filter->width, &row);
+            }
+        }
+    }
+    for (; count > 0; count--, x += w->stride_width) {
+        mct_plane_single(x, width, filter, &row);
     }
 }
 
-static MCT_NOINLINE void convolve_row(const mct_window *w, const int16_t *x, int32_t width, const int16_t *filter, int32_t bias,
-                                      int32_t *sums)
+/* Compiled apart for the usual filters. */
+static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
+                                       int32_t *sums)
 {
-    const int32_t rows = w->kernel_height, columns = filter_columns(w), stride = w->stride_width, count = w->out_width;
+    const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
 
-    if (rows == 3 && columns == 4) {
-        convolve(x, width, filter, 3, 4, stride, bias, sums, count);
-    } else if (rows == 5 && columns == 6) {
-        convolve(x, width, filter, 5, 6, stride, bias, sums, count);
-    } else if (rows == 7 && columns == 8) {
-        convolve(x, width, filter, 7, 8, stride, bias, sums, count);
+    mct_plane_correlate(x, x_step, filter, 3, 3, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, 5, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_7(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, 7, true, count, row);
+}
+
+static MCT_NOINLINE void correlate_any(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
+                                       int32_t *sums)
+{
+    const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
+
+    mct_plane_correlate(x, x_step, filter, filter->rows, filter->width, false, count, row);
+}
+
+/* A row of sums. */
+static void convolve_row(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter, int32_t bias, int32_t *sums)
+{
+    if (w->stride_width != 1) {
+        convolve_row_strided(w, x, width, filter, bias, sums);
+    } else if (filter->rows == 3 && filter->width == 3) {
+        correlate_3x3(x, width, filter, w->out_width, bias, sums);
+    } else if (filter->width == 5) {
+        correlate_5(x, width, filter, w->out_width, bias, sums);
+    } else if (filter->width == 7) {
+        correlate_7(x, width, filter, w->out_width, bias, sums);
     } else {
-        convolve(x, width, filter, rows, columns, stride, bias, sums, count);
+        correlate_any(x, width, filter, w->out_width, bias, sums);
+    }
+}
+
+#if MCT_DSP
+static bool is_whole_range_without_mask(const channel_output *out)
+{
+    return out->is_small && out->inside == NULL && out->clamp_min == INT8_MIN && out->clamp_max == INT8_MAX;
+}
+
+/* 3x3, where finishing takes as long as the products: four sums become codes without leaving their registers. */
+static MCT_NOINLINE void convolve_3x3_small(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
+                                            int32_t bias, int32_t *sums, size_t element, const channel_output *out)
+{
+    const int32_t multiplier = out->multiplier, shift = out->shift, zero_point = out->zero_point;
+    const int32_t x_step = w->stride_height * width, columns = w->out_width, rest = columns % 4;
+    const int16_t *const weights = filter->values;
+    const size_t step = out->step, row_step = (size_t)columns * step;
+
+    for (int32_t row = w->out_height; row > 0; row--, x += x_step, element += row_step) {
+        const int16_t *at = x;
+        int8_t *y = out->y + element;
+
+        for (const int16_t *const end = x + (columns - rest); at != end; at += 4, y += 4 * step) {
+            int32_t s[4];
+            mct_plane_sums four = {.at = s, .step = 1, .first = bias, .add = false};
+
+            mct_plane_block(at, width, weights, 3, 3, true, 4, &four);
+            y[0] = finish(mct_requantise_twice(s[0], multiplier, shift, zero_point), out, true);
+            y[step] = finish(mct_requantise_twice(s[1], multiplier, shift, zero_point), out, true);
+            y[2 * step] = finish(mct_requantise_twice(s[2], multiplier, shift, zero_point), out, true);
+            y[3 * step] = finish(mct_requantise_twice(s[3], multiplier, shift, zero_point), out, true);
+        }
+        if (rest > 0) {
+            correlate_3x3(at, width, filter, rest, bias, sums);
+            store_row(sums, rest, element + (size_t)(columns - rest) * step, out);
+        }
+    }
+}
+#endif
+
+/* All rows of an output channel. */
+static MCT_NOINLINE void convolve_channel(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
+                                          int32_t bias, int32_t *sums, size_t element, const channel_output *out)
+{
+    const int32_t x_step = w->stride_height * width, columns = w->out_width;
+    const size_t step = (size_t)columns * out->step;
+
+#if MCT_DSP
+    if (filter->rows == 3 && filter->width == 3 && w->stride_width == 1 && is_whole_range_without_mask(out)) {
+        convolve_3x3_small(w, x, width, filter, bias, sums, element, out);
+        return;
+    }
+#endif
+    for (int32_t row = w->out_height; row > 0; row--, x += x_step, element += step) {
+        convolve_row(w, x, width, filter, bias, sums);
+        store_row(sums, columns, element, out);
+    }
+}
+
+/* All elements inside; the bits behind the last are 0. */
+static void fill_mask(uint32_t *inside, size_t elements)
+{
+    memset(inside, 0xFF, elements / 32 * sizeof *inside);
+    if (elements % 32 != 0) {
+        inside[elements / 32] = ((uint32_t)1 << (elements % 32)) - 1;
     }
 }
 
@@ -176,9 +365,10 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     const size_t channels = (size_t)w->out_channels;
     int32_t *const sums = scratch;
     int16_t *const filter = (int16_t *)(sums + w->out_width), *const values = filter + filter_elements(w);
+    const mct_plane_filter taps_of_channel = {filter, w->kernel_height, w->kernel_width};
 
     if (inside != NULL) {
-        memset(inside, 0, mct_mask_words((size_t)w->out_height * (size_t)w->out_width * channels) * sizeof *inside);
+        fill_mask(inside, (size_t)w->out_height * (size_t)w->out_width * channels);
     }
     memset(values, 0, mct_plane_elements(&plane) * sizeof *values); /* the border stays; every channel has the same interior */
     for (int32_t c = 0, o = 0; c < w->in_channels; c++) {
@@ -187,20 +377,18 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
             const channel_output out = {
                 .multiplier = multiplier[o],
                 .shift = shift[o],
-                .clamp = mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max),
+                .zero_point = params->output_zero_point,
+                .clamp_min = params->clamp_min,
+                .clamp_max = params->clamp_max,
                 .step = channels,
                 .y = y,
                 .inside = inside,
+                .is_small = sums_are_small(params, bias[o], shift[o]),
             };
-            const int16_t *row_values = values;
-            size_t element = (size_t)o;
+            const int32_t factor = out.is_small ? 2 : 1;
 
-            widen_filter(w, weights, filter);
-            for (int32_t row = 0; row < w->out_height; row++, row_values += w->stride_height * plane.width) {
-                convolve_row(w, row_values, plane.width, filter, bias[o], sums);
-                store_row(sums, w->out_width, element, &out);
-                element += (size_t)w->out_width * channels;
-            }
+            widen_filter(w, weights, factor, filter);
+            convolve_channel(w, values, plane.width, &taps_of_channel, bias[o] * factor, sums, (size_t)o, &out);
         }
     }
     return MCT_OK;

@@ -1,5 +1,6 @@
-/* dW of a depthwise convolution. In b16 a channel of x and one of g become planes, and a tap is the dot product of g's rows with rows of x.
- * The columns of x lie apart by their residue modulo the stride, so that what a tap reads is neighbouring elements whatever the stride. */
+/* dW of a depthwise convolution. In b16 a channel of x and one of g become planes, and g slides over x as a filter would: neighbouring taps
+ * are neighbouring sums. The columns of x lie apart by their residue modulo the stride, so that what a tap reads is neighbouring elements
+ * whatever the stride. */
 #include <string.h>
 
 #include "depthwise_plane.h"
@@ -45,50 +46,56 @@ size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_g
     return (x_elements(&params->window) + g_elements(&params->window)) * sizeof(int16_t);
 }
 
-static void gather_x(const mct_conv2d_gradient_params *params, const int8_t *restrict x, int16_t *restrict values)
+static MCT_NOINLINE void gather_x(const mct_conv2d_gradient_params *params, const int8_t *restrict x, int16_t *restrict values)
 {
     const mct_window *const w = &params->window;
     const int32_t height = (w->out_height - 1) * w->stride_height + w->kernel_height;
-    const int32_t columns = residue_columns(w), row_step = residues(w) * columns, step = w->stride_width;
+    const int32_t rows = mct_smaller_s32(w->in_height, height - w->pad_top), step = w->stride_width;
+    const int32_t columns = residue_columns(w), row_step = residues(w) * columns;
 
-    for (int32_t row = 0; row < mct_smaller_s32(w->in_height, height - w->pad_top); row++) {
-        int16_t *const target = values + (row + w->pad_top) * row_step;
+    for (int32_t residue = 0; residue < residues(w); residue++) {
+        const int32_t behind = w->pad_left - residue; /* columns of padding still ahead of this residue's first */
+        const int32_t first = behind > 0 ? mct_ceil_divide(behind, step) : 0;
+        const int32_t last = mct_smaller_s32(columns, mct_ceil_divide(w->in_width + behind, step));
+        const int8_t *source = x + (size_t)(first * step - behind) * (size_t)w->in_channels;
+        int16_t *target = values + w->pad_top * row_step + residue * columns + first;
 
-        for (int32_t residue = 0; residue < residues(w); residue++) {
-            const int32_t behind = w->pad_left - residue; /* columns of padding still ahead of this residue's first */
-            const int32_t first = behind > 0 ? mct_ceil_divide(behind, step) : 0;
-            const int32_t last = mct_smaller_s32(columns, mct_ceil_divide(w->in_width + behind, step));
-            const size_t pixel = (size_t)row * (size_t)w->in_width + (size_t)(first * step - behind);
-            const int8_t *source = x + pixel * (size_t)w->in_channels;
-
-            for (int32_t q = first; q < last; q++, source += (size_t)step * (size_t)w->in_channels) {
-                target[residue * columns + q] = (int16_t)(*source - params->input_zero_point);
-            }
+        for (int32_t row = 0; row < rows; row++) {
+            mct_plane_gather_s8(source, step * w->in_channels, params->input_zero_point, target, last - first);
+            source += (size_t)w->in_width * (size_t)w->in_channels;
+            target += row_step;
         }
     }
 }
 
-static void gather_g(const mct_window *w, const int16_t *restrict g, int16_t *restrict values)
+static MCT_NOINLINE void gather_g(const mct_window *w, const int16_t *restrict g, int16_t *restrict values)
 {
     const int32_t columns = g_columns(w);
 
     for (int32_t row = 0; row < w->out_height; row++, values += columns) {
         values[columns - 1] = 0;
-        for (int32_t column = 0; column < w->out_width; column++, g += w->out_channels) {
-            values[column] = *g;
-        }
+        mct_plane_gather_s16(g, w->out_channels, values, w->out_width);
+        g += (size_t)w->out_width * (size_t)w->out_channels;
     }
+}
+
+/* The taps of one row and residue. */
+static MCT_NOINLINE void row_gradient(const int16_t *x, int32_t x_step, const mct_plane_filter *g, int32_t taps, mct_plane_sums gradient)
+{
+    mct_plane_correlate(x, x_step, g, g->rows, g->width, false, taps, gradient);
 }
 
 static void channel_gradient(const mct_window *w, const int16_t *x, const int16_t *g, int32_t *gradient)
 {
     const int32_t columns = residue_columns(w), row_step = residues(w) * columns;
+    const mct_plane_filter filter = {g, w->out_height, w->out_width};
 
-    for (int32_t kh = 0; kh < w->kernel_height; kh++) {
-        for (int32_t kw = 0; kw < w->kernel_width; kw++) {
-            const int16_t *tap = x + kh * row_step + kw % w->stride_width * columns + kw / w->stride_width;
+    for (int32_t kh = 0; kh < w->kernel_height; kh++, gradient += w->kernel_width) {
+        for (int32_t residue = 0; residue < residues(w); residue++) {
+            const mct_plane_sums sums = {.at = gradient + residue, .step = (size_t)w->stride_width};
+            const int32_t taps = mct_ceil_divide(w->kernel_width - residue, w->stride_width);
 
-            *gradient++ = mct_plane_dot(tap, w->stride_height * row_step, g, g_columns(w), w->out_height, g_columns(w), 0);
+            row_gradient(x + kh * row_step + residue * columns, w->stride_height * row_step, &filter, taps, sums);
         }
     }
 }

@@ -4,6 +4,7 @@
 #define MCT_KERNELS_DEPTHWISE_PLANE_H
 
 #include "backward_window.h"
+#include "compiler.h"
 #include "dsp.h"
 
 /* Loops of a known, small number of rounds: compilers keep them as loops where they are not asked to write them out. */
@@ -40,27 +41,220 @@ static inline bool mct_depthwise_window_valid(const mct_window *w)
     return mct_window_valid(w) && w->out_channels % w->in_channels == 0;
 }
 
-/* sum + the products of two neighbouring elements. */
-static inline int32_t mct_pair_dot(const int16_t *x, const int16_t *w, int32_t sum)
+/* A filter over a plane, or any rows of int16 that slide over others. Its rows are whole words: behind an odd width comes a zero. */
+typedef struct {
+    const int16_t *values;
+    int32_t rows, width;
+} mct_plane_filter;
+
+/* Where sums go: each is `first`, or what is there already, plus its products. */
+typedef struct {
+    int32_t *at;
+    size_t step;
+    int32_t first;
+    bool add;
+} mct_plane_sums;
+
+static inline void mct_plane_store(mct_plane_sums *sums, int32_t sum)
 {
+    *sums->at = sums->add ? *sums->at + sum : sum;
+    sums->at += sums->step;
+}
+
 #if MCT_DSP
-    return mct_smlad(mct_load_word(x), mct_load_word(w), sum);
+
+/* (a.low, b.high) */
+static inline int32_t mct_low_and_high(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("pkhbt %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
 #else
-    return sum + x[0] * w[0] + x[1] * w[1];
+    return (int32_t)(((uint32_t)a & 0xFFFFu) | ((uint32_t)b & 0xFFFF0000u));
 #endif
 }
 
-/* Sum of rows * columns products; columns is even. w begins at an even element, x need not. */
-static inline int32_t mct_plane_dot(const int16_t *restrict x, int32_t x_step, const int16_t *restrict w, int32_t w_step, int32_t rows,
-                                    int32_t columns, int32_t sum)
+/* sum + a.low * b.high + a.high * b.low */
+static inline int32_t mct_cross_dot(int32_t a, int32_t b, int32_t sum)
 {
-    for (; rows > 0; rows--, x += x_step, w += w_step) {
-        for (int32_t i = 0; i < columns; i += 2) {
-            sum = mct_pair_dot(x + i, w + i, sum);
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("smladx %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+#else
+    return mct_smlad(a, (int32_t)(((uint32_t)b << 16) | ((uint32_t)b >> 16)), sum);
+#endif
+}
+
+/* Up to four neighbouring sums in the making: what every step shares of two words of the plane and two of the filter. */
+typedef struct {
+    int32_t s0, s1, s2, s3;
+    int32_t x, before; /* the words of the plane and of the filter that the next step begins with */
+} mct_plane_state;
+
+/* The first word of a filter's row. The sums at odd distance multiply the same words of the plane with the filter moved by one element,
+ * whose first word begins with a zero. */
+static MCT_SPECIALISED void mct_plane_first_word(const int16_t *x, const int16_t *w, int32_t count, bool last, mct_plane_state *s)
+{
+    const int32_t here = mct_load_word(w), x0 = mct_load_word(x);
+
+    if (count > 2 || !last) {
+        s->x = mct_load_word(x + 2);
+    }
+    s->s0 = mct_smlad(x0, here, s->s0);
+    s->s1 += (x0 >> 16) * (int16_t)here;
+    if (count > 2) {
+        s->s2 = mct_smlad(s->x, here, s->s2);
+    }
+    if (count > 3) {
+        s->s3 += (s->x >> 16) * (int16_t)here;
+    }
+    s->before = here;
+}
+
+/* Another word. Those of the moved filter are a half each of two words, crossed. */
+static MCT_SPECIALISED void mct_plane_word(const int16_t *x, const int16_t *w, int32_t count, bool last, mct_plane_state *s)
+{
+    const int32_t here = mct_load_word(w), moved = mct_low_and_high(here, s->before), x0 = s->x;
+
+    s->s0 = mct_smlad(x0, here, s->s0);
+    s->s1 = mct_cross_dot(x0, moved, s->s1);
+    if (count > 2 || !last) {
+        s->x = mct_load_word(x + 2);
+    }
+    if (count > 2) {
+        s->s2 = mct_smlad(s->x, here, s->s2);
+    }
+    if (count > 3) {
+        s->s3 = mct_cross_dot(s->x, moved, s->s3);
+    }
+    s->before = here;
+}
+
+static MCT_SPECIALISED void mct_plane_block_row(const int16_t *x, const int16_t *w, int32_t width, bool is_written_out, int32_t count,
+                                                mct_plane_state *s)
+{
+    MCT_LOAD_FENCE();
+    if (width <= 0) {
+        return;
+    }
+    mct_plane_first_word(x, w, count, width == 1, s);
+    if (is_written_out) {
+        MCT_UNROLL(4)
+        for (int32_t i = 2; i < width; i += 2) {
+            mct_plane_word(x + i, w + i, count, width % 2 != 0 && i + 2 >= width, s);
+        }
+    } else {
+        MCT_UNROLL(2)
+        for (int32_t i = 2; i < width - 1; i += 2) {
+            mct_plane_word(x + i, w + i, count, false, s);
+        }
+        if (width % 2 != 0 && width > 1) {
+            mct_plane_word(x + width - 1, w + width - 1, count, true, s);
         }
     }
-    return sum;
+    if (width % 2 == 0) { /* the moved filter is one word longer */
+        s->s1 += (int16_t)s->x * (s->before >> 16);
+        if (count > 3) {
+            s->s3 += (int16_t)mct_load_word(x + width + 2) * (s->before >> 16);
+        }
+    }
 }
+
+/* Two to four neighbouring sums. x begins at an even element: every word of it is loaded once for all sums, and aligned. */
+static MCT_SPECIALISED void mct_plane_block(const int16_t *x, int32_t x_step, const int16_t *w, int32_t rows, int32_t width,
+                                            bool is_written_out, int32_t count, mct_plane_sums *sums)
+{
+    const int32_t first = sums->first, w_step = mct_even(width);
+    mct_plane_state s = {first, first, first, first, 0, 0};
+
+    if (is_written_out && rows == 3) {
+        mct_plane_block_row(x, w, width, true, count, &s);
+        x += x_step;
+        mct_plane_block_row(x, w + w_step, width, true, count, &s);
+        x += x_step;
+        mct_plane_block_row(x, w + 2 * w_step, width, true, count, &s);
+    } else {
+        for (int32_t r = 0; r < rows; r++, x += x_step, w += w_step) {
+            mct_plane_block_row(x, w, width, is_written_out, count, &s);
+        }
+    }
+    mct_plane_store(sums, s.s0);
+    mct_plane_store(sums, s.s1);
+    if (count > 2) {
+        mct_plane_store(sums, s.s2);
+    }
+    if (count > 3) {
+        mct_plane_store(sums, s.s3);
+    }
+}
+
+/* A sum at any element. */
+static inline void mct_plane_single(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, mct_plane_sums *sums)
+{
+    const int16_t *w = filter->values;
+    int32_t sum = sums->first;
+
+    for (int32_t r = 0; r < filter->rows; r++, x += x_step) {
+        for (int32_t i = 0; i < filter->width; i += 2, w += 2) {
+            sum = mct_smlad(mct_load_word(x + i), mct_load_word(w), sum);
+        }
+    }
+    mct_plane_store(sums, sum);
+}
+
+/* `count` neighbouring sums of a filter of rows x width: small constants where the loops are to be written out. */
+static MCT_SPECIALISED void mct_plane_correlate(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t rows,
+                                                int32_t width, bool is_written_out, int32_t count, mct_plane_sums sums)
+{
+    const int16_t *const w = filter->values;
+
+    if ((uintptr_t)x % 4 != 0) {
+        mct_plane_single(x, x_step, filter, &sums);
+        x++;
+        count--;
+    }
+    for (; count >= 4; count -= 4, x += 4) {
+        mct_plane_block(x, x_step, w, rows, width, is_written_out, 4, &sums);
+    }
+    if (count == 3) {
+        mct_plane_block(x, x_step, w, rows, width, is_written_out, 3, &sums);
+    } else if (count == 2) {
+        mct_plane_block(x, x_step, w, rows, width, is_written_out, 2, &sums);
+    } else if (count == 1) {
+        mct_plane_single(x, x_step, filter, &sums);
+    }
+}
+
+#else
+
+static inline void mct_plane_single(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, mct_plane_sums *sums)
+{
+    const int16_t *w = filter->values;
+    int32_t sum = sums->first;
+
+    for (int32_t r = 0; r < filter->rows; r++, x += x_step, w += mct_even(filter->width)) {
+        for (int32_t i = 0; i < filter->width; i++) {
+            sum += x[i] * w[i];
+        }
+    }
+    mct_plane_store(sums, sum);
+}
+
+/* `count` neighbouring sums of a filter of rows x width. */
+static inline void mct_plane_correlate(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t rows, int32_t width,
+                                       bool is_written_out, int32_t count, mct_plane_sums sums)
+{
+    (void)rows;
+    (void)width;
+    (void)is_written_out;
+    for (; count > 0; count--, x++) {
+        mct_plane_single(x, x_step, filter, &sums);
+    }
+}
+
+#endif
 
 /* The part of the image that a plane holds: rows and columns behind it are read by no window. */
 static inline int32_t mct_plane_rows(const mct_plane *plane, int32_t height)
@@ -71,6 +265,40 @@ static inline int32_t mct_plane_rows(const mct_plane *plane, int32_t height)
 static inline int32_t mct_plane_columns(const mct_plane *plane, int32_t width)
 {
     return mct_smaller_s32(width, plane->width - plane->left);
+}
+
+/* Elements `step` apart become neighbours. Loads in a row take one cycle each on the M4, and two where other work is between. */
+static inline void mct_plane_gather_s8(const int8_t *restrict source, int32_t step, int32_t zero_point, int16_t *restrict target,
+                                       int32_t count)
+{
+    for (; count >= 4; count -= 4, source += 4 * step, target += 4) {
+        const int32_t x0 = source[0], x1 = source[step], x2 = source[2 * step], x3 = source[3 * step];
+
+        MCT_LOAD_FENCE();
+        target[0] = (int16_t)(x0 - zero_point);
+        target[1] = (int16_t)(x1 - zero_point);
+        target[2] = (int16_t)(x2 - zero_point);
+        target[3] = (int16_t)(x3 - zero_point);
+    }
+    for (; count > 0; count--, source += step) {
+        *target++ = (int16_t)(*source - zero_point);
+    }
+}
+
+static inline void mct_plane_gather_s16(const int16_t *restrict source, int32_t step, int16_t *restrict target, int32_t count)
+{
+    for (; count >= 4; count -= 4, source += 4 * step, target += 4) {
+        const int16_t x0 = source[0], x1 = source[step], x2 = source[2 * step], x3 = source[3 * step];
+
+        MCT_LOAD_FENCE();
+        target[0] = x0;
+        target[1] = x1;
+        target[2] = x2;
+        target[3] = x3;
+    }
+    for (; count > 0; count--, source += step) {
+        *target++ = *source;
+    }
 }
 
 #endif

@@ -73,6 +73,10 @@ static inline int32_t mct_ssub16(int32_t a, int32_t b)
 {
     return (int32_t)__SSUB16((uint32_t)a, (uint32_t)b);
 }
+static inline int32_t mct_sadd16(int32_t a, int32_t b)
+{
+    return (int32_t)__SADD16((uint32_t)a, (uint32_t)b);
+}
 static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
 {
     return (int32_t)__SMLAD((uint32_t)a, (uint32_t)b, (uint32_t)sum);
@@ -97,6 +101,10 @@ static inline int32_t mct_sxtb16(int32_t x)
 static inline int32_t mct_ssub16(int32_t a, int32_t b)
 {
     return __ssub16(a, b);
+}
+static inline int32_t mct_sadd16(int32_t a, int32_t b)
+{
+    return __sadd16(a, b);
 }
 static inline int32_t mct_smlad(int32_t a, int32_t b, int32_t sum)
 {
@@ -152,6 +160,12 @@ static inline int32_t mct_sxtb16_ror8(int32_t x)
 static inline int32_t mct_ssub16(int32_t a, int32_t b)
 {
     return mct_pair(mct_halfword(a, 0) - mct_halfword(b, 0), mct_halfword(a, 1) - mct_halfword(b, 1));
+}
+
+/* Both halves of a + b, each modulo 2^16. */
+static inline int32_t mct_sadd16(int32_t a, int32_t b)
+{
+    return mct_pair(mct_halfword(a, 0) + mct_halfword(b, 0), mct_halfword(a, 1) + mct_halfword(b, 1));
 }
 
 /* sum + a.low * b.low + a.high * b.high, modulo 2^32. */

@@ -54,6 +54,55 @@ static inline int32_t mct_requantise_once(int32_t x, int32_t multiplier, int32_t
     return mct_saturate_s32(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
+/* sum + a * b / 2^32, rounded half up. */
+static inline int32_t mct_add_high_s32(int32_t a, int32_t b, int32_t sum)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result; /* one instruction, which compilers do not find */
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+#else
+    return sum + (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+#endif
+}
+
+/* a * b / 2^32, rounded half up. */
+static inline int32_t mct_high_rounded_s32(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+#else
+    return mct_add_high_s32(a, b, 0);
+#endif
+}
+
+static inline int32_t mct_saturate_s8(int32_t value)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+    return result;
+#else
+    return value > INT8_MAX ? INT8_MAX : value < INT8_MIN ? INT8_MIN : value;
+#endif
+}
+
+/* Whether mct_requantise_twice does what mct_requantise does, for |x| up to bound. */
+static inline bool mct_is_small(int64_t bound, int32_t shift)
+{
+    return bound < 1 << 30 && shift <= -2;
+}
+
+/* sum + requantise(twice_x / 2), in few instructions: both divisions are the rounding product of SMMLAR. */
+static inline int32_t mct_requantise_twice(int32_t twice_x, int32_t multiplier, int32_t shift, int32_t sum)
+{
+    const int32_t high = mct_high_rounded_s32(twice_x, multiplier);
+    /* One less for negatives turns half up into half away. */
+    return mct_add_high_s32(high + (high >> 31), (int32_t)((uint32_t)1 << (32 + shift)), sum);
+}
+
 /* The clamp with the zero point taken out: comparing before adding it cannot overflow. */
 typedef struct {
     int32_t low, high, zero_point;

@@ -75,9 +75,12 @@ def _macs(params: Conv2dS8Params) -> int:
 
 
 def _scratch_bytes(params: Conv2dS8Params) -> int:
-    # Two rows of int16 taps, each a whole number of words of four; one for a single pixel.
-    rows = 2 if params.window.out_height * params.window.out_width > 1 else 1
-    return rows * -(-window_taps(params.window) // 4) * 4 * 2
+    # Three rows of int16 taps, each a whole number of words of four, or one where the image is smaller; and where pixels are not
+    # whole words, one row of bytes.
+    window = params.window
+    rows = 1 if window.out_height * window.out_width < 3 else 3
+    byte_rows = 0 if window.in_channels % 4 == 0 else 1
+    return (rows * 2 + byte_rows) * -(-window_taps(window) // 4) * 4
 
 
 CONV2D_S8 = Kernel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -42,7 +43,7 @@ def test_no_two_outputs_of_a_case_share_memory() -> None:
     for case in cases():
         plan = bench_plan([case])
         ends = sorted((plan.offsets[block.name], plan.offsets[block.name] + block.size_bytes) for block in plan.blocks)
-        assert all(end <= begin for (_, end), (begin, _) in zip(ends, ends[1:], strict=False)), case.shape
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ends)), case.shape
         assert all(end <= plan.arena_bytes for _, end in ends)
 
 
@@ -53,47 +54,55 @@ def test_outputs_have_no_values_and_updated_roles_do() -> None:
             assert given is None or isinstance(given, Output) == (role.name not in KERNELS[case.kernel].updates)
 
 
+@pytest.fixture(scope="module")
+def rows(own_build: Path) -> dict[str, tuple[Measurement, ...]]:
+    wanted = [chosen("conv2d_s8", "1x1 1x1x64->10"), chosen("add_s8", "4096"), chosen("add_s8", "4096 mask")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCUTRAIN_BUILD", str(own_build))
+        return {core: measure(wanted, core) for core in ("m4", "m7")}
+
+
 @pytest.mark.qemu
-class TestOnQemu:
-    @pytest.fixture(scope="class")
-    def rows(self, own_build: Path) -> dict[str, tuple[Measurement, ...]]:
-        wanted = [chosen("conv2d_s8", "1x1 1x1x64->10"), chosen("add_s8", "4096"), chosen("add_s8", "4096 mask")]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MCUTRAIN_BUILD", str(own_build))
-            return {core: measure(wanted, core) for core in ("m4", "m7")}
+def test_every_case_has_a_row_in_order(rows: dict[str, tuple[Measurement, ...]]) -> None:
+    for core, measured in rows.items():
+        assert [(row.kernel, row.shape) for row in measured] == [
+            ("conv2d_s8", "1x1 1x1x64->10"),
+            ("add_s8", "4096"),
+            ("add_s8", "4096 mask"),
+        ]
+        assert all(row.core == f"cortex-{core}" for row in measured)
 
-    def test_every_case_has_a_row_in_order(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
-        for core, measured in rows.items():
-            assert [(row.kernel, row.shape) for row in measured] == [
-                ("conv2d_s8", "1x1 1x1x64->10"),
-                ("add_s8", "4096"),
-                ("add_s8", "4096 mask"),
-            ]
-            assert all(row.core == f"cortex-{core}" for row in measured)
 
-    def test_no_kernel_beats_the_limit_of_smlad(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
-        for measured in rows.values():
-            assert measured[0].macs == 640
-            assert 0 < (measured[0].smlad_share or 0) < 1
-            assert measured[1].smlad_share is None
+@pytest.mark.qemu
+def test_no_kernel_beats_the_limit_of_smlad(rows: dict[str, tuple[Measurement, ...]]) -> None:
+    for measured in rows.values():
+        assert measured[0].macs == 640
+        assert 0 < (measured[0].smlad_share or 0) < 1
+        assert measured[1].smlad_share is None
 
-    def test_an_add_reads_and_writes_each_element(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
-        for measured in rows.values():
-            assert measured[1].instructions > 3 * 4096
-            assert measured[1].elements == 4096
-            assert measured[1].code_bytes > 64
 
-    def test_the_m7_takes_fewer_cycles_than_the_m4(self, rows: dict[str, tuple[Measurement, ...]]) -> None:
-        for m4, m7 in zip(rows["m4"], rows["m7"], strict=True):
-            assert m7.estimate.cycles < m4.estimate.cycles
+@pytest.mark.qemu
+def test_an_add_reads_and_writes_each_element(rows: dict[str, tuple[Measurement, ...]]) -> None:
+    for measured in rows.values():
+        assert measured[1].instructions > 3 * 4096
+        assert measured[1].elements == 4096
+        assert measured[1].code_bytes > 64
 
-    def test_the_command_prints_the_promised_document(self, own_build: Path) -> None:
-        done = run(own_build, "--kernel", "average_pool", "--core", "m4", "--json")
-        assert done.returncode == 0, done.stderr
-        (row,) = json.loads(done.stdout)
-        assert set(row) >= KEYS
-        assert (row["kernel"], row["core"], row["cycles_per_mac"]) == ("average_pool_s8", "cortex-m4", None)
-        assert row["estimated_cycles"] >= row["instructions"] / 2
+
+@pytest.mark.qemu
+def test_the_m7_takes_fewer_cycles_than_the_m4(rows: dict[str, tuple[Measurement, ...]]) -> None:
+    for m4, m7 in zip(rows["m4"], rows["m7"], strict=True):
+        assert m7.estimate.cycles < m4.estimate.cycles
+
+
+@pytest.mark.qemu
+def test_the_command_prints_the_promised_document(own_build: Path) -> None:
+    done = run(own_build, "--kernel", "average_pool", "--core", "m4", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert set(row) >= KEYS
+    assert (row["kernel"], row["core"], row["cycles_per_mac"]) == ("average_pool_s8", "cortex-m4", None)
+    assert row["estimated_cycles"] >= row["instructions"] / 2
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(("--kernel", "nonesuch"), "nonesuch"), (("--core", "m33"), "m4, m7")])

@@ -122,6 +122,34 @@ def test_the_forward_of_any_window_has_goldens_bits(w: Window, seed: int, zero_p
     np.testing.assert_array_equal(inside, (wide["y"] >= -100) & (wide["y"] <= 90))
 
 
+@both_forms
+@pytest.mark.parametrize("clamp", [(-128, 127), (-128, 60), (-90, 127)], ids=str)
+@given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
+@settings(max_examples=60, deadline=None)
+@example(w=MCUNET[0], seed=1, zero_point=-128)
+@example(w=MCUNET[1], seed=1, zero_point=127)
+@example(w=MCUNET[2], seed=1, zero_point=3)
+@example(w=MCUNET[3], seed=1, zero_point=-128)
+@example(w=replace(MCUNET[0], in_width=19, out_width=19), seed=1, zero_point=-128)
+@example(w=replace(MCUNET[0], in_width=18, out_width=18), seed=1, zero_point=-128)
+@example(w=replace(MCUNET[0], in_width=17, out_width=17), seed=1, zero_point=-128)
+def test_without_a_mask_the_codes_are_the_same(
+    form: str, clamp: tuple[int, int], w: Window, seed: int, zero_point: int
+) -> None:
+    inputs, outputs = forward_operands(w, seed)
+    params = DepthwiseConv2dS8Params(w, zero_point, -7, *clamp)
+    # Every other channel has a multiplier or a bias beyond those that finish in few instructions.
+    multiplied = seed % 2
+    inputs["shift"][multiplied::2] = 0
+    inputs["multiplier"][multiplied::2] = 1 << 24
+    inputs["bias"][1 - multiplied :: 4] = 1 << 30
+    DEPTHWISE_CONV2D_S8.golden(params, {**inputs, **outputs})
+    y = np.full(output_shape(w), 77, np.int8)
+    scratch = np.zeros(DEPTHWISE_CONV2D_S8.scratch_bytes(params), np.uint8)
+    assert call(form, DEPTHWISE_CONV2D_S8, params, {**inputs, "y": y, "scratch": scratch}) == 0
+    np.testing.assert_array_equal(y, outputs["y"])
+
+
 @given(w=depthwise_windows(), seed=seeds)
 @settings(max_examples=25, deadline=None)
 def test_golden_sums_are_those_of_the_definition(w: Window, seed: int) -> None:
