@@ -127,7 +127,7 @@ static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const m
 }
 
 static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                       int32_t *sums)
+                                     int32_t *sums)
 {
     const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
 
@@ -135,7 +135,7 @@ static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct
 }
 
 static MCT_NOINLINE void correlate_7(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                       int32_t *sums)
+                                     int32_t *sums)
 {
     const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
 

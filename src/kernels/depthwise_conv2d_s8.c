@@ -1,6 +1,6 @@
 /* depthwise_conv2d: each channel's plane is gathered once, minus the zero point, and every output of it is a dot product of a few words.
- * Rows of sums become codes in a loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of x is read whole before the
- * same channel of y is written, so with one output per input channel y may be x. */
+ * Rows of sums become codes in a loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of
+ * x is read whole before the same channel of y is written, so with one output per input channel y may be x. */
 #include "mcutrain/forward.h"
 
 #include <string.h>
@@ -233,7 +233,7 @@ static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const m
 }
 
 static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
-                                       int32_t *sums)
+                                     int32_t *sums)
 {
     const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
 
@@ -241,7 +241,7 @@ static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct
 }
 
 static MCT_NOINLINE void correlate_7(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
-                                       int32_t *sums)
+                                     int32_t *sums)
 {
     const mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
 

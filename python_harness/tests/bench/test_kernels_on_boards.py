@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mcutrain.bench.cases import Case, Output
 from mcutrain.bench.plan import bench_plan
@@ -32,7 +34,7 @@ def convolution(window: Window, clamp: tuple[int, int], seed: int, *, mask: bool
     out, taps = window.out_channels, window.kernel_height * window.kernel_width * window.in_channels
     pairs = [quantise_multiplier(generator.uniform(0.3, 2.0) / (60 * np.sqrt(taps))) for _ in range(out)]
     outputs = window.out_height * window.out_width * out
-    operands = {
+    operands: dict[str, NDArray[Any] | Output] = {
         "x": generator.integers(-128, 128, (window.in_height, window.in_width, window.in_channels)).astype(np.int8),
         "weights": generator.integers(-128, 128, (out, taps)).astype(np.int8),
         "bias": generator.integers(-3000, 3000, out).astype(np.int32),
@@ -76,14 +78,14 @@ def additions() -> list[Case]:
             ((first, second), RELU6, False),
             ((first, first), FULL, True),
         ):
-            zero_points = (int(point) for point in generator.integers(-128, 128, 3))
-            operands = {
+            a_zero, b_zero, y_zero = (int(point) for point in generator.integers(-128, 128, 3))
+            operands: dict[str, NDArray[Any] | Output] = {
                 "a": generator.integers(-128, 128, 331).astype(np.int8),
                 "b": generator.integers(-128, 128, 331).astype(np.int8),
                 "y": Output((331,)),
                 **({"inside": Output((mask_words(331),))} if mask else {}),
             }
-            params = AddS8Params(331, *zero_points, *pair[0], *pair[1], *output, 20, *clamp)
+            params = AddS8Params(331, a_zero, b_zero, y_zero, *pair[0], *pair[1], *output, 20, *clamp)
             found.append(Case("add_s8", f"{ratio} {clamp}", params, Phase.FORWARD, operands, 331))
     return found
 
