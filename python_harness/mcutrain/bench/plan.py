@@ -47,7 +47,6 @@ def bench_plan(cases: Sequence[Case]) -> Plan:
         buffers=build.buffers,
         steps=tuple(build.steps),
         classes=1,
-        macs_forward=0,
     )
     return Plan(training, tuple(build.steps), tuple(blocks), (), arena, offsets, trainable_bytes)
 

@@ -60,7 +60,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Watch:
-    """Callbacks for progress: a line of the run, a line of the golden reference, and a new activity in words."""
+    """Callbacks for progress: a line of the run, and a line of the golden reference."""
 
     on_line: OnLine | None = None
     on_golden_line: OnLine | None = None

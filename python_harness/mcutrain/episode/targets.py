@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 from mcutrain.boards import Board, load_board
 from mcutrain.compiler.codegen import generate
-from mcutrain.compiler.plan import IO_BYTES, Fit, Plan, fit, require_fit
+from mcutrain.compiler.plan import Fit, Plan, fit, require_fit
 from mcutrain.emulators.base import Limits, Runner
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host, runtime_static_bytes
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.qemu import QemuRunner
-from mcutrain.errors import MismatchError, UsageError
+from mcutrain.errors import MismatchError
 from mcutrain.golden.runner import run_golden
 from mcutrain.paths import build_directory
 
-RUNNERS = ("qemu", "host", "golden")
 STACK_BYTES = 4096
 # Flash that start-up, runtime and every kernel of a network take; a build states the real size.
 CODE_RESERVE_BYTES = 32768
@@ -43,7 +42,7 @@ def build_for_board(plan: Plan, board: Board) -> BuiltFirmware:
     folder = build_directory() / "plans" / f"{plan.crc32:08x}"
     generate(plan, folder / "model")
     built = build_firmware(folder / "model", board, folder / board.name, stack_bytes=STACK_BYTES)
-    planned = plan.static_bytes + runtime_static_bytes()
+    planned = planned_static_bytes(plan)
     if built.data_bytes + built.bss_bytes != planned:
         raise MismatchError(
             f"{board.name}: the firmware uses {built.data_bytes + built.bss_bytes:,} B of static SRAM "
@@ -83,29 +82,6 @@ def make_target(plan: Plan, name: str) -> Target:
     return Target(name, plan, QemuRunner(build_for_board(plan, load_board(name))))
 
 
-def check_runner(name: str) -> str:
-    """The name, if it is a runner's."""
-    if name not in RUNNERS:
-        raise UsageError(f"unknown runner {name!r}: give one of {', '.join(RUNNERS)}")
-    return name
-
-
 def planned_static_bytes(plan: Plan) -> int:
     """Static SRAM a firmware of ``plan`` must have: arena, trainable state, mct_model_io and the runtime's state."""
     return plan.static_bytes + runtime_static_bytes()
-
-
-__all__ = [
-    "CODE_RESERVE_BYTES",
-    "IO_BYTES",
-    "RUNNERS",
-    "STACK_BYTES",
-    "OnLine",
-    "Target",
-    "build_for_board",
-    "build_for_host",
-    "check_runner",
-    "fit_on_board",
-    "make_target",
-    "planned_static_bytes",
-]

@@ -186,7 +186,3 @@ class Graph:
     def producer(self, tensor: str) -> Operator | None:
         """The operator that writes ``tensor``, or None for the input and constants."""
         return next((op for op in self.operators if tensor in op.outputs), None)
-
-    def consumers(self, tensor: str) -> tuple[Operator, ...]:
-        """The operators that read ``tensor``."""
-        return tuple(op for op in self.operators if tensor in op.inputs)

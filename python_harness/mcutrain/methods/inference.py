@@ -24,6 +24,5 @@ def inference(graph: Graph) -> TrainingGraph:
         buffers=build.buffers,
         steps=tuple(build.steps),
         classes=graph.tensors[graph.output].elements,
-        macs_forward=sum(step.definition.macs(step.params) for step in build.steps),
         output=context.place[graph.output],
     )

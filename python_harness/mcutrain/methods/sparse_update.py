@@ -281,7 +281,6 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
         buffers=build.buffers,
         steps=tuple(build.steps),
         classes=layer_window(graph, head.op).out_channels,
-        macs_forward=sum(step.definition.macs(step.params) for step in build.steps if step.phase is Phase.FORWARD),
     )
 
 
@@ -332,8 +331,6 @@ def _backward(context: Lowering, body: tuple[Operator, ...], features: str, head
         if error is None:
             continue
         for name, contribution in RULES[op.kind].backward(context, op, error).items():
-            if name not in context.wanted:
-                continue
             if name in errors:
                 meeting = f"{op.name}.meeting_error"
                 contribution = mode.add(build, meeting, op.name, errors[name], contribution)

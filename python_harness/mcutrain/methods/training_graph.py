@@ -32,7 +32,6 @@ class TrainingGraph:
     buffers: Mapping[str, Buffer]
     steps: tuple[Step, ...]
     classes: int
-    macs_forward: int
     output: str | None = None
 
     def root(self, name: str) -> str:

@@ -102,7 +102,3 @@ class Rule(ABC):
     @abstractmethod
     def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
         """Add the backward steps for the output's error; returns the error buffer of each input in ``context.wanted``."""
-
-    def macs(self, context_graph: Graph, op: Operator) -> int:
-        """Multiply-accumulates of one forward pass."""
-        return 0
