@@ -1,6 +1,6 @@
 /* QEMU plugin: executed blocks and edges, exactly, for each mark of the firmware.
  *
- *     qemu-system-arm ... -plugin libmcutrain_profile.so,marks=<file>,output=<file>
+ *     qemu-system-arm ... -plugin libmcutrain_profile.so,marks=<file>,output=<file>[,memory=<file>]
  *
  * A mark is a function whose entry starts a new account: from there on, whatever runs, calls included, counts for that mark, until another
  * mark is entered. Until the first one, it counts for mark 0, `reset`. The marks file has a line "<hexadecimal address> <name>" for each.
@@ -12,7 +12,11 @@
  *     block <block> <pc> <instructions> <code>             a straight run of instructions; its code in hexadecimal, in memory order
  *     run <mark> <block> <count>                           how often it ran for that mark
  *     edge <mark> <block> <to mark> <to block> <count>     how often it was followed by that one
+ *     fills <mark> <block> <at jumps> <in sequence> <data> lines that its runs for that mark brought from flash into the caches
+ *     outside <address>                                    the first access that no region of the memory has
  *     end <instructions>                                   of everything
+ *
+ * The last two but `end` come only with `memory`, which describes caches and regions (caches.h) and makes the run slower.
  *
  * Counts are of whole blocks: they are exact but for a block that a fault cuts short, and a fault fails the run.
  *
@@ -150,10 +154,30 @@ static void on_execution(unsigned int vcpu, void *data)
     here = taken->target;
 }
 
+static void on_execution_from_flash(unsigned int vcpu, void *data)
+{
+    const block *b = data;
+
+    on_execution(vcpu, data);
+    caches_fetch(b->pc, b->bytes, &here->fills);
+}
+
+static void on_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
+{
+    (void)vcpu;
+    (void)data;
+    caches_access(address, 1u << qemu_plugin_mem_size_shift(info), &here->fills);
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
+    const bool from_flash = collected.with_memory && caches_have_code(qemu_plugin_tb_vaddr(tb));
+
     (void)id;
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execution, QEMU_PLUGIN_CB_NO_REGS, find_block(tb));
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, from_flash ? on_execution_from_flash : on_execution, QEMU_PLUGIN_CB_NO_REGS, find_block(tb));
+    for (size_t i = 0; collected.with_memory && i < qemu_plugin_tb_n_insns(tb); i++) {
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    }
 }
 
 static void on_end(qemu_plugin_id_t id, void *data)
@@ -218,6 +242,11 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
             marks_path = argv[i] + 6;
         } else if (strncmp(argv[i], "output=", 7) == 0) {
             output_path = strdup(argv[i] + 7);
+        } else if (strncmp(argv[i], "memory=", 7) == 0) {
+            collected.with_memory = true;
+            if (!caches_read(argv[i] + 7)) {
+                return 1;
+            }
         } else {
             fprintf(stderr, "mcutrain-profile: unknown argument %s\n", argv[i]);
             return 1;

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "caches.h"
+
 #define BUCKETS 8192u
 #define NAME_CHARACTERS 128
 
@@ -41,6 +43,7 @@ struct node {
     const block *code;
     uint32_t mark;
     uint64_t count; /* filled in at the end: the sum over the edges that lead here */
+    fills fills;    /* only with a description of the memory */
     node *next_of_block;
 };
 
@@ -50,7 +53,8 @@ typedef struct {
     block *buckets[BUCKETS]; /* all blocks, by address */
     uint32_t block_count;
     uint32_t node_count;
-    node start; /* where the first block is entered from */
+    node start;       /* where the first block is entered from */
+    bool with_memory; /* caches are simulated */
 } profile;
 
 extern profile collected;

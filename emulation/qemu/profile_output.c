@@ -115,11 +115,22 @@ static void write_edges(FILE *file, node *n)
     free(edges);
 }
 
+static void write_fills(FILE *file, const node *n)
+{
+    const fills *f = &n->fills;
+
+    if (f->at_jumps + f->in_sequence + f->data != 0) {
+        fprintf(file, "fills %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", n->mark, n->code->index, f->at_jumps,
+                f->in_sequence, f->data);
+    }
+}
+
 void write_profile(FILE *file)
 {
     block **blocks = sorted_blocks();
     node **nodes = sorted_nodes(blocks);
     uint64_t instructions = 0;
+    uint64_t outside;
 
     add_up(&collected.start);
     for (uint32_t i = 0; i < collected.node_count; i++) {
@@ -143,6 +154,12 @@ void write_profile(FILE *file)
     }
     for (uint32_t i = 0; i < collected.node_count; i++) {
         write_edges(file, nodes[i]);
+    }
+    for (uint32_t i = 0; i < collected.node_count; i++) {
+        write_fills(file, nodes[i]);
+    }
+    if (caches_outside(&outside)) {
+        fprintf(file, "outside %" PRIx64 "\n", outside);
     }
     fprintf(file, "end %" PRIu64 "\n", instructions);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mcutrain.errors import UsageError
 from mcutrain.paths import PROJECT
@@ -17,7 +17,8 @@ class Board(BaseModel):
     """A board that firmware is built for and runs on. Addresses and sizes in bytes, clock in hertz.
 
     external_base and external_bytes are the memory that holds the episode image. compiler_flags select the core and its
-    floating point unit.
+    floating point unit. flash_part (of emulation/timing/memory.yaml) and flash_wait_states (at clock_hz) are for estimates with
+    code in flash; the supply current, which supply_source is for, for those of energy. A board may lack either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,17 @@ class Board(BaseModel):
     external_bytes: int = Field(gt=0)
     compiler_flags: str
     qemu_machine: str
+    flash_part: str | None = None
+    flash_wait_states: int | None = Field(default=None, ge=0)
+    supply_ua_per_mhz: float | None = Field(default=None, gt=0)
+    supply_mv: float | None = Field(default=None, gt=0)
+    supply_source: str | None = None
+
+    @model_validator(mode="after")
+    def _supply_is_whole(self) -> Board:
+        if len({value is None for value in (self.supply_ua_per_mhz, self.supply_mv, self.supply_source)}) > 1:
+            raise ValueError("supply_ua_per_mhz, supply_mv and supply_source belong together")
+        return self
 
 
 def board_names() -> tuple[str, ...]:

@@ -7,7 +7,21 @@ import sys
 import typer
 from typer.exceptions import Abort, TyperException
 
-from mcutrain.commands import baseline, bench, build, demo, doctor, inspect, plan, profile, report, run, test, verify
+from mcutrain.commands import (
+    baseline,
+    bench,
+    build,
+    demo,
+    doctor,
+    estimate,
+    inspect,
+    plan,
+    profile,
+    report,
+    run,
+    test,
+    verify,
+)
 from mcutrain.errors import McutrainError
 
 app = typer.Typer(
@@ -28,6 +42,7 @@ app.command("build")(build.build)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
+app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(bench.app, name="bench")

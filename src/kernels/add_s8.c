@@ -1,6 +1,7 @@
 /* add: both inputs on a common finer scale, summed, rescaled to the output. */
 #include "mcutrain/forward.h"
 
+#include "add_linear.h"
 #include "compiler.h"
 #include "requantize.h"
 
@@ -154,6 +155,12 @@ mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const in
         .is_small = mct_is_small((int64_t)2 * UINT8_MAX << p->left_shift, p->output_shift),
     };
 
+    if (p->a_factor != 0 || p->b_factor != 0) {
+        const mct_linear_form form = {p->a_factor, p->b_factor, p->offset, p->clamp_min, p->clamp_max - p->clamp_min};
+
+        mct_add_linear(a, b, y, p->elements, &form, inside);
+        return MCT_OK;
+    }
     const bool is_plain = add.is_small && p->left_shift == LEFT_SHIFT && p->clamp_min == INT8_MIN && p->clamp_max == INT8_MAX;
 
     if (is_plain && is_shifted(&add.a) && add.b.shift > 0) {

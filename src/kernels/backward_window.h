@@ -44,4 +44,12 @@ static inline mct_tap_range mct_tap_columns(const mct_window *window, int32_t ke
     return mct_tap_range_of(window->in_width, window->out_width, window->stride_width, window->pad_left, kernel_column);
 }
 
+/* First input element that a tap reads in output row `row`. */
+static inline size_t mct_tap_input_offset(const mct_window *window, mct_tap_range rows, mct_tap_range columns, int32_t row)
+{
+    const int32_t input_row = rows.input + (row - rows.first) * window->stride_height;
+
+    return ((size_t)input_row * (size_t)window->in_width + (size_t)columns.input) * (size_t)window->in_channels;
+}
+
 #endif

@@ -15,6 +15,14 @@
 #define MCT_LOAD_FENCE() ((void)0)
 #endif
 
+/* Loops of a known, small number of rounds: compilers keep them as loops where they are not asked to write them out. */
+#if defined(__GNUC__)
+#define MCT_UNROLL(rounds) _Pragma(MCT_TEXT(GCC unroll rounds))
+#define MCT_TEXT(x) #x
+#else
+#define MCT_UNROLL(rounds)
+#endif
+
 /* Two instructions a cycle: the Cortex-M7, known by its double precision unit. Assembly has an order for either kind of core. */
 #if defined(__ARM_FP) && (__ARM_FP & 8)
 #define MCT_DUAL_ISSUE 1

@@ -6,6 +6,7 @@
 #include "compiler.h"
 #include "dsp.h"
 #include "mcutrain/backward.h"
+#include "outer_2x4.h"
 #include "outer_product.h"
 
 static int is_valid(const mct_conv2d_gradient_params *params, const void *g, const void *weights, const void *out)
@@ -40,6 +41,19 @@ static tap_pixels pixels_of_tap(const mct_window *window, int32_t kernel_row, in
     return pixels;
 }
 
+/* Sums take in this many pairs of output channels at once: more would leave room for fewer columns. */
+enum { MOST_STEPS = 48 };
+
+static mct_outer_shape shape_of(const mct_window *window)
+{
+    return mct_outer_shape_of(window->out_channels, window->in_channels, MOST_STEPS);
+}
+
+size_t mct_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params)
+{
+    return mct_outer_scratch_bytes(shape_of(&params->window));
+}
+
 static inline size_t g_offset(const tap_pixels *p, int32_t row)
 {
     return (size_t)row * (size_t)p->g_row + (size_t)p->columns.first * (size_t)p->g_step;
@@ -54,122 +68,200 @@ static inline size_t sum_offset(const tap_pixels *p, const mct_window *window, i
 
 #if MCT_DSP
 
-enum { LANES = 4, OUTPUTS = 64 }; /* input and output channels of a block */
-
-/* Per pair of output channels, four words: for each input channel its weights of both, the lower channel low. */
-static void pack_weights(const weight_block *block, int32_t *restrict packed)
+/* A group's weights of pairs of output channels, the lower channel low. */
+static MCT_NOINLINE void pack_group(const int8_t *row, int32_t channel_step, int32_t pairs, int32_t *restrict columns)
 {
-    const int8_t *row = block->weights;
+    for (; pairs > 1; pairs -= 2, columns += 2 * MCT_OUTER_LANES) {
+        const int32_t low = mct_load_word(row), high = mct_load_word(row + channel_step);
+        int32_t next_low, next_high;
 
-    for (int32_t o = 0; o < block->outputs; o += 2, row += 2 * block->channel_step, packed += LANES) {
-        const int8_t *next = row + block->channel_step;
-        const int has_next = o + 1 < block->outputs;
-        const int32_t low = block->lanes == LANES ? mct_load_word(row) : mct_load_tail_s8(row, block->lanes);
-        const int32_t high = !has_next ? 0 : block->lanes == LANES ? mct_load_word(next) : mct_load_tail_s8(next, block->lanes);
-        const int32_t low_even = mct_sxtb16(low), low_odd = mct_sxtb16_ror8(low);
-        const int32_t high_even = mct_sxtb16(high), high_odd = mct_sxtb16_ror8(high);
-
-        packed[0] = mct_pkhbt(low_even, high_even);
-        packed[1] = mct_pkhbt(low_odd, high_odd);
-        packed[2] = mct_pkhtb(high_even, low_even);
-        packed[3] = mct_pkhtb(high_odd, low_odd);
+        row += 2 * channel_step;
+        MCT_STEP_NOW(row);
+        next_low = mct_load_word(row);
+        next_high = mct_load_word(row + channel_step);
+        row += 2 * channel_step;
+        MCT_STEP_NOW(row);
+        mct_pair_columns(low, high, columns);
+        mct_pair_columns(next_low, next_high, columns + MCT_OUTER_LANES);
+    }
+    if (pairs > 0) {
+        mct_pair_columns(mct_load_word(row), mct_load_word(row + channel_step), columns);
     }
 }
 
-/* Pairs of neighbouring pixels share each loaded weight: eight sums in registers. */
-static MCT_NOINLINE void add_pixel_pairs(int32_t pairs, const int16_t *restrict g, int32_t g_step, int32_t *restrict sum, int32_t sum_step,
-                                         const int32_t *restrict packed, int32_t outputs)
+static void pack_weights(const weight_block *block, const mct_outer_chunk *chunk)
 {
-    const int32_t *const end = packed + outputs / 2 * LANES;
+    const int32_t pairs = block->outputs / 2;
+    int32_t *columns = chunk->columns;
 
-    for (; pairs > 0; pairs--, g += 2 * g_step, sum += 2 * sum_step) {
-        int32_t *const next = sum + sum_step;
-        const int16_t *pixel = g;
-        int32_t a0 = sum[0], a1 = sum[1], a2 = sum[2], a3 = sum[3];
-        int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
-
-        for (const int32_t *w = packed; w != end; w += LANES, pixel += 2) {
-            const int32_t ga = mct_load_word(pixel), gb = mct_load_word(pixel + g_step);
-
-            a0 = mct_smlad(ga, w[0], a0);
-            b0 = mct_smlad(gb, w[0], b0);
-            a1 = mct_smlad(ga, w[1], a1);
-            b1 = mct_smlad(gb, w[1], b1);
-            a2 = mct_smlad(ga, w[2], a2);
-            b2 = mct_smlad(gb, w[2], b2);
-            a3 = mct_smlad(ga, w[3], a3);
-            b3 = mct_smlad(gb, w[3], b3);
-        }
-        if (outputs % 2 != 0) { /* the last pair's high weights are 0; what would lie beside its g may be past the buffer */
-            const int32_t ga = pixel[0], gb = pixel[g_step];
-
-            a0 = mct_smlad(ga, end[0], a0);
-            b0 = mct_smlad(gb, end[0], b0);
-            a1 = mct_smlad(ga, end[1], a1);
-            b1 = mct_smlad(gb, end[1], b1);
-            a2 = mct_smlad(ga, end[2], a2);
-            b2 = mct_smlad(gb, end[2], b2);
-            a3 = mct_smlad(ga, end[3], a3);
-            b3 = mct_smlad(gb, end[3], b3);
-        }
-        sum[0] = a0;
-        sum[1] = a1;
-        sum[2] = a2;
-        sum[3] = a3;
-        next[0] = b0;
-        next[1] = b1;
-        next[2] = b2;
-        next[3] = b3;
-    }
-}
-
-/* One pixel, for what is left of a row and of the input channels. */
-static void add_pixel(const int16_t *restrict g, int32_t *restrict sum, int32_t lanes, const int32_t *restrict packed, int32_t outputs)
-{
-    for (int32_t lane = 0; lane < lanes; lane++) {
-        int32_t a = sum[lane];
+    for (int32_t i = 0; i < block->lanes; i += MCT_OUTER_LANES, columns += chunk->steps * MCT_OUTER_LANES) {
+        const int8_t *row = block->weights + i;
+        const int32_t lanes = block->lanes - i;
         int32_t o = 0;
 
-        for (; o + 1 < outputs; o += 2) {
-            a = mct_smlad(mct_load_word(g + o), packed[o / 2 * LANES + lane], a);
+        if (lanes >= MCT_OUTER_LANES) {
+            pack_group(row, block->channel_step, pairs, columns);
+            o = 2 * pairs;
         }
-        if (o < outputs) {
-            a = mct_smlad(g[o], packed[o / 2 * LANES + lane], a);
+        for (; o < block->outputs; o += 2) {
+            const int8_t *const low = row + o * block->channel_step;
+            const int32_t high = o + 1 < block->outputs ? mct_load_lanes_s8(low + block->channel_step, lanes) : 0;
+
+            mct_pair_columns(mct_load_lanes_s8(low, lanes), high, columns + o / 2 * MCT_OUTER_LANES);
         }
-        sum[lane] = a;
     }
 }
 
-static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums)
+/* The rows of two pixels. What stands beside the last of an odd number of channels is multiplied by 0. */
+static MCT_NOINLINE void pack_g(const int16_t *restrict pixel_0, const int16_t *restrict pixel_1, int32_t outputs, int32_t *restrict rows)
 {
-    int32_t packed[OUTPUTS / 2 * LANES];
-    const int32_t columns = p->columns.end - p->columns.first;
+    for (; outputs >= 8; outputs -= 8, pixel_0 += 8, pixel_1 += 8, rows += 4 * MCT_DOT_ROWS) {
+        const int32_t a = mct_load_word(pixel_0), b = mct_load_word(pixel_0 + 2);
+        const int32_t c = mct_load_word(pixel_0 + 4), d = mct_load_word(pixel_0 + 6);
+        const int32_t e = mct_load_word(pixel_1), f = mct_load_word(pixel_1 + 2);
+        const int32_t h = mct_load_word(pixel_1 + 4), i = mct_load_word(pixel_1 + 6);
 
-    pack_weights(block, packed);
+        MCT_LOAD_FENCE();
+        rows[0] = a;
+        rows[1] = e;
+        rows[2] = b;
+        rows[3] = f;
+        rows[4] = c;
+        rows[5] = h;
+        rows[6] = d;
+        rows[7] = i;
+    }
+    for (; outputs > 1; outputs -= 2, pixel_0 += 2, pixel_1 += 2, rows += MCT_DOT_ROWS) {
+        rows[0] = mct_load_word(pixel_0);
+        rows[1] = mct_load_word(pixel_1);
+    }
+    if (outputs > 0) {
+        rows[0] = *pixel_0;
+        rows[1] = *pixel_1;
+    }
+}
+
+static void add_pixel_pair(const mct_outer_chunk *chunk, int32_t outputs, const int16_t *g_0, const int16_t *g_1, int32_t *sum_0,
+                           int32_t *sum_1)
+{
+    pack_g(g_0, g_1, outputs, chunk->rows);
+    mct_add_outer_2x4(chunk, sum_0, sum_1);
+}
+
+/* g and sums begin at the block's first channel. A last single pixel is computed twice, into the same sums. */
+static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const mct_outer_chunk *chunk,
+                      const int16_t *g, int32_t *sums)
+{
+    const int16_t *waiting_g = NULL;
+    int32_t *waiting_sum = NULL;
+
     for (int32_t row = p->rows.first; row < p->rows.end; row++) {
         const int16_t *pixel = g + g_offset(p, row);
         int32_t *sum = sums + sum_offset(p, window, row);
-        int32_t column = 0;
 
-        if (block->lanes == LANES) {
-            add_pixel_pairs(columns / 2, pixel, p->g_step, sum, p->sum_step, packed, block->outputs);
-            column = columns / 2 * 2;
-            pixel += column * p->g_step;
-            sum += column * p->sum_step;
+        for (int32_t column = p->columns.first; column < p->columns.end; column++, pixel += p->g_step, sum += p->sum_step) {
+            if (waiting_g == NULL) {
+                waiting_g = pixel;
+                waiting_sum = sum;
+            } else {
+                add_pixel_pair(chunk, block->outputs, waiting_g, pixel, waiting_sum, sum);
+                waiting_g = NULL;
+            }
         }
-        for (; column < columns; column++, pixel += p->g_step, sum += p->sum_step) {
-            add_pixel(pixel, sum, block->lanes, packed, block->outputs);
+    }
+    if (waiting_g != NULL) {
+        add_pixel_pair(chunk, block->outputs, waiting_g, waiting_g, waiting_sum, waiting_sum);
+    }
+}
+
+/* The tap's part of all sums; from_zero: it is the only one, and meets each input pixel. */
+static void add_tap(const mct_window *window, int32_t tap, bool from_zero, const int16_t *g, const int8_t *weights, int32_t *scratch,
+                    int32_t *sums)
+{
+    const mct_outer_shape most = shape_of(window);
+    const tap_pixels pixels = pixels_of_tap(window, tap / window->kernel_width, tap % window->kernel_width);
+    const int32_t inputs = most.groups * MCT_OUTER_LANES, outputs = 2 * most.steps;
+    weight_block block = {.channel_step = window->kernel_height * window->kernel_width * window->in_channels};
+    mct_outer_chunk chunk = mct_outer_chunk_in(scratch, most);
+
+    for (int32_t i = 0; i < window->in_channels; i += inputs) {
+        block.lanes = mct_smaller_s32(inputs, window->in_channels - i);
+        chunk.groups = block.lanes / MCT_OUTER_LANES;
+        chunk.lanes = block.lanes % MCT_OUTER_LANES;
+        for (int32_t o = 0; o < window->out_channels; o += outputs) {
+            block.weights = weights + o * block.channel_step + tap * window->in_channels + i;
+            block.outputs = mct_smaller_s32(outputs, window->out_channels - o);
+            chunk.steps = mct_outer_parts(block.outputs, 2);
+            chunk.from_zero = from_zero && o == 0;
+            pack_weights(&block, &chunk);
+            add_block(window, &pixels, &block, &chunk, g + o, sums + i);
         }
+    }
+}
+
+/* Four sums of one pixel, over pairs of output channels. */
+static MCT_NOINLINE void multiply_group(const int16_t *g, int32_t pairs, const int8_t *row, int32_t channel_step, int32_t *sums)
+{
+    int32_t a = 0, b = 0, c = 0, d = 0;
+
+    for (; pairs > 0; pairs--, g += 2, row += 2 * channel_step) {
+        const int32_t both = mct_load_word(g);
+        int32_t columns[MCT_OUTER_LANES];
+
+        mct_pair_columns(mct_load_word(row), mct_load_word(row + channel_step), columns);
+        a = mct_smlad(both, columns[0], a);
+        b = mct_smlad(both, columns[1], b);
+        c = mct_smlad(both, columns[2], c);
+        d = mct_smlad(both, columns[3], d);
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+/* A pixel of its own, as of a fully connected layer: no weight is used twice, so none is packed. */
+static void multiply_pixel(const int16_t *g, int32_t outputs, const int8_t *weights, int32_t inputs, int32_t *sums)
+{
+    const int32_t even_outputs = outputs / 2 * 2, whole = inputs / MCT_OUTER_LANES * MCT_OUTER_LANES;
+
+    for (int32_t i = 0; i < whole; i += MCT_OUTER_LANES) {
+        multiply_group(g, outputs / 2, weights + i, inputs, sums + i);
+    }
+    for (int32_t i = whole; i < inputs; i++) {
+        sums[i] = 0;
+        for (int32_t o = 0; o < even_outputs; o++) {
+            sums[i] += g[o] * weights[o * inputs + i];
+        }
+    }
+    for (int32_t i = 0; i < inputs && even_outputs < outputs; i++) {
+        sums[i] += g[even_outputs] * weights[even_outputs * inputs + i];
+    }
+}
+
+static void add_taps(const mct_window *window, const int16_t *g, const int8_t *weights, void *scratch, int32_t *sums)
+{
+    const int32_t taps = window->kernel_height * window->kernel_width;
+    const int32_t pixels = window->in_height * window->in_width;
+    const bool is_pointwise = taps == 1 && pixels == window->out_height * window->out_width;
+
+    if (is_pointwise && pixels == 1) {
+        multiply_pixel(g, window->out_channels, weights, window->in_channels, sums);
+        return;
+    }
+    if (!is_pointwise) {
+        memset(sums, 0, mct_input_elements(window) * sizeof *sums);
+    }
+    for (int32_t tap = 0; tap < taps; tap++) {
+        add_tap(window, tap, is_pointwise, g, weights, scratch, sums);
     }
 }
 
 #else
 
-enum { LANES = MCT_LANES, OUTPUTS = MCT_DEPTH };
-
 static void add_block(const mct_window *window, const tap_pixels *p, const weight_block *block, const int16_t *g, int32_t *sums)
 {
-    int16_t rows[OUTPUTS][LANES] = {{0}};
+    int16_t rows[MCT_DEPTH][MCT_LANES] = {{0}};
     const int32_t columns = p->columns.end - p->columns.first;
 
     for (int32_t o = 0; o < block->outputs; o++) {
@@ -182,7 +274,7 @@ static void add_block(const mct_window *window, const tap_pixels *p, const weigh
         int32_t *sum = sums + sum_offset(p, window, row);
 
         for (int32_t column = 0; column < columns; column++, pixel += p->g_step, sum += p->sum_step) {
-            int32_t scalars[OUTPUTS] = {0};
+            int32_t scalars[MCT_DEPTH] = {0};
             for (int32_t o = 0; o < block->outputs; o++) {
                 scalars[o] = pixel[o];
             }
@@ -191,32 +283,38 @@ static void add_block(const mct_window *window, const tap_pixels *p, const weigh
     }
 }
 
-#endif
-
-mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, mct_b32 *sums)
+static void add_taps(const mct_window *window, const int16_t *g, const int8_t *weights, void *scratch, int32_t *sums)
 {
-    if (!is_valid(params, g, weights, sums)) {
-        return MCT_ERROR_ARGUMENT;
-    }
-    const mct_window *const window = &params->window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;
     const int32_t taps = window->kernel_height * window->kernel_width;
     weight_block block = {weights, taps * in_channels, 0, 0};
 
-    sums->exponent = g->exponent;
-    memset(sums->mantissa, 0, mct_input_elements(window) * sizeof sums->mantissa[0]);
+    (void)scratch;
+    memset(sums, 0, mct_input_elements(window) * sizeof *sums);
     for (int32_t tap = 0; tap < taps; tap++) {
         const tap_pixels pixels = pixels_of_tap(window, tap / window->kernel_width, tap % window->kernel_width);
 
-        for (int32_t i = 0; i < in_channels; i += LANES) {
-            for (int32_t o = 0; o < out_channels; o += OUTPUTS) {
+        for (int32_t i = 0; i < in_channels; i += MCT_LANES) {
+            for (int32_t o = 0; o < out_channels; o += MCT_DEPTH) {
                 block.weights = weights + o * block.channel_step + tap * in_channels + i;
-                block.lanes = mct_smaller_s32(LANES, in_channels - i);
-                block.outputs = mct_smaller_s32(OUTPUTS, out_channels - o);
-                add_block(window, &pixels, &block, g->mantissa + o, sums->mantissa + i);
+                block.lanes = mct_smaller_s32(MCT_LANES, in_channels - i);
+                block.outputs = mct_smaller_s32(MCT_DEPTH, out_channels - o);
+                add_block(window, &pixels, &block, g + o, sums + i);
             }
         }
     }
+}
+
+#endif
+
+mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, void *scratch,
+                                mct_b32 *sums)
+{
+    if (!is_valid(params, g, weights, sums) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    sums->exponent = g->exponent;
+    add_taps(&params->window, g->mantissa, weights, scratch, sums->mantissa);
     return MCT_OK;
 }
 

@@ -1,34 +1,33 @@
-/* conv2d and fully connected: gather a few windows as int16, then blocks of these pixels by two channels of dot products, each finished in
- * place (bias, requantise, clamp, mask). The forms differ in the size of a block, in how they gather and in the dot product. */
+/* conv2d and fully connected. The DSP form takes most layers by quads of pixels (conv2d_quads.h) and fully connected ones pixel by pixel
+ * (conv2d_pixel.h). The portable form, and in the DSP form what is left - filters too long for quads, sums too large for the short
+ * roundings - gathers a few windows as int16 and goes by blocks of these by two channels, each finished in place. */
 #include "mcutrain/forward.h"
 
 #include <string.h>
 
+#include "conv2d_pixel.h"
+#include "conv2d_quads.h"
 #include "dot_2x3.h"
 #include "requantize.h"
 #include "window.h"
 
 enum { PIXELS = 3, CHANNELS = 2 }; /* of a block; only the DSP form has three pixels */
 
-static int32_t window_taps(const mct_window *w)
-{
-    return w->kernel_height * w->kernel_width * w->in_channels;
-}
-
-/* A gathered row is a whole number of the DSP form's words of four. */
-static int32_t row_elements(const mct_window *w)
-{
-    return (window_taps(w) + 3) / 4 * 4;
-}
-
-/* Rows as int16, and where pixels are not whole words, one as bytes. */
-size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params)
+/* What either way takes: quads, or rows as int16 and, where pixels are not whole words, one as bytes. */
+static size_t rows_scratch_bytes(const mct_conv2d_s8_params *params)
 {
     const mct_window *w = &params->window;
     const size_t rows = w->out_height * w->out_width < PIXELS ? 1 : PIXELS;
     const size_t bytes = w->in_channels % 4 == 0 ? 0 : 1;
 
-    return (rows * sizeof(int16_t) + bytes) * (size_t)row_elements(w);
+    return (rows * sizeof(int16_t) + bytes) * (size_t)mct_gathered_taps(w);
+}
+
+size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params)
+{
+    const size_t rows_bytes = rows_scratch_bytes(params), quads_bytes = mct_quads_scratch_bytes(&params->window);
+
+    return rows_bytes > quads_bytes ? rows_bytes : quads_bytes;
 }
 
 #if MCT_DSP
@@ -38,7 +37,7 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
                    int32_t *words, int32_t pixels)
 {
     const mct_window *w = &params->window;
-    const int32_t elements = row_elements(w);
+    const int32_t elements = mct_gathered_taps(w);
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
     const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
     const bool whole_words = w->in_channels % 4 == 0;
@@ -73,7 +72,7 @@ static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, in
 {
     const mct_window *w = &params->window;
     int32_t *const words = scratch;
-    int8_t *const bytes = (int8_t *)scratch + (mct_conv2d_s8_scratch_bytes(params) - (size_t)row_elements(w));
+    int8_t *const bytes = (int8_t *)scratch + (rows_scratch_bytes(params) - (size_t)mct_gathered_taps(w));
 
     for (int32_t p = 0; p < pixels; p++) {
         const int32_t row = (first + p) / w->out_width, column = (first + p) - row * w->out_width;
@@ -115,7 +114,7 @@ static void dot_2x1(const int32_t *words, const int8_t *filter_0, const int8_t *
 static void dot(const void *scratch, int32_t pixels, const int8_t *filter_0, const int8_t *filter_1, int32_t taps, bool is_last,
                 mct_dot_2x3_block *block)
 {
-    const int32_t tail = is_last ? taps % 4 : 0;
+    const int32_t tail = is_last || taps < 2 ? taps % 4 : 0; /* the next single tap would not fill a word */
     const int32_t whole = tail != 0 ? taps - tail : (taps + 3) / 4 * 4;
     const int32_t *const words = scratch;
 
@@ -140,8 +139,8 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
     const int32_t zero_point = params->input_zero_point;
 
-    if (run * (rows.end - rows.begin) < window_taps(w)) {
-        memset(row, 0, (size_t)window_taps(w) * sizeof *row);
+    if (run * (rows.end - rows.begin) < mct_window_taps(w)) {
+        memset(row, 0, (size_t)mct_window_taps(w) * sizeof *row);
     }
     for (int32_t k = rows.begin; k < rows.end; k++) {
         const int32_t pixel = (rows.origin + k) * w->in_width + columns.origin + columns.begin;
@@ -162,7 +161,7 @@ static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, in
     for (int32_t p = 0; p < pixels; p++) {
         const int32_t row = (first + p) / w->out_width, column = (first + p) % w->out_width;
 
-        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, (int16_t *)scratch + p * window_taps(w));
+        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, (int16_t *)scratch + p * mct_window_taps(w));
     }
 }
 
@@ -193,19 +192,20 @@ static void dot(const void *scratch, int32_t pixels, const int8_t *restrict filt
 
 #endif
 
-static bool valid(const mct_conv2d_s8_params *params, const int32_t *multiplier, const int32_t *shift)
+static MCT_NOINLINE bool valid(const mct_conv2d_s8_params *params, const int32_t *multiplier, const int32_t *shift)
 {
     if (!mct_window_valid(&params->window) || !mct_code_valid(params->input_zero_point) ||
         (params->single_rounding != 0 && params->single_rounding != 1) ||
         !mct_clamp_valid(params->output_zero_point, params->clamp_min, params->clamp_max)) {
         return false;
     }
-    for (int32_t c = 0; c < params->window.out_channels; c++) {
-        if (!mct_multiplier_valid(multiplier[c], shift[c])) {
-            return false;
-        }
+    uint32_t signs = 0; /* of what has to be 0 or more (mct_multiplier_valid), all at once: a small layer would notice the branches */
+    for (const int32_t *const end = shift + params->window.out_channels; shift != end; shift++, multiplier++) {
+        const uint32_t exponent = (uint32_t)*shift;
+
+        signs |= (uint32_t)*multiplier | (exponent + 31u) | (30u - exponent);
     }
-    return true;
+    return signs >> 31 == 0;
 }
 
 /* What finishing an output takes besides its sum and its channel's numbers. */
@@ -218,18 +218,22 @@ typedef struct {
     bool is_small; /* every sum and shift (mct_is_small): sums are doubled */
 } finish_context;
 
-/* Whether no sum can leave the range of mct_requantise_twice, whatever the input. */
-static bool sums_are_small(const mct_conv2d_s8_params *params, const int32_t *bias, const int32_t *shift)
+/* Whether no sum can leave the range of the short roundings, whatever the input. */
+static MCT_NOINLINE bool sums_are_small(const mct_conv2d_s8_params *params, const int32_t *bias, const int32_t *multiplier,
+                                        const int32_t *shift)
 {
     const int32_t zero_point = params->input_zero_point;
-    const int64_t products = (int64_t)window_taps(&params->window) * 128 * (zero_point > 0 ? zero_point + 128 : 127 - zero_point + 1);
+    const int64_t products = (int64_t)mct_window_taps(&params->window) * 128 * (zero_point > 0 ? zero_point + 128 : 127 - zero_point + 1);
 
+    if (params->single_rounding != 0) {
+        return false;
+    }
     for (int32_t c = 0; c < params->window.out_channels; c++) {
-        if (!mct_is_small(products + (bias[c] < 0 ? -(int64_t)bias[c] : bias[c]), shift[c])) {
+        if (!mct_is_preparable(products + (bias[c] < 0 ? -(int64_t)bias[c] : bias[c]), multiplier[c], shift[c])) {
             return false;
         }
     }
-    return params->single_rounding == 0;
+    return true;
 }
 
 static MCT_NOINLINE void finish(const finish_context *f, int32_t pixel, int32_t pixels, int32_t channel, int32_t filters,
@@ -286,9 +290,9 @@ static MCT_NOINLINE int32_t convolve_block(const finish_context *f, const int8_t
                                            int32_t pixel)
 {
     const mct_conv2d_s8_params *const p = f->params;
-    const int32_t taps = window_taps(&p->window), channels = p->window.out_channels;
+    const int32_t taps = mct_window_taps(&p->window), channels = p->window.out_channels;
     const int32_t pairs = (taps % 4 == 0 ? channels : channels - 1) / CHANNELS;
-    const int32_t whole = row_elements(&p->window), skip = -whole & 12;
+    const int32_t whole = mct_gathered_taps(&p->window), skip = -whole & 12;
     mct_convolve_2x3_task task = {
         .filter = weights - skip - 4,
         .filter_bytes = taps,
@@ -324,29 +328,16 @@ static int32_t convolve_block(const finish_context *f, const int8_t *weights, co
 
 #endif
 
-mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
-                         const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside)
+/* A layer by blocks of pixels and channels, whatever its sums. */
+static MCT_NOINLINE void convolve_blocks(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
+                                         const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside,
+                                         bool is_small)
 {
-    if (params == NULL || x == NULL || weights == NULL || bias == NULL || multiplier == NULL || shift == NULL || scratch == NULL ||
-        (uintptr_t)scratch % 4 != 0 || y == NULL || !valid(params, multiplier, shift)) {
-        return MCT_ERROR_ARGUMENT;
-    }
     const mct_window *w = &params->window;
-    const int32_t taps = window_taps(w), channels = w->out_channels;
-    const int32_t pixels = w->out_height * w->out_width;
+    const int32_t taps = mct_window_taps(w), channels = w->out_channels, pixels = w->out_height * w->out_width;
     const finish_context f = {
-        params,
-        multiplier,
-        shift,
-        y,
-        inside,
-        mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max),
-        sums_are_small(params, bias, shift),
+        params, multiplier, shift, y, inside, mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max), is_small,
     };
-
-    if (inside != NULL) {
-        memset(inside, 0, mct_mask_words((size_t)pixels * (size_t)channels) * sizeof *inside);
-    }
     const int32_t times = f.is_small ? 2 : 1;
 
     for (int32_t pixel = 0, block_pixels; pixel < pixels; pixel += block_pixels) {
@@ -369,5 +360,35 @@ mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, co
             }
         }
     }
+}
+
+mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
+                         const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside)
+{
+    if (params == NULL || x == NULL || weights == NULL || bias == NULL || multiplier == NULL || shift == NULL || scratch == NULL ||
+        (uintptr_t)scratch % 4 != 0 || y == NULL || !valid(params, multiplier, shift)) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    const mct_window *w = &params->window;
+
+    if (inside != NULL) {
+        memset(inside, 0, mct_mask_words((size_t)(w->out_height * w->out_width) * (size_t)w->out_channels) * sizeof *inside);
+    }
+#if MCT_DSP
+    if (mct_takes_pixels(w)) {
+        const mct_pixels q = {params, weights, bias, multiplier, shift, scratch, y, inside};
+
+        mct_conv2d_pixels(&q, x);
+        return MCT_OK;
+    }
+#endif
+    const bool is_small = sums_are_small(params, bias, multiplier, shift);
+#if MCT_DSP
+    if (is_small && mct_quads_pixels(w) > 0) {
+        mct_conv2d_quads(params, x, weights, bias, multiplier, shift, scratch, y, inside);
+        return MCT_OK;
+    }
+#endif
+    convolve_blocks(params, x, weights, bias, multiplier, shift, scratch, y, inside, is_small);
     return MCT_OK;
 }

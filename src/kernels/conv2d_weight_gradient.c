@@ -1,12 +1,15 @@
 /* dW of a convolution. Both forms walk tap by tap: at one tap, dW[:][tap][:] is the sum over output pixels of the outer product of
- * g[oh][ow][:] and the one input pixel that the tap reads, so borders and strides are only loop ranges. */
+ * g[oh][ow][:] and the one input pixel that the tap reads, so borders and strides are only loop ranges. Only where input channels are few
+ * does the DSP form take all taps at once. */
 #include <string.h>
 
 #include "backward_window.h"
 #include "compiler.h"
 #include "dsp.h"
 #include "mcutrain/backward.h"
+#include "outer_2x4.h"
 #include "outer_product.h"
+#include "tap_columns.h"
 
 static int is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
 {
@@ -19,188 +22,178 @@ static size_t weight_elements(const mct_window *window)
     return (size_t)window->out_channels * (size_t)(window->kernel_height * window->kernel_width) * (size_t)window->in_channels;
 }
 
-/* First input and output element that a tap joins in output row `row`. */
-static inline size_t x_offset(const mct_window *window, mct_tap_range rows, mct_tap_range columns, int32_t row)
-{
-    const int32_t input_row = rows.input + (row - rows.first) * window->stride_height;
-
-    return ((size_t)input_row * (size_t)window->in_width + (size_t)columns.input) * (size_t)window->in_channels;
-}
-
+/* First output element of a tap in output row `row`. */
 static inline size_t g_offset(const mct_window *window, mct_tap_range columns, int32_t row)
 {
     return ((size_t)row * (size_t)window->out_width + (size_t)columns.first) * (size_t)window->out_channels;
 }
 
+/* Sums take in this many pairs of pixels at once: more would leave room for fewer columns. Patches are of first layers, whose scratch is not
+ * to be what a network needs most memory for. */
+enum { MOST_STEPS = 32, MOST_STEPS_OF_PATCHES = 6 };
+
+static mct_outer_shape shape_of(const mct_window *window)
+{
+    const int32_t pixels = window->out_height * window->out_width, taps = window->kernel_height * window->kernel_width;
+
+    return mct_has_patches(window) ? mct_outer_shape_of(pixels, taps * window->in_channels, MOST_STEPS_OF_PATCHES)
+                                   : mct_outer_shape_of(pixels, window->in_channels, MOST_STEPS);
+}
+
+size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params)
+{
+    const mct_outer_shape most = shape_of(&params->window);
+    const int32_t patches = mct_has_patches(&params->window) ? 2 * most.groups * MCT_OUTER_LANES : 0;
+
+    return mct_outer_scratch_bytes(most) + (size_t)patches;
+}
+
 #if MCT_DSP
 
-enum { LANES = 4, PIXELS = 64 }; /* input channels and output pixels of a block */
-
-/* Consecutive output pixels, and for each pair of them four words: of each input channel the two values x - zero_point that a tap reads,
- * the first pixel low. Where the tap lies outside the image the value is 0; so is the last high one of an odd number of pixels. */
-typedef struct {
-    _Alignas(4) int16_t values[PIXELS / 2][LANES][2];
-    int32_t pixels, lanes;
-} pixel_block;
-
-static inline void store_pixel(pixel_block *block, int32_t pixel, int32_t even, int32_t odd)
+/* The rows of two output channels. What stands beside the last of an odd number of pixels is multiplied by 0. */
+static MCT_NOINLINE void pack_g(const int16_t *restrict g, int32_t g_step, int32_t pixels, int32_t *restrict rows)
 {
-    int16_t(*const values)[2] = block->values[pixel / 2];
+    for (; pixels >= 4; pixels -= 4, rows += 2 * MCT_DOT_ROWS) {
+        const int32_t left = mct_load_word(g), right = mct_load_word(g + g_step);
+        int32_t next_left, next_right;
 
-    values[0][pixel % 2] = (int16_t)even;
-    values[1][pixel % 2] = (int16_t)odd;
-    values[2][pixel % 2] = (int16_t)(even >> 16);
-    values[3][pixel % 2] = (int16_t)(odd >> 16);
-}
-
-/* Gather the tap's inputs for block->pixels output pixels from column `column` of row `row` on. x begins at the block's first channel. */
-static void gather(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, int32_t row, int32_t column,
-                   const int8_t *x, pixel_block *block)
-{
-    const mct_window *const window = &params->window;
-    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
-    const int32_t x_step = window->stride_width * window->in_channels;
-    int32_t pixel = 0;
-
-    for (; pixel < block->pixels; row++, column = 0) {
-        const int32_t end = mct_smaller_s32(window->out_width, column + block->pixels - pixel);
-        const int8_t *x_pixel = x + x_offset(window, rows, columns, row) + (column - columns.first) * x_step;
-
-        for (; column < end; column++, pixel++, x_pixel += x_step) {
-            if (column < columns.first || column >= columns.end) {
-                store_pixel(block, pixel, 0, 0);
-            } else {
-                const int32_t word = block->lanes == LANES ? mct_load_word(x_pixel) : mct_load_tail_s8(x_pixel, block->lanes);
-                store_pixel(block, pixel, mct_ssub16(mct_sxtb16(word), zero_points), mct_ssub16(mct_sxtb16_ror8(word), zero_points));
-            }
-        }
+        g += 2 * g_step;
+        MCT_STEP_NOW(g);
+        next_left = mct_load_word(g);
+        next_right = mct_load_word(g + g_step);
+        g += 2 * g_step;
+        MCT_STEP_NOW(g);
+        rows[0] = mct_pkhbt(left, right);
+        rows[1] = mct_pkhtb(right, left);
+        rows[2] = mct_pkhbt(next_left, next_right);
+        rows[3] = mct_pkhtb(next_right, next_left);
     }
-    if (pixel % 2 != 0) {
-        store_pixel(block, pixel, 0, 0);
+    if (pixels > 1) {
+        const int32_t left = mct_load_word(g), right = mct_load_word(g + g_step);
+
+        rows[0] = mct_pkhbt(left, right);
+        rows[1] = mct_pkhtb(right, left);
+        pixels -= 2;
+        g += 2 * g_step;
+        rows += MCT_DOT_ROWS;
+    }
+    if (pixels > 0) {
+        rows[0] = g[0];
+        rows[1] = g[1];
     }
 }
 
-/* Gradients of pairs of output channels by four input channels: eight sums in registers. */
-static MCT_NOINLINE void add_output_pairs(int32_t pairs, const pixel_block *block, const int16_t *restrict g, int32_t g_step,
-                                          int32_t *restrict gradient, int32_t output_step)
+/* Both rows of a last single output channel. */
+static void pack_g_twice(const int16_t *g, int32_t g_step, int32_t pixels, int32_t *restrict rows)
 {
-    const int32_t pixels = block->pixels;
-
-    for (; pairs > 0; pairs--, g += 2, gradient += 2 * output_step) {
-        int32_t *const next = gradient + output_step;
-        const int16_t *pixel = g;
-        const int16_t(*x)[LANES][2] = block->values;
-        int32_t a0 = gradient[0], a1 = gradient[1], a2 = gradient[2], a3 = gradient[3];
-        int32_t b0 = next[0], b1 = next[1], b2 = next[2], b3 = next[3];
-
-        for (const int16_t(*const end)[LANES][2] = x + pixels / 2; x != end; x++, pixel += 2 * g_step) {
-            const int32_t left = mct_load_word(pixel), right = mct_load_word(pixel + g_step);
-            const int32_t ga = mct_pkhbt(left, right), gb = mct_pkhtb(right, left);
-            int32_t both = mct_load_word((*x)[0]);
-
-            a0 = mct_smlad(ga, both, a0);
-            b0 = mct_smlad(gb, both, b0);
-            MCT_LOAD_FENCE();
-            both = mct_load_word((*x)[1]);
-            a1 = mct_smlad(ga, both, a1);
-            b1 = mct_smlad(gb, both, b1);
-            MCT_LOAD_FENCE();
-            both = mct_load_word((*x)[2]);
-            a2 = mct_smlad(ga, both, a2);
-            b2 = mct_smlad(gb, both, b2);
-            MCT_LOAD_FENCE();
-            both = mct_load_word((*x)[3]);
-            a3 = mct_smlad(ga, both, a3);
-            b3 = mct_smlad(gb, both, b3);
-        }
-        if (pixels % 2 != 0) {
-            a0 += pixel[0] * (*x)[0][0];
-            b0 += pixel[1] * (*x)[0][0];
-            a1 += pixel[0] * (*x)[1][0];
-            b1 += pixel[1] * (*x)[1][0];
-            a2 += pixel[0] * (*x)[2][0];
-            b2 += pixel[1] * (*x)[2][0];
-            a3 += pixel[0] * (*x)[3][0];
-            b3 += pixel[1] * (*x)[3][0];
-        }
-        gradient[0] = a0;
-        gradient[1] = a1;
-        gradient[2] = a2;
-        gradient[3] = a3;
-        next[0] = b0;
-        next[1] = b1;
-        next[2] = b2;
-        next[3] = b3;
+    for (; pixels > 0; pixels -= 2, g += 2 * g_step, rows += MCT_DOT_ROWS) {
+        rows[0] = mct_pkhbt(g[0], pixels > 1 ? g[g_step] : 0);
+        rows[1] = rows[0];
     }
 }
 
-/* Gradients of one output channel, for the last of an odd number. */
-static void add_output(const pixel_block *block, const int16_t *g, int32_t g_step, int32_t *gradient)
+/* A last single output channel is computed twice, into the same sums. */
+static void add_outputs(const mct_outer_chunk *chunk, const int16_t *g, int32_t channels, int32_t pixels, int32_t *gradient,
+                        int32_t output_step)
 {
-    for (int32_t lane = 0; lane < block->lanes; lane++) {
-        const int16_t *pixel = g;
-        int32_t sum = gradient[lane];
-
-        for (int32_t p = 0; p < block->pixels; p++, pixel += g_step) {
-            sum += *pixel * block->values[p / 2][lane][p % 2];
-        }
-        gradient[lane] = sum;
-    }
-}
-
-static void add_block(const pixel_block *block, const int16_t *g, int32_t channels, int32_t *gradient, int32_t output_step)
-{
-    const int32_t pairs = channels / 2;
-
-    if (block->lanes == LANES) {
-        add_output_pairs(pairs, block, g, channels, gradient, output_step);
-    } else {
-        for (int32_t o = 0; o < 2 * pairs; o += 2) { /* four sums each all the same, of which `lanes` count */
-            int32_t sums[2][LANES] = {{0}};
-
-            add_output_pairs(1, block, g + o, channels, sums[0], LANES);
-            for (int32_t lane = 0; lane < block->lanes; lane++) {
-                gradient[o * output_step + lane] += sums[0][lane];
-                gradient[(o + 1) * output_step + lane] += sums[1][lane];
-            }
-        }
+    for (int32_t o = 0; o + 1 < channels; o += 2, gradient += 2 * output_step) {
+        pack_g(g + o, channels, pixels, chunk->rows);
+        mct_add_outer_2x4(chunk, gradient, gradient + output_step);
     }
     if (channels % 2 != 0) {
-        add_output(block, g + channels - 1, channels, gradient + (channels - 1) * output_step);
+        pack_g_twice(g + channels - 1, channels, pixels, chunk->rows);
+        mct_add_outer_2x4(chunk, gradient, gradient);
     }
 }
 
-static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
-                    int32_t *gradient, int32_t output_step)
+/* dW of `inputs` input channels by one tap, or of all taps (patches). Whole rows of output pixels count, also where their columns lie
+ * outside, so that g is read in its order. */
+static void add_columns(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, int32_t inputs,
+                        const int8_t *x, const int16_t *g, int32_t *scratch, int32_t *gradient, int32_t output_step)
 {
     const mct_window *const window = &params->window;
-    const int32_t width = window->out_width, channels = window->out_channels, end = rows.end * width;
-    pixel_block block;
+    const mct_outer_shape most = shape_of(window);
+    const int32_t channels = window->out_channels, end = rows.end * window->out_width;
+    mct_outer_chunk chunk = mct_outer_chunk_in(scratch, most);
+    int8_t *const patches = (int8_t *)(chunk.bounce + MCT_DOT_ROWS * MCT_OUTER_LANES);
 
-    for (int32_t pixel = rows.first * width; pixel < end; pixel += block.pixels) {
-        block.pixels = mct_smaller_s32(PIXELS, end - pixel);
-        for (int32_t i = 0; i < window->in_channels; i += LANES) {
-            block.lanes = mct_smaller_s32(LANES, window->in_channels - i);
-            gather(params, rows, columns, pixel / width, pixel % width, x + i, &block);
-            add_block(&block, g + (size_t)pixel * (size_t)channels, channels, gradient + i, output_step);
+    for (int32_t i = 0; i < inputs; i += most.groups * MCT_OUTER_LANES) {
+        const int32_t count = mct_smaller_s32(most.groups * MCT_OUTER_LANES, inputs - i);
+
+        chunk.groups = count / MCT_OUTER_LANES;
+        chunk.lanes = count % MCT_OUTER_LANES;
+        chunk.from_zero = true;
+        for (int32_t pixel = rows.first * window->out_width; pixel < end; pixel += 2 * most.steps) {
+            const int32_t pixels = mct_smaller_s32(2 * most.steps, end - pixel);
+
+            chunk.steps = mct_outer_parts(pixels, 2);
+            if (mct_has_patches(window)) {
+                mct_pack_patches(params, x, pixel, pixels, i, i + count, patches, &chunk);
+            } else {
+                mct_pack_tap(params, rows, columns, x + i, pixel, pixels, count, &chunk);
+            }
+            add_outputs(&chunk, g + (size_t)pixel * (size_t)channels, channels, pixels, gradient + i, output_step);
+            chunk.from_zero = false;
         }
+    }
+}
+
+/* dW of one output pixel by one tap, as of a fully connected layer: a product each, so nothing is packed. */
+static MCT_NOINLINE void multiply_pixel(const int8_t *x, int32_t inputs, int32_t zero_point, int16_t g, int32_t *gradient)
+{
+    const int32_t zero_points = mct_pkhbt(zero_point, zero_point);
+
+    for (; inputs >= 4; inputs -= 4, x += 4, gradient += 4) {
+        const int32_t word = mct_load_word(x);
+        const int32_t even = mct_ssub16(mct_sxtb16(word), zero_points), odd = mct_ssub16(mct_sxtb16_ror8(word), zero_points);
+
+        gradient[0] = (int16_t)even * g;
+        gradient[1] = (int16_t)odd * g;
+        gradient[2] = (int16_t)(even >> 16) * g;
+        gradient[3] = (int16_t)(odd >> 16) * g;
+    }
+    for (int32_t i = 0; i < inputs; i++) {
+        gradient[i] = (x[i] - zero_point) * g;
+    }
+}
+
+static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
+                         const int16_t *g, void *scratch, int32_t *gradient, int32_t output_step)
+{
+    const mct_window *const window = &params->window;
+
+    if (rows.end == rows.first || columns.end == columns.first) {
+        for (int32_t o = 0; o < window->out_channels; o++) {
+            memset(gradient + o * output_step, 0, (size_t)window->in_channels * sizeof *gradient);
+        }
+    } else if (window->out_height * window->out_width == 1) {
+        for (int32_t o = 0; o < window->out_channels; o++) {
+            multiply_pixel(x + mct_tap_input_offset(window, rows, columns, 0), window->in_channels, params->input_zero_point, g[o],
+                           gradient + o * output_step);
+        }
+    } else {
+        add_columns(params, rows, columns, window->in_channels, x, g, scratch, gradient, output_step);
     }
 }
 
 #else
 
-static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
-                    int32_t *gradient, int32_t output_step)
+static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
+                         const int16_t *g, void *scratch, int32_t *gradient, int32_t output_step)
 {
     const mct_window *const window = &params->window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;
     const int32_t x_step = window->stride_width * in_channels, width = columns.end - columns.first;
 
+    (void)scratch;
+    for (int32_t o = 0; o < out_channels; o++) {
+        memset(gradient + o * output_step, 0, (size_t)in_channels * sizeof *gradient);
+    }
     for (int32_t i = 0; i < in_channels; i += MCT_LANES) {
         const int32_t lanes = mct_smaller_s32(MCT_LANES, in_channels - i);
 
         for (int32_t row = rows.first; row < rows.end; row++) {
-            const int8_t *x_pixel = x + x_offset(window, rows, columns, row) + i;
+            const int8_t *x_pixel = x + mct_tap_input_offset(window, rows, columns, row) + i;
             const int16_t *g_pixel = g + g_offset(window, columns, row);
 
             for (int32_t column = 0; column < width; column += MCT_DEPTH, g_pixel += MCT_DEPTH * out_channels) {
@@ -226,24 +219,33 @@ static void add_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows
 
 #endif
 
-mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, mct_b32 *gradient)
+static void all_gradients(const mct_conv2d_gradient_params *params, const int8_t *x, const int16_t *g, void *scratch, int32_t *gradient)
 {
-    if (!is_valid(params, x, g, gradient)) {
+    const mct_window *const window = &params->window;
+    const int32_t taps = window->kernel_height * window->kernel_width, output_step = taps * window->in_channels;
+
+#if MCT_DSP
+    if (mct_has_patches(window)) {
+        const mct_tap_range all_rows = {.end = window->out_height}, all_columns = {.end = window->out_width};
+
+        add_columns(params, all_rows, all_columns, output_step, x, g, scratch, gradient, output_step);
+        return;
+    }
+#endif
+    for (int32_t tap = 0; tap < taps; tap++) {
+        tap_gradient(params, mct_tap_rows(window, tap / window->kernel_width), mct_tap_columns(window, tap % window->kernel_width), x, g,
+                     scratch, gradient + tap * window->in_channels, output_step);
+    }
+}
+
+mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, void *scratch,
+                                          mct_b32 *gradient)
+{
+    if (!is_valid(params, x, g, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
         return MCT_ERROR_ARGUMENT;
     }
-    const mct_window *const window = &params->window;
-    const int32_t taps = window->kernel_height * window->kernel_width;
-
     gradient->exponent = g->exponent;
-    memset(gradient->mantissa, 0, weight_elements(window) * sizeof gradient->mantissa[0]);
-    for (int32_t tap = 0; tap < taps; tap++) {
-        const mct_tap_range rows = mct_tap_rows(window, tap / window->kernel_width);
-        const mct_tap_range columns = mct_tap_columns(window, tap % window->kernel_width);
-
-        if (columns.end > columns.first) {
-            add_tap(params, rows, columns, x, g->mantissa, gradient->mantissa + tap * window->in_channels, taps * window->in_channels);
-        }
-    }
+    all_gradients(params, x, g->mantissa, scratch, gradient->mantissa);
     return MCT_OK;
 }
 
@@ -259,7 +261,7 @@ static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range 
         const int32_t lanes = mct_smaller_s32(MCT_LANES, in_channels - i);
 
         for (int32_t row = rows.first; row < rows.end; row++) {
-            const int8_t *x_pixel = x + x_offset(window, rows, columns, row) + i;
+            const int8_t *x_pixel = x + mct_tap_input_offset(window, rows, columns, row) + i;
             const float *g_pixel = g + g_offset(window, columns, row);
 
             for (int32_t column = 0; column < width; column += MCT_DEPTH, g_pixel += MCT_DEPTH * out_channels) {

@@ -3,8 +3,8 @@
  * and column modulo the stride. */
 #include <string.h>
 
-#include "depthwise_plane.h"
 #include "mcutrain/backward.h"
+#include "plane_gather.h"
 
 static bool is_valid(const mct_conv2d_gradient_params *params, const void *g, const void *weights, const void *out)
 {
@@ -73,31 +73,34 @@ size_t mct_depthwise_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_pa
     return (filter_elements(&rows, &columns) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
-static MCT_NOINLINE void gather(const mct_window *w, const mct_plane *plane, const int16_t *restrict g, int16_t *restrict values)
+static void gather(const mct_window *w, const mct_plane *plane, const int16_t *g, int16_t *values)
 {
-    const int32_t rows = mct_plane_rows(plane, w->out_height), columns = mct_plane_columns(plane, w->out_width);
-    const int32_t step = w->out_channels;
+    const mct_gathering part = {.rows = mct_plane_rows(plane, w->out_height),
+                                .columns = mct_plane_columns(plane, w->out_width),
+                                .step = w->out_channels,
+                                .row_step = w->out_width * w->out_channels,
+                                .target_row_step = plane->width};
 
-    for (int32_t row = 0; row < rows; row++) {
-        const int16_t *source = g + (size_t)row * (size_t)w->out_width * (size_t)step;
-        int16_t *target = values + (plane->top + row) * plane->width + plane->left;
-
-        mct_plane_gather_s16(source, step, target, columns);
-    }
+    mct_gather_plane_s16(g, part, values + plane->top * plane->width + plane->left);
 }
 
 /* The taps of one residue, flipped: rows * even(columns). */
-static void pick_filter(const mct_window *w, const int8_t *weights, int32_t row_residue, int32_t column_residue, int32_t rows,
-                        int32_t columns, int16_t *filter)
+static MCT_NOINLINE void pick_filter(const mct_window *w, const int8_t *weights, int32_t row_residue, int32_t column_residue, int32_t rows,
+                                     int32_t columns, int16_t *filter)
 {
-    const int32_t width = mct_even(columns);
+    const int32_t stride = w->stride_width, row_step = w->stride_height * w->kernel_width;
+    const int8_t *row = weights + row_residue * w->kernel_width + column_residue + (rows - 1) * row_step + (columns - 1) * stride;
 
-    for (int32_t a = 0; a < rows; a++, filter += width) {
-        const int8_t *row = weights + (row_residue + w->stride_height * (rows - 1 - a)) * w->kernel_width + column_residue;
+    for (int32_t a = 0; a < rows; a++, row -= row_step) {
+        const int8_t *tap = row;
+        int16_t *const end = filter + columns;
 
-        filter[width - 1] = 0;
-        for (int32_t b = 0; b < columns; b++) {
-            filter[b] = row[w->stride_width * (columns - 1 - b)];
+        while (filter != end) {
+            *filter++ = *tap;
+            tap -= stride;
+        }
+        if (columns % 2 != 0) {
+            *filter++ = 0;
         }
     }
 }
@@ -110,87 +113,94 @@ static int32_t first_input(const axis *a, int32_t residue)
     return i < 0 ? i + a->stride : i;
 }
 
+/* The inputs of one residue: rows of `count`, each of which has its patch of the plane one row below that of the row above. */
 typedef struct {
-    const mct_plane *plane;
-    const int16_t *values;
-    mct_plane_filter filter;
-    int32_t row_residue, column_residue;
-} residue_filter;
+    const int16_t *x;
+    int32_t x_step;
+    int32_t rows, count;
+    int32_t *sums;
+    size_t step, row_step;
+} input_grid;
+
+static MCT_SPECIALISED void correlate_rows(const input_grid *inputs, const mct_plane_filter *filter, int32_t rows, int32_t width,
+                                           bool is_written_out, bool add)
+{
+    const int16_t *x = inputs->x;
+    int32_t *sums = inputs->sums;
+
+    for (int32_t row = 0; row < inputs->rows; row++, x += inputs->x_step, sums += inputs->row_step) {
+        const mct_plane_sums to = {.at = sums, .step = inputs->step, .first = 0, .add = add};
+
+        mct_plane_correlate(x, inputs->x_step, filter, rows, width, is_written_out, inputs->count, to);
+    }
+}
 
 /* Compiled apart for the usual filters. */
-static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                       int32_t *sums)
+static MCT_NOINLINE void correlate_3x3(const input_grid *inputs, const mct_plane_filter *filter)
 {
-    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
-
-    mct_plane_correlate(x, x_step, filter, 3, 3, true, count, row);
+    correlate_rows(inputs, filter, 3, 3, true, false);
 }
 
-static MCT_NOINLINE void correlate_5(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                     int32_t *sums)
+static MCT_NOINLINE void correlate_5(const input_grid *inputs, const mct_plane_filter *filter)
 {
-    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
-
-    mct_plane_correlate(x, x_step, filter, filter->rows, 5, true, count, row);
+    correlate_rows(inputs, filter, filter->rows, 5, true, false);
 }
 
-static MCT_NOINLINE void correlate_7(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                     int32_t *sums)
+static MCT_NOINLINE void correlate_7(const input_grid *inputs, const mct_plane_filter *filter)
 {
-    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
-
-    mct_plane_correlate(x, x_step, filter, filter->rows, 7, true, count, row);
+    correlate_rows(inputs, filter, filter->rows, 7, true, false);
 }
 
-static MCT_NOINLINE void correlate_any(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                       int32_t *sums)
+static MCT_NOINLINE void correlate_any(const input_grid *inputs, const mct_plane_filter *filter)
 {
-    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = false};
-
-    mct_plane_correlate(x, x_step, filter, filter->rows, filter->width, false, count, row);
+    correlate_rows(inputs, filter, filter->rows, filter->width, false, false);
 }
 
 /* Further outputs of the same input. */
-static MCT_NOINLINE void add_correlation(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, size_t step,
-                                         int32_t *sums)
+static MCT_NOINLINE void add_correlation(const input_grid *inputs, const mct_plane_filter *filter)
 {
-    const mct_plane_sums row = {.at = sums, .step = step, .first = 0, .add = true};
-
-    mct_plane_correlate(x, x_step, filter, filter->rows, filter->width, false, count, row);
-}
-
-static void correlate_row(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, bool first, size_t step,
-                          int32_t *sums)
-{
-    if (!first) {
-        add_correlation(x, x_step, filter, count, step, sums);
-    } else if (filter->rows == 3 && filter->width == 3) {
-        correlate_3x3(x, x_step, filter, count, step, sums);
-    } else if (filter->width == 5) {
-        correlate_5(x, x_step, filter, count, step, sums);
-    } else if (filter->width == 7) {
-        correlate_7(x, x_step, filter, count, step, sums);
-    } else {
-        correlate_any(x, x_step, filter, count, step, sums);
-    }
+    correlate_rows(inputs, filter, filter->rows, filter->width, false, true);
 }
 
 /* Store (first), or add, the sums of the inputs of one residue. */
-static MCT_NOINLINE void correlate(const mct_window *w, const residue_filter *f, bool first, int32_t *sums)
+static void correlate(const input_grid *inputs, const mct_plane_filter *filter, bool first)
+{
+    if (!first) {
+        add_correlation(inputs, filter);
+    } else if (filter->rows == 3 && filter->width == 3) {
+        correlate_3x3(inputs, filter);
+    } else if (filter->width == 5) {
+        correlate_5(inputs, filter);
+    } else if (filter->width == 7) {
+        correlate_7(inputs, filter);
+    } else {
+        correlate_any(inputs, filter);
+    }
+}
+
+typedef struct {
+    int32_t row, column;
+} residue;
+
+static input_grid inputs_of(const mct_window *w, const mct_plane *plane, const int16_t *values, residue of, const mct_plane_filter *filter,
+                            int32_t *sums)
 {
     const axis rows = rows_of(w), columns = columns_of(w);
-    const int32_t first_column = first_input(&columns, f->column_residue);
-    const int32_t count = mct_ceil_divide(columns.in - first_column, columns.stride);
-    const int32_t column_q = (first_column + columns.pad) / columns.stride - f->filter.width + 1 + f->plane->left;
-    const size_t step = (size_t)w->stride_width * (size_t)w->in_channels;
+    const int32_t row = first_input(&rows, of.row), column = first_input(&columns, of.column);
+    const int32_t row_q = (row + rows.pad) / rows.stride - filter->rows + 1 + plane->top;
+    const int32_t column_q = (column + columns.pad) / columns.stride - filter->width + 1 + plane->left;
+    const int32_t count = column < columns.in ? mct_ceil_divide(columns.in - column, columns.stride) : 0;
+    const size_t pixel = (size_t)w->in_channels, line = (size_t)columns.in * pixel;
 
-    for (int32_t i = first_input(&rows, f->row_residue); i < rows.in && count > 0; i += rows.stride) {
-        const int32_t row_q = (i + rows.pad) / rows.stride - f->filter.rows + 1 + f->plane->top;
-
-        int32_t *const row = sums + ((size_t)i * (size_t)columns.in + (size_t)first_column) * (size_t)w->in_channels;
-
-        correlate_row(f->values + row_q * f->plane->width + column_q, f->plane->width, &f->filter, count, first, step, row);
-    }
+    return (input_grid){
+        .x = values + row_q * plane->width + column_q,
+        .x_step = plane->width,
+        .rows = row < rows.in && count > 0 ? mct_ceil_divide(rows.in - row, rows.stride) : 0,
+        .count = count,
+        .sums = sums + (size_t)row * line + (size_t)column * pixel,
+        .step = (size_t)columns.stride * pixel,
+        .row_step = (size_t)rows.stride * line,
+    };
 }
 
 mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights, void *scratch,
@@ -204,22 +214,22 @@ mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *para
     const mct_plane plane = output_plane(&rows, &columns);
     const int32_t outputs = w->out_channels / w->in_channels;
     int16_t *const filter = scratch, *const values = filter + filter_elements(&rows, &columns);
-    residue_filter f = {.plane = &plane, .values = values, .filter = {.values = filter}};
+    mct_plane_filter part = {.values = filter};
 
     sums->exponent = g->exponent;
     memset(values, 0, mct_plane_elements(&plane) * sizeof *values);
     for (int32_t o = 0; o < w->out_channels; o++, weights += w->kernel_height * w->kernel_width) {
+        residue of;
+
         gather(w, &plane, g->mantissa + o, values);
-        for (f.row_residue = 0; f.row_residue < w->stride_height; f.row_residue++) {
-            f.filter.rows = taps_of_residue(&rows, f.row_residue);
-            for (f.column_residue = 0; f.column_residue < w->stride_width; f.column_residue++) {
-                f.filter.width = taps_of_residue(&columns, f.column_residue);
-                if (f.filter.width == 0) {
-                    f.filter.rows = 0;
-                } else {
-                    pick_filter(w, weights, f.row_residue, f.column_residue, f.filter.rows, f.filter.width, filter);
-                }
-                correlate(w, &f, o % outputs == 0, sums->mantissa + o / outputs);
+        for (of.row = 0; of.row < w->stride_height; of.row++) {
+            for (of.column = 0; of.column < w->stride_width; of.column++) {
+                part.width = taps_of_residue(&columns, of.column);
+                part.rows = part.width == 0 ? 0 : taps_of_residue(&rows, of.row);
+                pick_filter(w, weights, of.row, of.column, part.rows, part.width, filter);
+
+                const input_grid inputs = inputs_of(w, &plane, values, of, &part, sums->mantissa + o / outputs);
+                correlate(&inputs, &part, o % outputs == 0);
             }
         }
     }

@@ -1,11 +1,14 @@
-/* depthwise_conv2d: each channel's plane is gathered once, minus the zero point, and every output of it is a dot product of a few words.
- * Rows of sums become codes in a loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of
- * x is read whole before the same channel of y is written, so with one output per input channel y may be x. */
+/* depthwise_conv2d: each channel's plane is gathered once, and every output of it is a dot product of a few words. Codes stay as they are:
+ * the zero point lies on the border of the plane, and its product with the filter is taken from the bias. Rows of sums become codes in a
+ * loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of x is read whole before the same
+ * channel of y is written, so with one output per input channel y may be x. */
 #include "mcutrain/forward.h"
 
 #include <string.h>
 
 #include "compiler.h"
+#include "depthwise_3x3.h"
+#include "depthwise_gather.h"
 #include "depthwise_plane.h"
 #include "requantize.h"
 
@@ -39,31 +42,44 @@ size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_param
            (filter_elements(&params->window) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
-static MCT_NOINLINE void gather(const mct_window *w, const mct_plane *plane, const int8_t *restrict x, int32_t zero_point,
-                                int16_t *restrict values)
+static mct_gather_task gather_task(const mct_window *w, const mct_plane *plane)
 {
     const int32_t rows = mct_plane_rows(plane, w->in_height), columns = mct_plane_columns(plane, w->in_width);
-    const int32_t step = w->in_channels;
+    const mct_gather_task task = {
+        .pixel_bytes = (size_t)w->in_channels,
+        .columns = columns,
+        .rows = rows,
+        .image_skip_bytes = (size_t)(w->in_width - columns) * (size_t)w->in_channels,
+        .plane_skip_bytes = (size_t)(plane->width - columns) * sizeof(int16_t),
+    };
 
-    for (int32_t row = 0; row < rows; row++) {
-        const int8_t *source = x + (size_t)row * (size_t)w->in_width * (size_t)step;
-        int16_t *target = values + (plane->top + row) * plane->width + plane->left;
+    return task;
+}
 
-        mct_plane_gather_s8(source, step, zero_point, target, columns);
+/* The border stays: every channel has the same interior. */
+static void fill_plane(int16_t *values, size_t elements, int32_t zero_point)
+{
+    for (size_t i = 0; i < elements; i++) {
+        values[i] = (int16_t)zero_point;
     }
 }
 
-/* The filter times a factor. */
-static void widen_filter(const mct_window *w, const int8_t *weights, int32_t factor, int16_t *filter)
+/* The filter times a factor; returns the sum of its weights. */
+static int32_t widen_filter(const mct_window *w, const int8_t *weights, int32_t factor, int16_t *filter)
 {
     const int32_t columns = filter_columns(w);
+    int32_t sum = 0;
 
     for (int32_t row = 0; row < w->kernel_height; row++, filter += columns) {
         filter[columns - 1] = 0;
         for (int32_t column = 0; column < w->kernel_width; column++) {
-            filter[column] = (int16_t)(*weights++ * factor);
+            const int32_t weight = *weights++;
+
+            sum += weight;
+            filter[column] = (int16_t)(weight * factor);
         }
     }
+    return sum;
 }
 
 /* What turns the sums of one output channel into codes, and where they go. */
@@ -159,14 +175,6 @@ static MCT_NOINLINE void store_row(const int32_t *sums, int32_t count, size_t el
     }
 }
 
-/* Whether no sum of a channel can leave the range of mct_requantise_twice, whatever the input. */
-static bool sums_are_small(const mct_depthwise_conv2d_s8_params *params, int32_t bias, int32_t shift)
-{
-    const int64_t taps = (int64_t)params->window.kernel_height * params->window.kernel_width;
-
-    return mct_is_small(taps * 128 * 255 + (bias < 0 ? -(int64_t)bias : bias), shift);
-}
-
 /* Four sums of stride 2: neighbours read words one apart, and every word is loaded once for all of them. */
 static MCT_SPECIALISED void stride_2_block(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t width,
                                            mct_plane_sums *sums)
@@ -178,7 +186,7 @@ static MCT_SPECIALISED void stride_2_block(const int16_t *x, int32_t x_step, con
     for (int32_t r = 0; r < filter->rows; r++, x += x_step) {
         int32_t x0 = mct_load_word(x), x1 = mct_load_word(x + 2), x2 = mct_load_word(x + 4);
 
-        MCT_UNROLL(2)
+        MCT_UNROLL(4)
         for (int32_t i = 0; i < width; i += 2, w += 2) {
             const int32_t here = mct_load_word(w), x3 = mct_load_word(x + 6 + i);
 
@@ -203,27 +211,41 @@ static MCT_SPECIALISED void stride_2_block(const int16_t *x, int32_t x_step, con
 #endif
 }
 
-static MCT_NOINLINE void convolve_row_strided(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
-                                              int32_t bias, int32_t *sums)
+static MCT_SPECIALISED void convolve_row_strided(const mct_window *w, const int16_t *x, int32_t x_step, const mct_plane_filter *filter,
+                                                 int32_t width, int32_t bias, int32_t *sums)
 {
     mct_plane_sums row = {.at = sums, .step = 1, .first = bias, .add = false};
     int32_t count = w->out_width;
 
     if (w->stride_width == 2) {
         for (; count >= 4; count -= 4, x += 8) {
-            if (filter->width == 3) {
-                stride_2_block(x, width, filter, 3, &row);
-            } else {
-                stride_2_block(x, width, filter, filter->width, &row);
-            }
+            stride_2_block(x, x_step, filter, width, &row);
         }
     }
     for (; count > 0; count--, x += w->stride_width) {
-        mct_plane_single(x, width, filter, &row);
+        mct_plane_single(x, x_step, filter, &row);
     }
 }
 
 /* Compiled apart for the usual filters. */
+static MCT_NOINLINE void convolve_row_strided_5(const mct_window *w, const int16_t *x, int32_t x_step, const mct_plane_filter *filter,
+                                                int32_t bias, int32_t *sums)
+{
+    convolve_row_strided(w, x, x_step, filter, 5, bias, sums);
+}
+
+static MCT_NOINLINE void convolve_row_strided_7(const mct_window *w, const int16_t *x, int32_t x_step, const mct_plane_filter *filter,
+                                                int32_t bias, int32_t *sums)
+{
+    convolve_row_strided(w, x, x_step, filter, 7, bias, sums);
+}
+
+static MCT_NOINLINE void convolve_row_strided_any(const mct_window *w, const int16_t *x, int32_t x_step, const mct_plane_filter *filter,
+                                                  int32_t bias, int32_t *sums)
+{
+    convolve_row_strided(w, x, x_step, filter, filter->width, bias, sums);
+}
+
 static MCT_NOINLINE void correlate_3x3(const int16_t *x, int32_t x_step, const mct_plane_filter *filter, int32_t count, int32_t bias,
                                        int32_t *sums)
 {
@@ -259,8 +281,12 @@ static MCT_NOINLINE void correlate_any(const int16_t *x, int32_t x_step, const m
 /* A row of sums. */
 static void convolve_row(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter, int32_t bias, int32_t *sums)
 {
-    if (w->stride_width != 1) {
-        convolve_row_strided(w, x, width, filter, bias, sums);
+    if (w->stride_width != 1 && filter->width == 5) {
+        convolve_row_strided_5(w, x, width, filter, bias, sums);
+    } else if (w->stride_width != 1 && filter->width == 7) {
+        convolve_row_strided_7(w, x, width, filter, bias, sums);
+    } else if (w->stride_width != 1) {
+        convolve_row_strided_any(w, x, width, filter, bias, sums);
     } else if (filter->rows == 3 && filter->width == 3) {
         correlate_3x3(x, width, filter, w->out_width, bias, sums);
     } else if (filter->width == 5) {
@@ -272,43 +298,6 @@ static void convolve_row(const mct_window *w, const int16_t *x, int32_t width, c
     }
 }
 
-#if MCT_DSP
-static bool is_whole_range_without_mask(const channel_output *out)
-{
-    return out->is_small && out->inside == NULL && out->clamp_min == INT8_MIN && out->clamp_max == INT8_MAX;
-}
-
-/* 3x3, where finishing takes as long as the products: four sums become codes without leaving their registers. */
-static MCT_NOINLINE void convolve_3x3_small(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
-                                            int32_t bias, int32_t *sums, size_t element, const channel_output *out)
-{
-    const int32_t multiplier = out->multiplier, shift = out->shift, zero_point = out->zero_point;
-    const int32_t x_step = w->stride_height * width, columns = w->out_width, rest = columns % 4;
-    const int16_t *const weights = filter->values;
-    const size_t step = out->step, row_step = (size_t)columns * step;
-
-    for (int32_t row = w->out_height; row > 0; row--, x += x_step, element += row_step) {
-        const int16_t *at = x;
-        int8_t *y = out->y + element;
-
-        for (const int16_t *const end = x + (columns - rest); at != end; at += 4, y += 4 * step) {
-            int32_t s[4];
-            mct_plane_sums four = {.at = s, .step = 1, .first = bias, .add = false};
-
-            mct_plane_block(at, width, weights, 3, 3, true, 4, &four);
-            y[0] = finish(mct_requantise_twice(s[0], multiplier, shift, zero_point), out, true);
-            y[step] = finish(mct_requantise_twice(s[1], multiplier, shift, zero_point), out, true);
-            y[2 * step] = finish(mct_requantise_twice(s[2], multiplier, shift, zero_point), out, true);
-            y[3 * step] = finish(mct_requantise_twice(s[3], multiplier, shift, zero_point), out, true);
-        }
-        if (rest > 0) {
-            correlate_3x3(at, width, filter, rest, bias, sums);
-            store_row(sums, rest, element + (size_t)(columns - rest) * step, out);
-        }
-    }
-}
-#endif
-
 /* All rows of an output channel. */
 static MCT_NOINLINE void convolve_channel(const mct_window *w, const int16_t *x, int32_t width, const mct_plane_filter *filter,
                                           int32_t bias, int32_t *sums, size_t element, const channel_output *out)
@@ -316,12 +305,6 @@ static MCT_NOINLINE void convolve_channel(const mct_window *w, const int16_t *x,
     const int32_t x_step = w->stride_height * width, columns = w->out_width;
     const size_t step = (size_t)columns * out->step;
 
-#if MCT_DSP
-    if (filter->rows == 3 && filter->width == 3 && w->stride_width == 1 && is_whole_range_without_mask(out)) {
-        convolve_3x3_small(w, x, width, filter, bias, sums, element, out);
-        return;
-    }
-#endif
     for (int32_t row = w->out_height; row > 0; row--, x += x_step, element += step) {
         convolve_row(w, x, width, filter, bias, sums);
         store_row(sums, columns, element, out);
@@ -365,30 +348,46 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     const size_t channels = (size_t)w->out_channels;
     int32_t *const sums = scratch;
     int16_t *const filter = (int16_t *)(sums + w->out_width), *const values = filter + filter_elements(w);
+    int16_t *const interior = values + plane.top * plane.width + plane.left;
+    const mct_gather_task gather = gather_task(w, &plane);
     const mct_plane_filter taps_of_channel = {filter, w->kernel_height, w->kernel_width};
+    /* Neither a channel's sum nor a part of its products is further from its bias, whatever the input. */
+    const int64_t products = (int64_t)taps * 128 * 256;
+    channel_output out = {
+        .zero_point = params->output_zero_point,
+        .clamp_min = params->clamp_min,
+        .clamp_max = params->clamp_max,
+        .step = channels,
+        .y = y,
+        .inside = inside,
+    };
+#if MCT_HAS_DEPTHWISE_3X3
+    mct_depthwise_3x3 layer_3x3 = mct_depthwise_3x3_make(params, values, plane.width, y, inside);
+#endif
 
     if (inside != NULL) {
         fill_mask(inside, (size_t)w->out_height * (size_t)w->out_width * channels);
     }
-    memset(values, 0, mct_plane_elements(&plane) * sizeof *values); /* the border stays; every channel has the same interior */
+    fill_plane(values, mct_plane_elements(&plane), params->input_zero_point);
     for (int32_t c = 0, o = 0; c < w->in_channels; c++) {
-        gather(w, &plane, x + c, params->input_zero_point, values);
+        mct_gather_plane(x + c, interior, &gather);
         for (const int32_t end = o + outputs; o < end; o++, weights += taps) {
-            const channel_output out = {
-                .multiplier = multiplier[o],
-                .shift = shift[o],
-                .zero_point = params->output_zero_point,
-                .clamp_min = params->clamp_min,
-                .clamp_max = params->clamp_max,
-                .step = channels,
-                .y = y,
-                .inside = inside,
-                .is_small = sums_are_small(params, bias[o], shift[o]),
-            };
-            const int32_t factor = out.is_small ? 2 : 1;
+            const bool is_small = mct_is_small(products + (bias[o] < 0 ? -(int64_t)bias[o] : bias[o]), shift[o]);
 
-            widen_filter(w, weights, factor, filter);
-            convolve_channel(w, values, plane.width, &taps_of_channel, bias[o] * factor, sums, (size_t)o, &out);
+#if MCT_HAS_DEPTHWISE_3X3
+            if (is_small && layer_3x3.run != NULL) {
+                mct_depthwise_3x3_run(&layer_3x3, o, weights, params->input_zero_point, bias[o], multiplier[o], shift[o]);
+                continue;
+            }
+#endif
+            out.multiplier = multiplier[o];
+            out.shift = shift[o];
+            out.is_small = is_small;
+            /* What the products of codes hold more than those of codes minus the zero point is the same for every output. */
+            const int32_t factor = is_small ? 2 : 1, weight_sum = widen_filter(w, weights, factor, filter);
+            const int32_t first = mct_add_product(bias[o], -params->input_zero_point, weight_sum) * factor;
+
+            convolve_channel(w, values, plane.width, &taps_of_channel, first, sums, (size_t)o, &out);
         }
     }
     return MCT_OK;

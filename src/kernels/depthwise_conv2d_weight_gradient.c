@@ -3,8 +3,9 @@
  * whatever the stride. */
 #include <string.h>
 
-#include "depthwise_plane.h"
 #include "mcutrain/backward.h"
+#include "plane_gather.h"
+#include "plane_slide.h"
 
 static bool is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
 {
@@ -61,41 +62,35 @@ static MCT_NOINLINE void gather_x(const mct_conv2d_gradient_params *params, cons
         int16_t *target = values + w->pad_top * row_step + residue * columns + first;
 
         for (int32_t row = 0; row < rows; row++) {
-            mct_plane_gather_s8(source, step * w->in_channels, params->input_zero_point, target, last - first);
+            mct_gather_row_s8(source, step * w->in_channels, params->input_zero_point, last - first, target);
             source += (size_t)w->in_width * (size_t)w->in_channels;
             target += row_step;
         }
     }
 }
 
-static MCT_NOINLINE void gather_g(const mct_window *w, const int16_t *restrict g, int16_t *restrict values)
+static void gather_g(const mct_window *w, const int16_t *g, int16_t *values)
 {
-    const int32_t columns = g_columns(w);
+    const mct_gathering whole = {.rows = w->out_height,
+                                 .columns = w->out_width,
+                                 .step = w->out_channels,
+                                 .row_step = w->out_width * w->out_channels,
+                                 .target_row_step = g_columns(w)};
 
-    for (int32_t row = 0; row < w->out_height; row++, values += columns) {
-        values[columns - 1] = 0;
-        mct_plane_gather_s16(g, w->out_channels, values, w->out_width);
-        g += (size_t)w->out_width * (size_t)w->out_channels;
-    }
-}
-
-/* The taps of one row and residue. */
-static MCT_NOINLINE void row_gradient(const int16_t *x, int32_t x_step, const mct_plane_filter *g, int32_t taps, mct_plane_sums gradient)
-{
-    mct_plane_correlate(x, x_step, g, g->rows, g->width, false, taps, gradient);
+    mct_gather_plane_s16(g, whole, values);
 }
 
 static void channel_gradient(const mct_window *w, const int16_t *x, const int16_t *g, int32_t *gradient)
 {
     const int32_t columns = residue_columns(w), row_step = residues(w) * columns;
-    const mct_plane_filter filter = {g, w->out_height, w->out_width};
+    const mct_sliding sliding = {.g = g, .rows = w->out_height, .columns = g_columns(w), .x_step = w->stride_height * row_step};
 
-    for (int32_t kh = 0; kh < w->kernel_height; kh++, gradient += w->kernel_width) {
-        for (int32_t residue = 0; residue < residues(w); residue++) {
-            const mct_plane_sums sums = {.at = gradient + residue, .step = (size_t)w->stride_width};
-            const int32_t taps = mct_ceil_divide(w->kernel_width - residue, w->stride_width);
+    for (int32_t residue = 0; residue < residues(w); residue++) {
+        const int32_t taps = mct_ceil_divide(w->kernel_width - residue, w->stride_width);
 
-            row_gradient(x + kh * row_step + residue * columns, w->stride_height * row_step, &filter, taps, sums);
+        for (int32_t kh = 0; kh < w->kernel_height; kh++) {
+            mct_slide(&sliding, x + kh * row_step + residue * columns, taps, (size_t)w->stride_width,
+                      gradient + kh * w->kernel_width + residue);
         }
     }
 }
@@ -111,7 +106,8 @@ mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_conv2d_gradient_pa
     int16_t *const x_values = scratch, *const g_values = x_values + x_elements(w);
 
     gradient->exponent = g->exponent;
-    memset(x_values, 0, x_elements(w) * sizeof *x_values); /* the border stays; every channel has the same interior */
+    /* The border and the zeros behind odd rows of g stay; every channel has the same interior. */
+    memset(x_values, 0, (x_elements(w) + g_elements(w)) * sizeof *x_values);
     for (int32_t o = 0; o < w->out_channels; o++) {
         if (o % outputs == 0) {
             gather_x(params, x + o / outputs, x_values);

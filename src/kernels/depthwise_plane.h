@@ -7,14 +7,6 @@
 #include "compiler.h"
 #include "dsp.h"
 
-/* Loops of a known, small number of rounds: compilers keep them as loops where they are not asked to write them out. */
-#if defined(__GNUC__)
-#define MCT_UNROLL(rounds) _Pragma(MCT_TEXT(GCC unroll rounds))
-#define MCT_TEXT(x) #x
-#else
-#define MCT_UNROLL(rounds)
-#endif
-
 /* Rows of a plane begin at even elements: a word holds two. The image's pixel (0, 0) lies at (top, left). */
 typedef struct {
     int32_t height, width, top, left;
@@ -61,6 +53,12 @@ static inline void mct_plane_store(mct_plane_sums *sums, int32_t sum)
     sums->at += sums->step;
 }
 
+/* sum + a * b modulo 2^32: on the way to a sum that fits, parts of it may not. */
+static inline int32_t mct_add_product(int32_t sum, int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)sum + (uint32_t)(a * b));
+}
+
 #if MCT_DSP
 
 /* (a.low, b.high) */
@@ -103,12 +101,12 @@ static MCT_SPECIALISED void mct_plane_first_word(const int16_t *x, const int16_t
         s->x = mct_load_word(x + 2);
     }
     s->s0 = mct_smlad(x0, here, s->s0);
-    s->s1 += (x0 >> 16) * (int16_t)here;
+    s->s1 = mct_add_product(s->s1, x0 >> 16, (int16_t)here);
     if (count > 2) {
         s->s2 = mct_smlad(s->x, here, s->s2);
     }
     if (count > 3) {
-        s->s3 += (s->x >> 16) * (int16_t)here;
+        s->s3 = mct_add_product(s->s3, s->x >> 16, (int16_t)here);
     }
     s->before = here;
 }
@@ -155,9 +153,9 @@ static MCT_SPECIALISED void mct_plane_block_row(const int16_t *x, const int16_t 
         }
     }
     if (width % 2 == 0) { /* the moved filter is one word longer */
-        s->s1 += (int16_t)s->x * (s->before >> 16);
+        s->s1 = mct_add_product(s->s1, (int16_t)s->x, s->before >> 16);
         if (count > 3) {
-            s->s3 += (int16_t)mct_load_word(x + width + 2) * (s->before >> 16);
+            s->s3 = mct_add_product(s->s3, (int16_t)mct_load_word(x + width + 2), s->before >> 16);
         }
     }
 }
@@ -236,7 +234,7 @@ static inline void mct_plane_single(const int16_t *x, int32_t x_step, const mct_
 
     for (int32_t r = 0; r < filter->rows; r++, x += x_step, w += mct_even(filter->width)) {
         for (int32_t i = 0; i < filter->width; i++) {
-            sum += x[i] * w[i];
+            sum = mct_add_product(sum, x[i], w[i]);
         }
     }
     mct_plane_store(sums, sum);

@@ -69,6 +69,14 @@ static inline int32_t mct_sxtb16_ror8(int32_t x)
 {
     return (int32_t)__SXTB16(__ROR((uint32_t)x, 8));
 }
+static inline int32_t mct_sxtab16(int32_t sum, int32_t x)
+{
+    return (int32_t)__SXTAB16((uint32_t)sum, (uint32_t)x);
+}
+static inline int32_t mct_sxtab16_ror8(int32_t sum, int32_t x)
+{
+    return (int32_t)__SXTAB16((uint32_t)sum, __ROR((uint32_t)x, 8));
+}
 static inline int32_t mct_ssub16(int32_t a, int32_t b)
 {
     return (int32_t)__SSUB16((uint32_t)a, (uint32_t)b);
@@ -98,6 +106,10 @@ static inline int32_t mct_sxtb16(int32_t x)
 {
     return __sxtb16(x);
 }
+static inline int32_t mct_sxtab16(int32_t sum, int32_t x)
+{
+    return __sxtab16(sum, x);
+}
 static inline int32_t mct_ssub16(int32_t a, int32_t b)
 {
     return __ssub16(a, b);
@@ -116,6 +128,13 @@ static inline int32_t mct_sxtb16_ror8(int32_t x)
 {
     int32_t result;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+    return result;
+}
+
+static inline int32_t mct_sxtab16_ror8(int32_t sum, int32_t x)
+{
+    int32_t result;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(x));
     return result;
 }
 
@@ -166,6 +185,16 @@ static inline int32_t mct_ssub16(int32_t a, int32_t b)
 static inline int32_t mct_sadd16(int32_t a, int32_t b)
 {
     return mct_pair(mct_halfword(a, 0) + mct_halfword(b, 0), mct_halfword(a, 1) + mct_halfword(b, 1));
+}
+
+/* sum + sxtb16(x) in both halves, each modulo 2^16. */
+static inline int32_t mct_sxtab16(int32_t sum, int32_t x)
+{
+    return mct_sadd16(sum, mct_sxtb16(x));
+}
+static inline int32_t mct_sxtab16_ror8(int32_t sum, int32_t x)
+{
+    return mct_sadd16(sum, mct_sxtb16_ror8(x));
 }
 
 /* sum + a.low * b.low + a.high * b.high, modulo 2^32. */

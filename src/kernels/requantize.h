@@ -54,6 +54,12 @@ static inline int32_t mct_requantise_once(int32_t x, int32_t multiplier, int32_t
     return mct_saturate_s32(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
+/* mct_requantise_once where shift <= -2: the half is a multiple of 2^32, so the product's high word alone decides, and nothing overflows. */
+static inline int32_t mct_requantise_once_short(int32_t x, int32_t multiplier, int32_t shift)
+{
+    return ((int32_t)(((int64_t)x * multiplier) >> 32) + (1 << (-2 - shift))) >> (-1 - shift);
+}
+
 /* sum + a * b / 2^32, rounded half up. */
 static inline int32_t mct_add_high_s32(int32_t a, int32_t b, int32_t sum)
 {
@@ -101,6 +107,32 @@ static inline int32_t mct_requantise_twice(int32_t twice_x, int32_t multiplier, 
     const int32_t high = mct_high_rounded_s32(twice_x, multiplier);
     /* One less for negatives turns half up into half away. */
     return mct_add_high_s32(high + (high >> 31), (int32_t)((uint32_t)1 << (32 + shift)), sum);
+}
+
+/* A multiplier and a shift as mct_requantise_prepared takes them. */
+typedef struct {
+    int32_t multiplier; /* 2 multiplier - 2^32, below 0 */
+    int32_t power;      /* 2^(32 + shift) */
+} mct_prepared_scale;
+
+/* Whether mct_requantise_prepared does what mct_requantise does, for |x| up to bound: the multiplier has to be normalised. */
+static inline bool mct_is_preparable(int64_t bound, int32_t multiplier, int32_t shift)
+{
+    return multiplier >= 1 << 30 && mct_is_small(bound, shift);
+}
+
+static inline mct_prepared_scale mct_prepare_scale(int32_t multiplier, int32_t shift)
+{
+    const mct_prepared_scale scale = {(int32_t)((uint32_t)multiplier * 2), (int32_t)((uint32_t)1 << (32 + shift))};
+    return scale;
+}
+
+/* sum + requantise(x), as mct_requantise_twice, but x need not be doubled: x + x (2 multiplier - 2^32) / 2^32 is the same. */
+static inline int32_t mct_requantise_prepared(int32_t x, mct_prepared_scale scale, int32_t sum)
+{
+    const int32_t high = mct_add_high_s32(x, scale.multiplier, x);
+
+    return mct_add_high_s32(high + (high >> 31), scale.power, sum);
 }
 
 /* The clamp with the zero point taken out: comparing before adding it cannot overflow. */

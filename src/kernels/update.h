@@ -3,6 +3,7 @@
 #ifndef MCT_KERNELS_UPDATE_H
 #define MCT_KERNELS_UPDATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "block_float.h"
@@ -22,12 +23,19 @@ static inline mct_gradient mct_gradient_b16(const mct_b32 *gradient)
 
 static inline mct_gradient mct_gradient_f32(const float *gradient)
 {
-    return (mct_gradient){NULL, 0.0f, gradient};
+    return (mct_gradient){NULL, 1.0f, gradient};
 }
 
 static MCT_SPECIALISED float mct_gradient_at(const mct_gradient *gradient, size_t i)
 {
     return gradient->sums != NULL ? (float)gradient->sums[i] * gradient->power : gradient->values[i];
+}
+
+/* The gradient from its i-th element. */
+static MCT_SPECIALISED mct_gradient mct_gradient_from(const mct_gradient *gradient, size_t i)
+{
+    return gradient->sums != NULL ? (mct_gradient){gradient->sums + i, gradient->power, NULL}
+                                  : (mct_gradient){NULL, gradient->power, gradient->values + i};
 }
 
 /* Magnitude bits of the largest gradient of `count` from `first`. Rounding is monotonic, so the largest |sum| has the largest value; NaN
@@ -37,11 +45,7 @@ static MCT_SPECIALISED uint32_t mct_largest_gradient(const mct_gradient *gradien
     uint32_t largest = 0;
 
     if (gradient->sums != NULL) {
-        for (size_t i = first; i < first + count; i++) {
-            const uint32_t magnitude = mct_magnitude_s32(gradient->sums[i]);
-            largest = magnitude > largest ? magnitude : largest;
-        }
-        return mct_float_bits((float)largest * gradient->power);
+        return mct_float_bits((float)mct_largest_magnitude_s32(gradient->sums + first, count) * gradient->power);
     }
     for (size_t i = first; i < first + count; i++) {
         const uint32_t magnitude = mct_magnitude_bits_f32(gradient->values[i]);
@@ -60,30 +64,6 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
     }
     *ratio = step_cap > 0.0f && largest > step_cap ? step_cap / largest : 1.0f;
     return MCT_OK;
-}
-
-/* Ratio of a weight tensor. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
-static MCT_SPECIALISED mct_status mct_weights_ratio(const mct_update_weights_params *params, const mct_gradient *gradient,
-                                                    const float *factor, float learning_rate, float *ratio)
-{
-    const size_t count = (size_t)params->taps * (size_t)params->selected;
-    uint32_t largest = 0;
-
-    for (int32_t c = 0; c < params->out_channels; c++) {
-        const float k = learning_rate * factor[c];
-        const float value = mct_float_from_bits(mct_largest_gradient(gradient, (size_t)c * count, count));
-        const uint32_t magnitude = mct_magnitude_bits_f32(value * k);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return mct_step_ratio(largest, params->step_cap, ratio);
-}
-
-static inline int mct_update_weights_valid(const mct_update_weights_params *params, const void *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, const int8_t *weights)
-{
-    return params != NULL && gradient != NULL && factor != NULL && learning_rate != NULL && weights != NULL && params->out_channels > 0 &&
-           params->taps > 0 && params->in_channels > 0 && params->selected > 0 && params->selected <= params->in_channels &&
-           (index != NULL || params->selected == params->in_channels) && params->weight_min >= INT8_MIN && params->weight_min <= INT8_MAX;
 }
 
 #endif

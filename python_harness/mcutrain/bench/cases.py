@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.ops.add import AddS8Params
+from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import PoolS8Params
 from mcutrain.ops.base import Params, Window, mask_words
+from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.conv2d import Conv2dS8Params, window_taps
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params
+from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_weights import UpdateWeightsParams
@@ -135,7 +138,9 @@ def _depthwise(window: Window) -> Case:
 def _add(elements: int, *, mask: bool = False) -> Case:
     # Two inputs of scales 0.9 and 1.0 to one of 1.6, as LiteRT rescales them.
     a, b, output = quantise_multiplier(0.45), quantise_multiplier(0.5), quantise_multiplier(2.0 / (1.6 * (1 << 20)))
-    params = AddS8Params(elements, _INPUT_ZERO_POINT, 7, _OUTPUT_ZERO_POINT, *a, *b, *output, 20, -128, 127)
+    params = with_linear_form(
+        AddS8Params(elements, _INPUT_ZERO_POINT, 7, _OUTPUT_ZERO_POINT, *a, *b, *output, 20, -128, 127)
+    )
     operands: dict[str, Data | Output] = {
         "a": _codes((elements,), "a"),
         "b": _codes((elements,), "b"),
@@ -191,7 +196,12 @@ def _backward() -> Iterator[Case]:
         yield Case("conv2d_weight_gradient_b16", name, params, Phase.BACKWARD, gradient, math.prod(_weights(window)))
     for side, channels, kernel in ((16, 120, 3), (8, 160, 5), (8, 160, 7)):
         yield from _depthwise_backward(_window(side, (channels, channels), kernel))
+    yield _error_scale(4096, 16, mask=True)
     yield _error_scale(4096, 16)
+    yield _error_scale(4096, 1, mask=True)
+    yield _error_sum(4096)
+    yield _error_normalize(4096)
+    yield _bias_gradient(256, 16)
 
 
 def _depthwise_backward(window: Window) -> Iterator[Case]:
@@ -206,15 +216,42 @@ def _depthwise_backward(window: Window) -> Iterator[Case]:
     yield Case("depthwise_conv2d_weight_gradient_b16", name, params, Phase.BACKWARD, gradient, math.prod(shape))
 
 
-def _error_scale(elements: int, channels: int) -> Case:
+def _error_scale(elements: int, channels: int, *, mask: bool = False) -> Case:
     operands: dict[str, Data | Output] = {
         "error": _mantissas((elements,), "error"),
         "inside": _generator("inside").integers(0, 2**32, mask_words(elements), np.uint32),
-        "scale": _generator("scale").integers(1 << 14, 1 << 15, channels, np.int32),
+        "scale": _generator("scale").integers(1 << 28, (1 << 31) - 1, channels, np.int32),
         "out": Output((elements,)),
     }
-    params = ErrorScaleParams(elements, channels, -15, 14)
-    return Case("error_scale_b16", f"{elements}", params, Phase.BACKWARD, operands, elements)
+    if not mask:
+        del operands["inside"]
+    params = ErrorScaleParams(elements, channels, -31, 11)
+    name = f"{elements // channels}x{channels}" + (" mask" if mask else "")
+    return Case("error_scale_b16", name, params, Phase.BACKWARD, operands, elements)
+
+
+def _error_sum(elements: int) -> Case:
+    operands: dict[str, Data | Output] = {
+        "a": _mantissas((elements,), "a"),
+        "b": _mantissas((elements,), "b"),
+        "out": Output((elements,)),
+    }
+    return Case("error_sum_b16", f"{elements}", ElementsParams(elements), Phase.BACKWARD, operands, elements)
+
+
+def _error_normalize(elements: int) -> Case:
+    sums = _generator("sums").integers(-(1 << 26), 1 << 26, elements).astype(np.int32)
+    operands: dict[str, Data | Output] = {"sums": sums, "out": Output((elements,))}
+    return Case("error_normalize_b16", f"{elements}", ElementsParams(elements), Phase.BACKWARD, operands, elements)
+
+
+def _bias_gradient(pixels: int, channels: int) -> Case:
+    operands: dict[str, Data | Output] = {
+        "g": _mantissas((pixels, channels), "g"),
+        "gradient": Output((channels,)),
+    }
+    params = BiasGradientParams(pixels, channels)
+    return Case("bias_gradient_b16", f"{pixels}x{channels}", params, Phase.BACKWARD, operands, pixels * channels)
 
 
 def _update() -> Iterator[Case]:

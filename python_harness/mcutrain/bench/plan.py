@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,7 +67,7 @@ def _buffer(build: StepBuilder, own_name: str, role: Role, case: Case, updated: 
         return build.buffer(own_name, role.dtype, given.shape)
     if role.name in updated:
         return build.trainable(own_name, given)
-    name = f"input {zlib.crc32(given.tobytes()):08x}"
+    name = f"input {role.dtype} {hashlib.sha256(given.tobytes()).hexdigest()[:16]}"
     if name in build.buffers:
         return name
     if role.dtype not in ("b16", "b32"):

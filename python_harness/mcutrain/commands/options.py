@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mcutrain.boards import Board
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.errors import UsageError
+from mcutrain.timing.memory import FlashMemory, flash_memory
 
 # Standard output is for results; with --json it holds one document and nothing else. Progress and logs go to standard error.
 # A file or a pipe has no width of its own: take one that no table has to squeeze into.
@@ -32,6 +34,10 @@ SchemeOption = Annotated[
     typer.Option(help="What trains: head, biases, full, or e.g. 'b20; 24@1/4 conv30@1/2' (see docs/schemes.md)."),
 ]
 ErrorsOption = Annotated[str | None, typer.Option(help="Error mode: b16 (block floating point) or f32 (reference).")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(help="flash: add what the wait for the board's flash costs, behind its caches. Slower to run."),
+]
 WeightsOption = Annotated[str | None, typer.Option(help="Weight rounding: master16, stochastic8 or nearest8.")]
 
 
@@ -55,6 +61,13 @@ def override(definition: EpisodeDefinition, changes: dict[str, Any]) -> EpisodeD
 def load(name: str, changes: dict[str, Any]) -> EpisodeDefinition:
     """An episode by name with the command line's changes."""
     return override(load_episode(name), changes)
+
+
+def memory_model(name: str | None, board: Board) -> FlashMemory | None:
+    """The memory that --memory names; None for zero wait states. Raises UsageError where there is none, or the board lacks it."""
+    if name not in (None, "flash"):
+        raise UsageError(f"--memory {name!r} is not known: give flash, or leave it out for zero wait states")
+    return flash_memory(board) if name else None
 
 
 class Bars:

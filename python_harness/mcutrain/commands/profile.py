@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.table import Table
-from rich.text import Text
 
-from mcutrain.boards import load_board
+from mcutrain.boards import Board, load_board
+from mcutrain.commands.cycle_tables import plain_table, shares_table
 from mcutrain.commands.options import (
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
+    MemoryOption,
     SchemeOption,
     WeightsOption,
     console,
     load,
     log,
+    memory_model,
     print_json,
 )
 from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.prepare import prepare
-from mcutrain.episode.run import PROFILED_STEPS, profile_steps
+from mcutrain.episode.run import PROFILED_STEPS, profile_inference, profile_steps
 from mcutrain.episode.targets import build_for_board
 from mcutrain.errors import UsageError
 from mcutrain.report import wording
 from mcutrain.report.atomic import write_atomically
+from mcutrain.report.estimates import NO_CURRENT
 from mcutrain.timing import Breakdown, CycleEstimate
 from mcutrain.timing.breakdown import OTHER, OperatorShare, Share
+from mcutrain.timing.energy import Supply, supply_of
 from mcutrain.timing.export import collapsed, perfetto, speedscope
+from mcutrain.timing.memory import ZERO_WAIT_STATES, FlashMemory
 
 _ROWS = 20
 
@@ -42,6 +47,7 @@ def profile(
     board: Annotated[str | None, typer.Option(help="A board; the episode's first where not given.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to take the mean of.")] = PROFILED_STEPS,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the longer tables.")] = _ROWS,
+    memory: MemoryOption = None,
     speedscope_file: Annotated[
         Path | None, typer.Option("--speedscope", metavar="FILE", help="Write a speedscope profile.")
     ] = None,
@@ -56,20 +62,27 @@ def profile(
     weights: WeightsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Estimate the cycles of a training step by phase, layer, operator and C function."""
+    """Estimate the cycles of an inference and of a training step, and these by phase, layer, operator and C function.
+
+    The files for viewers hold the cycles at zero wait states.
+    """
     definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
     emulated = [name for name in definition.boards if name != "host"]
     if board is None and not emulated:
         raise UsageError(f"episode {definition.name} names no board; give one with --board")
     target = load_board(board or emulated[0])
+    flash = memory_model(memory, target)
     prepared = prepare(definition)
-    built = build_for_board(prepared.plan, target)
+    runner = QemuRunner(build_for_board(prepared.plan, target), flash.caches if flash else None)
     available = prepared.image(test=0, evaluate=(False, False)).steps
-    breakdown = profile_steps(prepared, QemuRunner(built), min(steps, available)).breakdown
+    breakdown = profile_steps(prepared, runner, min(steps, available), flash).breakdown
+    inference = profile_inference(prepared, runner, flash)
+    forward, backward = (prepared.plan.macs(backward=behind) for behind in (False, True))
+    found = _Profile(definition.name, target, flash, breakdown, inference, forward, forward + backward)
     if json:
-        print_json(_document(definition.name, target.name, breakdown))
+        print_json(found.document())
     else:
-        _print(definition.name, target.name, breakdown, rows)
+        _print(found, rows)
     name = f"{definition.name} on {target.name}"
     if speedscope_file is not None:
         _write(speedscope_file, speedscope(breakdown, name))
@@ -84,51 +97,98 @@ def _write(path: Path, text: str) -> None:
     log.print(f"profile: {path}")
 
 
-def _document(episode: str, board: str, breakdown: Breakdown) -> dict[str, Any]:
-    def entry(share: Share) -> dict[str, Any]:
-        return {"name": share.name, "instructions": share.instructions, **_estimate(share.estimate, breakdown)}
+@dataclass(frozen=True)
+class _Profile:
+    """What is printed: a training step and an inference on a board."""
 
-    def operator(row: OperatorShare) -> dict[str, Any]:
+    episode: str
+    board: Board
+    flash: FlashMemory | None
+    breakdown: Breakdown
+    inference: Share
+    inference_macs: int
+    step_macs: int
+
+    @property
+    def supply(self) -> Supply | None:
+        return supply_of(self.board)
+
+    def document(self) -> dict[str, Any]:
+        """Of --json."""
+        breakdown = self.breakdown
+        supply = self.supply
+        return {
+            "schema_version": 1,
+            "episode": self.episode,
+            "board": self.board.name,
+            "core": breakdown.core,
+            "clock_hz": breakdown.clock_hz,
+            "metric_kind": "estimated_cycles",
+            "memory": ZERO_WAIT_STATES,
+            "memory_in_flash": self.flash.label if self.flash else None,
+            "supply": None if supply is None else dataclasses.asdict(supply),
+            "steps": breakdown.steps,
+            "inference": self._whole(self.inference, self.inference_macs),
+            "total": self._whole(breakdown.training, self.step_macs),
+            "phases": [self._entry(share) for share in breakdown.phases()],
+            "layers": [self._entry(share) for share in breakdown.layers()],
+            "operators": [self._operator(row) for row in breakdown.operators],
+            "functions": [self._entry(share) for share in breakdown.functions()],
+        }
+
+    def _whole(self, share: Share, macs: int) -> dict[str, Any]:
+        """An entry with its energy and its multiply-accumulates."""
+        supply = self.supply
+        found = {
+            **self._entry(share),
+            "macs": macs,
+            "estimated_cycles_per_mac": share.estimate.cycles / macs if macs else None,
+            "estimated_millijoules": supply and supply.millijoules(share.estimate.cycles),
+        }
+        if self.flash:
+            found["estimated_millijoules_in_flash"] = supply and supply.millijoules(share.in_flash.cycles)
+        return found
+
+    def _operator(self, row: OperatorShare) -> dict[str, Any]:
         place = {"op": row.op, "layer": row.layer, "phase": row.phase}
-        return {**place, **entry(row), "functions": [entry(part) for part in row.functions]}
+        return {**place, **self._entry(row), "functions": [self._entry(part) for part in row.functions]}
 
-    return {
-        "schema_version": 1,
-        "episode": episode,
-        "board": board,
-        "core": breakdown.core,
-        "clock_hz": breakdown.clock_hz,
-        "metric_kind": "estimated_cycles",
-        "memory": "zero wait states",
-        "steps": breakdown.steps,
-        "total": entry(breakdown.training),
-        "phases": [entry(share) for share in breakdown.phases()],
-        "layers": [entry(share) for share in breakdown.layers()],
-        "operators": [operator(row) for row in breakdown.operators],
-        "functions": [entry(share) for share in breakdown.functions()],
-    }
+    def _entry(self, share: Share) -> dict[str, Any]:
+        estimates = self._estimate(share.estimate, "")
+        if self.flash:
+            estimates |= self._estimate(share.in_flash, "_in_flash")
+        return {"name": share.name, "instructions": share.instructions, **estimates}
+
+    def _estimate(self, estimate: CycleEstimate, where: str) -> dict[str, float]:
+        return {
+            f"estimated_cycles{where}": estimate.cycles,
+            f"estimated_cycles{where}_low": estimate.low,
+            f"estimated_cycles{where}_high": estimate.high,
+            f"estimated_milliseconds{where}": self.breakdown.milliseconds(estimate.cycles),
+        }
 
 
-def _estimate(estimate: CycleEstimate, breakdown: Breakdown) -> dict[str, float]:
-    return {
-        "estimated_cycles": estimate.cycles,
-        "estimated_cycles_low": estimate.low,
-        "estimated_cycles_high": estimate.high,
-        "estimated_milliseconds": breakdown.milliseconds(estimate.cycles),
-    }
-
-
-def _print(episode: str, board: str, breakdown: Breakdown, rows: int) -> None:
-    whole = breakdown.training
-    low, high = whole.estimate.low, whole.estimate.high
+def _print(found: _Profile, rows: int) -> None:
+    breakdown = found.breakdown
     console.print(
-        f"{wording.printable(episode)} on {board}: {whole.estimate.cycles:,.0f} estimated cycles a training step "
-        f"({low:,.0f} to {high:,.0f}), {breakdown.milliseconds(whole.estimate.cycles):,.1f} ms at "
-        f"{breakdown.clock_hz / 1e6:g} MHz; {whole.instructions:,.0f} instructions, exact. "
-        f"Timing model, zero wait states; mean of {wording.plural(breakdown.steps, 'step')}."
+        f"{wording.printable(found.episode)} on {found.board.name} at {breakdown.clock_hz / 1e6:g} MHz: estimates of the "
+        f"timing model; mean of {wording.plural(breakdown.steps, 'training step')}. Instructions are exact."
     )
+    console.print()
+    console.print(_summary(found))
+    supply = found.supply
+    if supply is None:
+        console.print(f"energy: {NO_CURRENT}")
+    else:
+        console.print(
+            f"mJ: an estimate, {supply.ua_per_mhz:g} uA/MHz at {supply.millivolts / 1000:g} V ({supply.source})"
+        )
     ranked = sorted(breakdown.operators, key=lambda row: -row.estimate.cycles)
-    named = [Share(f"{row.op:4d}  {row.name}", row.instructions, row.estimate) for row in ranked if row.phase != OTHER]
+    named = [
+        Share(f"{row.op:4d}  {row.name}", row.instructions, row.estimate, stalls=row.stalls)
+        for row in ranked
+        if row.phase != OTHER
+    ]
     layers = sorted(breakdown.layers(), key=lambda share: -share.estimate.cycles)
     for title, shares in (
         ("phase", breakdown.phases()),
@@ -137,29 +197,27 @@ def _print(episode: str, board: str, breakdown: Breakdown, rows: int) -> None:
         ("C function", breakdown.functions()),
     ):
         console.print()
-        console.print(_table(title, shares, breakdown, rows))
+        console.print(shares_table(title, shares, breakdown.clock_hz, rows, in_flash=found.flash is not None))
 
 
-def _table(title: str, shares: Sequence[Share], breakdown: Breakdown, rows: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column(title, overflow="fold")
-    for header in ("estimated cycles", "share", "ms", "instructions", "cycles each"):
+def _summary(found: _Profile) -> Table:
+    """An inference and a training step, one row for each memory."""
+    table = plain_table()
+    table.add_column("", no_wrap=True)
+    for header in ("est. cycles", "range", "per MAC", "ms", "mJ", "instructions"):
         table.add_column(header, justify="right", no_wrap=True)
-    whole = sum(share.estimate.cycles for share in shares)
-    shown = shares if len(shares) <= rows else [*shares[: rows - 1], _rest(shares[rows - 1 :])]
-    for share in shown:
-        cycles = share.estimate.cycles
-        table.add_row(
-            Text(wording.printable(share.name)),
-            f"{cycles:,.0f}",
-            wording.share(cycles, whole),
-            f"{breakdown.milliseconds(cycles):,.2f}",
-            f"{share.instructions:,.0f}",
-            f"{cycles / share.instructions:.2f}" if share.instructions else "-",
-        )
+    for share, macs in ((found.inference, found.inference_macs), (found.breakdown.training, found.step_macs)):
+        memories = [(f"{share.name}, {ZERO_WAIT_STATES}", share.estimate)]
+        if found.flash:
+            memories.append((f"  {found.flash.label}", share.in_flash))
+        for name, estimate in memories:
+            table.add_row(
+                name,
+                f"{estimate.cycles:,.0f}",
+                f"{estimate.low / 1e6:,.2f} to {estimate.high / 1e6:,.2f} M",
+                f"{estimate.cycles / macs:.2f}" if macs else "-",
+                f"{found.breakdown.milliseconds(estimate.cycles):,.2f}",
+                f"{found.supply.millijoules(estimate.cycles):,.3g}" if found.supply else "-",
+                f"{share.instructions:,.0f}",
+            )
     return table
-
-
-def _rest(shares: Sequence[Share]) -> Share:
-    sums = [sum(share.estimate[at] for share in shares) for at in range(3)]
-    return Share(f"{len(shares)} more", sum(share.instructions for share in shares), CycleEstimate(*sums))

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mcutrain.datasets import cifar10 as _cifar10
 from mcutrain.datasets import digits as _digits
+from mcutrain.datasets import kws01 as _kws01
 from mcutrain.datasets.base import Dataset, EpisodeData
 from mcutrain.datasets.cifar10 import cifar10_shifted
 from mcutrain.datasets.digits import digits_held_out, digits_shifted, digits_training
+from mcutrain.datasets.kws01 import kws01_shifted
+from mcutrain.datasets.npz import read_npz
 from mcutrain.datasets.quantize import to_codes
 from mcutrain.errors import UsageError
 
@@ -21,8 +26,10 @@ __all__ = [
     "digits_held_out",
     "digits_shifted",
     "digits_training",
+    "kws01_shifted",
     "load_dataset",
     "load_episode_data",
+    "read_npz",
     "shift_names",
     "to_codes",
 ]
@@ -37,9 +44,13 @@ class _Entry:
     shifted: Callable[[str, int, int], EpisodeData]
 
 
+CLEAN = "none"
+"""The shift of an episode that only evaluates: the whole set as it is, with nothing to adapt to."""
+
 _REGISTRY: Mapping[str, _Entry] = {
     "cifar10": _Entry(_cifar10.cifar10, _cifar10.SHIFTS, cifar10_shifted),
     "digits": _Entry(_digits.digits, _digits.SHIFTS, lambda shift, severity, seed: digits_shifted(severity, seed)),
+    "kws01": _Entry(_kws01.kws01, _kws01.SHIFTS, lambda shift, severity, seed: kws01_shifted(severity, seed)),
 }
 
 
@@ -50,7 +61,7 @@ def dataset_names() -> tuple[str, ...]:
 
 def shift_names(name: str) -> tuple[str, ...]:
     """The shifts of a data set. Raises UsageError for an unknown data set."""
-    return _entry(name).shifts
+    return *_entry(name).shifts, CLEAN
 
 
 def load_dataset(name: str) -> Dataset:
@@ -67,8 +78,11 @@ def load_episode_data(name: str, shift: str, severity: int = 5, seed: int = 0) -
     Raises UsageError for an unknown name or shift, NotAvailableError when the set is not on this machine.
     """
     entry = _entry(name)
-    if shift not in entry.shifts:
-        raise UsageError(f"unknown shift {shift!r} of data set {name}: give one of {', '.join(entry.shifts)}")
+    if shift not in shift_names(name):
+        raise UsageError(f"unknown shift {shift!r} of data set {name}: give one of {', '.join(shift_names(name))}")
+    if shift == CLEAN:
+        everything = entry.load()
+        return EpisodeData(everything.take(np.arange(0), f"{name} adapt"), everything, CLEAN)
     return entry.shifted(shift, severity, seed)
 
 

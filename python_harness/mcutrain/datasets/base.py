@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
 
+Samples = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int8]
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled samples.
 
-    samples: uint8 pixels or float32 values, shape (n, ...), images (n, height, width, channels).
+    samples: uint8 pixels, float32 values or int8 input codes of the network, shape (n, ...), images (n, height, width, channels).
     labels: int64, shape (n,), indices into classes.
     pixel_scale: the real value the network was trained on is ``sample * pixel_scale``: 1.0 for a network that sees
     pixels 0..255, 1/255 for one that sees 0..1. It belongs to the network as much as to the data, so an episode may
@@ -24,7 +26,7 @@ class Dataset:
     """
 
     name: str
-    samples: NDArray[np.uint8] | NDArray[np.float32]
+    samples: Samples
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     pixel_scale: float = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mcutrain.datasets.base import Samples
 from mcutrain.errors import UsageError
 
 PIXEL_MINUS_128 = "uint8 - 128"
@@ -12,7 +13,7 @@ PIXEL_MINUS_128 = "uint8 - 128"
 
 
 def to_codes(
-    samples: NDArray[np.uint8] | NDArray[np.float32],
+    samples: Samples,
     pixel_scale: float,
     input_scale: float,
     input_zero_point: int,
@@ -23,6 +24,7 @@ def to_codes(
     ``code = saturate(round_half_even(sample * pixel_scale / input_scale) + input_zero_point)`` in float32, which is
     ONNX's QuantizeLinear. pixel_scale is the data set's (``Dataset.pixel_scale``), the other three the graph's. Under
     the input domain "uint8 - 128", uint8 samples become ``pixel - 128`` directly and the scales are not used.
+    int8 samples are codes already.
 
     Examples: pixels 0..255 into scale 1.0, zero point -128 (pixel_scale 1.0), and pixels into scale 1/255, zero point
     -128 of a network trained on 0..1 (pixel_scale 1/255), are both ``pixel - 128``.
@@ -30,10 +32,12 @@ def to_codes(
     Raises UsageError when samples are of another type or not finite, and when the pixel range 0..255 would not fit
     the code range at all, which is what a wrong pixel_scale looks like.
     """
-    if samples.dtype not in (np.uint8, np.float32):
-        raise UsageError(f"samples are {samples.dtype}: give uint8 pixels or float32 values")
+    if samples.dtype not in (np.uint8, np.float32, np.int8):
+        raise UsageError(f"samples are {samples.dtype}: give uint8 pixels, float32 values or int8 input codes")
     if not input_scale > 0.0:
         raise UsageError(f"input scale {input_scale}: it must be above 0")
+    if samples.dtype == np.int8:
+        return samples.astype(np.int8)
     if samples.dtype == np.uint8:
         if input_domain == PIXEL_MINUS_128:
             return (samples.astype(np.int16) - 128).astype(np.int8)

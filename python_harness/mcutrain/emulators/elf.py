@@ -14,7 +14,10 @@ _SHF_ALLOC = 2
 
 @dataclass(frozen=True)
 class ElfFacts:
-    """Sizes in bytes, and the address of every symbol. flash_bytes is all that is loaded: code, constants and initial data."""
+    """Sizes in bytes, and the address of every symbol. flash_bytes is all that is loaded: code, constants and initial data.
+
+    functions: address and size by name. A static function whose name another file has taken before has its file in its name.
+    """
 
     data_bytes: int
     bss_bytes: int
@@ -45,10 +48,15 @@ def read_elf(path: Path) -> ElfFacts:
         symbols: dict[str, int] = {}
         functions: dict[str, tuple[int, int]] = {}
         if isinstance(table, SymbolTableSection):
+            file_name = ""
             for symbol in table.iter_symbols():
-                if symbol["st_info"]["type"] == "STT_FUNC":
+                if symbol["st_info"]["type"] == "STT_FILE":
+                    file_name = symbol.name
+                elif symbol["st_info"]["type"] == "STT_FUNC":
                     # Bit 0 of a function's address says Thumb; the instructions lie at the even address.
-                    functions[symbol.name] = (symbol["st_value"] & ~1, symbol["st_size"])
+                    place = (symbol["st_value"] & ~1, symbol["st_size"])
+                    taken = functions.get(symbol.name, place) != place
+                    functions[f"{symbol.name} ({file_name})" if taken else symbol.name] = place
                     symbols[symbol.name] = symbol["st_value"] & ~1
                 elif symbol.name and symbol["st_shndx"] != "SHN_UNDEF":
                     symbols[symbol.name] = symbol["st_value"]

@@ -49,20 +49,72 @@ class EdgeCount:
 
 
 @dataclass(frozen=True)
+class FillCount:
+    """Lines that the runs of a block for a mark brought from flash into the caches.
+
+    at_jumps and in_sequence are lines of code, the latter those just behind the line that was fetched before.
+    """
+
+    mark: str
+    block: Block
+    at_jumps: int
+    in_sequence: int
+    data: int
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """A set-associative cache that replaces the line used least recently."""
+
+    line_bytes: int
+    sets: int
+    ways: int
+
+
+@dataclass(frozen=True)
+class Caches:
+    """What the plugin simulates: caches before the flash, and which addresses are of flash and which of memory that costs nothing.
+
+    Regions are pairs of an address and a size in bytes.
+    """
+
+    instructions: CacheShape
+    data: CacheShape
+    flash: tuple[int, int]
+    free: tuple[tuple[int, int], ...]
+
+    def description(self) -> str:
+        """The plugin's file (emulation/qemu/caches.h)."""
+        shapes = (("instructions", self.instructions), ("data", self.data))
+        regions = (("flash", self.flash), *(("free", region) for region in self.free))
+        return "".join(
+            [
+                *(f"{name} {shape.line_bytes} {shape.sets} {shape.ways}\n" for name, shape in shapes),
+                *(f"{kind} {base:x} {size:x}\n" for kind, (base, size) in regions),
+            ]
+        )
+
+
+@dataclass(frozen=True)
 class Profile:
-    """The exact profile of one run. The mark `reset` stands for what ran before the first mark."""
+    """The exact profile of one run. The mark `reset` stands for what ran before the first mark.
+
+    fills is empty unless caches were simulated.
+    """
 
     instructions: int
     instructions_per_mark: Mapping[str, MarkCount]
     blocks: tuple[BlockCount, ...]
     edges: tuple[EdgeCount, ...]
+    fills: tuple[FillCount, ...] = ()
 
 
 def read_profile(path: Path) -> Profile:
     """Read the plugin's output file.
 
     Raises:
-        MismatchError: it is missing, of another format, or incomplete; or its parts do not add up.
+        MismatchError: it is missing, of another format, or incomplete; its parts do not add up; or the program left the regions
+            of the caches' description.
     """
     if not path.exists():
         raise MismatchError("the emulator left no profile; its plugin did not load or it was killed")
@@ -73,6 +125,7 @@ def read_profile(path: Path) -> Profile:
     blocks: list[Block] = []
     runs: list[BlockCount] = []
     edges: list[EdgeCount] = []
+    fills: list[FillCount] = []
     for row in rows[1:-1]:
         match row.split(" "):
             case ["mark", _, _, name, visits]:
@@ -84,6 +137,13 @@ def read_profile(path: Path) -> Profile:
             case ["edge", mark, block, to_mark, to_block, count]:
                 source, target = blocks[int(block)], blocks[int(to_block)]
                 edges.append(EdgeCount(marks[int(mark)][0], source, marks[int(to_mark)][0], target, int(count)))
+            case ["fills", mark, block, at_jumps, in_sequence, data]:
+                counts = (int(at_jumps), int(in_sequence), int(data))
+                fills.append(FillCount(marks[int(mark)][0], blocks[int(block)], *counts))
+            case ["outside", address]:
+                raise MismatchError(
+                    f"the program used address 0x{address}, which is no memory of the board; see its file"
+                )
             case _:
                 raise MismatchError(f"the profile has a row that is not understood: {row!r}")
     totals = dict.fromkeys((name for name, _ in marks), 0)
@@ -95,4 +155,4 @@ def read_profile(path: Path) -> Profile:
             f"the profile does not add up: {sum(totals.values())} instructions in marks, {total} in all"
         )
     per_mark = {name: MarkCount(visits, totals[name]) for name, visits in marks}
-    return Profile(total, per_mark, tuple(runs), tuple(edges))
+    return Profile(total, per_mark, tuple(runs), tuple(edges), tuple(fills))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from mcutrain.boards import Board
 from mcutrain.emulators.build import BuiltFirmware, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
-from mcutrain.emulators.profile import Profile, read_profile
+from mcutrain.emulators.profile import Caches, Profile, read_profile
 from mcutrain.errors import NotAvailableError, UsageError
 
 PROGRAM = "qemu-system-arm"
 MARK_PREFIXES = ("mct_mark_", "mct_op_")
 
+PROFILE_FILE = "profile.txt"
+
 _MARKS_FILE = "marks.txt"
-_PROFILE_FILE = "profile.txt"
+_MEMORY_FILE = "memory.txt"
 
 
 @cache
@@ -40,8 +44,8 @@ class QemuRunner(ProcessRunner):
 
     name = "qemu"
 
-    def __init__(self, firmware: BuiltFirmware) -> None:
-        """Nothing runs yet.
+    def __init__(self, firmware: BuiltFirmware, caches: Caches | None = None) -> None:
+        """Nothing runs yet. A profile simulates ``caches``, if given, and is slower for it.
 
         Raises:
             NotAvailableError: QEMU is not installed.
@@ -49,6 +53,7 @@ class QemuRunner(ProcessRunner):
         super().__init__()
         qemu_version()
         self.firmware = firmware
+        self.caches = caches
 
     def version(self) -> str:
         """QEMU's version."""
@@ -71,33 +76,41 @@ class QemuRunner(ProcessRunner):
     def command(self, profile: bool) -> list[str]:
         """QEMU's command line."""
         board = self.firmware.board
-        # UART0 goes to a file (see ProcessRunner), the exit code comes by semihosting.
         command = [
-            *(PROGRAM, "-M", board.qemu_machine, "-nodefaults", "-display", "none", "-monitor", "none"),
-            *("-serial", f"file:{LINES_FILE}", "-semihosting-config", "enable=on,target=native"),
-            *("-kernel", str(self.firmware.elf.resolve())),
+            *machine_options(board, self.firmware.elf),
             *("-device", f"loader,file={IMAGE_FILE},addr={board.external_base:#x},force-raw=on"),
         ]
         if profile:
-            plugin = build_profile_plugin()
-            self._write_marks(self.folder / _MARKS_FILE)
-            command += ["-plugin", f"{_escape(plugin)},marks={_MARKS_FILE},output={_PROFILE_FILE}"]
+            functions = self.firmware.facts.functions
+            marks = {name: start for name, (start, _) in functions.items() if name.startswith(MARK_PREFIXES)}
+            command += profile_options(self.folder, marks, self.caches)
         return command
 
     def profile(self) -> Profile:
         """The plugin's counts."""
-        return read_profile(self.folder / _PROFILE_FILE)
+        return read_profile(self.folder / PROFILE_FILE)
 
     def locate(self, pc: int) -> str:
         """The function of the firmware at ``pc``."""
         return self.firmware.facts.function_at(pc)
 
-    def _write_marks(self, path: Path) -> None:
-        functions = self.firmware.facts.functions
-        marks = sorted((start, name) for name, (start, _) in functions.items() if name.startswith(MARK_PREFIXES))
-        path.write_text("".join(f"{start:x} {name}\n" for start, name in marks), encoding="ascii")
+
+def machine_options(board: Board, elf: Path) -> list[str]:
+    """QEMU and the options that run ``elf`` on the machine of ``board``. UART0 goes to LINES_FILE, the exit code comes by semihosting."""
+    return [
+        *(PROGRAM, "-M", board.qemu_machine, "-nodefaults", "-display", "none", "-monitor", "none"),
+        *("-serial", f"file:{LINES_FILE}", "-semihosting-config", "enable=on,target=native"),
+        *("-kernel", str(elf.resolve())),
+    ]
 
 
-def _escape(path: Path) -> str:
-    """A path as a value of QEMU's comma-separated options."""
-    return str(path).replace(",", ",,")
+def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | None) -> list[str]:
+    """QEMU's options that profile the run to PROFILE_FILE of ``folder``, where it runs. marks: addresses of functions by name."""
+    rows = sorted((address, name) for name, address in marks.items())
+    (folder / _MARKS_FILE).write_text("".join(f"{address:x} {name}\n" for address, name in rows), encoding="ascii")
+    plugin = str(build_profile_plugin()).replace(",", ",,")  # a comma separates QEMU's options
+    options = f"marks={_MARKS_FILE},output={PROFILE_FILE}"
+    if caches is not None:
+        (folder / _MEMORY_FILE).write_text(caches.description(), encoding="ascii")
+        options += f",memory={_MEMORY_FILE}"
+    return ["-plugin", f"{plugin},{options}"]

@@ -26,7 +26,8 @@ class _Strict(BaseModel):
 class DataSource(_Strict):
     """Where the samples come from: a known set under a shift, or a .npz file of the user's.
 
-    set, shift, severity, seed: see mcutrain.datasets. file: a .npz with adapt_samples, adapt_labels, test_samples, test_labels.
+    set, shift, severity, seed: see mcutrain.datasets; the shift none tests on the whole set and trains nothing. file: a .npz with
+    adapt_samples, adapt_labels, test_samples, test_labels; without the former two it trains nothing either.
     adapt, test: how many samples to use (all where not given). pixel_scale: real input value of one pixel step, 1 or 1/255 as the
     network was trained.
     """

@@ -1,7 +1,8 @@
 """EpisodeRecord: what a training episode did, whoever ran it.
 
 JSON with a versioned schema; keys are only ever added. Every count of work carries its kind in its name: `instructions` are exact
-counts of an emulator, `estimated_cycles` come from the timing model, `hardware_cycles` from a board.
+counts of an emulator, `estimated_cycles` come from the timing model at zero wait states, `hardware_cycles` from a board;
+`estimated_millijoules` are estimated cycles times a supply current from a datasheet.
 """
 
 from __future__ import annotations
@@ -109,6 +110,14 @@ class EpisodeRecord(_Frozen):
     estimated_cycles_low: float | None = Field(default=None, description="of the total, see docs/timing.md")
     estimated_cycles_high: float | None = Field(default=None, description="of the total, see docs/timing.md")
     instructions_per_inference: float | None = None
+    estimated_cycles_per_inference: float | None = None
+    estimated_cycles_per_inference_low: float | None = None
+    estimated_cycles_per_inference_high: float | None = None
+    estimated_millijoules_per_step: float | None = Field(
+        default=None, description="from supply_source; None: no source"
+    )
+    estimated_millijoules_per_inference: float | None = None
+    supply_source: str | None = Field(default=None, description="of the supply current, with its condition")
     operators: tuple[OperatorCounts, ...] = ()
     functions: tuple[FunctionCounts, ...] = ()
     sram: SramUse

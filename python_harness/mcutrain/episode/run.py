@@ -34,10 +34,13 @@ from mcutrain.episode.targets import (
     fit_on_board,
     planned_static_bytes,
 )
-from mcutrain.errors import MismatchError
+from mcutrain.errors import MismatchError, UsageError
 from mcutrain.ops.steps import Phase
 from mcutrain.timing import Breakdown, OperatorName, break_down, estimate_profile
-from mcutrain.timing.breakdown import OTHER, STEP_MARKS
+from mcutrain.timing.breakdown import OTHER, STEP_MARKS, Share
+from mcutrain.timing.cycles import total
+from mcutrain.timing.energy import Supply, supply_of
+from mcutrain.timing.memory import FlashMemory
 
 # Steps that are profiled. Counts depend on the data a little (masks, loops over them), so a few samples are averaged.
 PROFILED_STEPS = 10
@@ -114,7 +117,8 @@ class _Counts:
     """What was counted of a training step and of an inference."""
 
     step: ProfiledSteps | None = None
-    inference: float | None = None
+    inference: Share | None = None
+    supply: Supply | None = None
 
 
 def run_on_board(
@@ -127,7 +131,8 @@ def run_on_board(
     steps = min(PROFILED_STEPS, len(result.of_kind("step")))
     counts = _Counts()
     if options.profile:
-        counts = _Counts(profile_steps(prepared, runner, steps) if steps else None, _count_inferences(prepared, runner))
+        step = profile_steps(prepared, runner, steps) if steps else None
+        counts = _Counts(step, profile_inference(prepared, runner), supply_of(board))
     stack_peak = result.lines[-1].integer("stack_peak")
     if stack_peak > STACK_BYTES:
         raise MismatchError(f"{board.name}: the stack took {stack_peak:,} B, its reserve is {STACK_BYTES:,} B")
@@ -210,19 +215,24 @@ def _hold_against_golden(
     return locate(prepared, *sides, reference, ran), steps
 
 
-def profile_steps(prepared: PreparedEpisode, runner: QemuRunner, steps: int) -> ProfiledSteps:
-    """Profile the first ``steps`` steps of the schedule.
+def profile_steps(
+    prepared: PreparedEpisode, runner: QemuRunner, steps: int, memory: FlashMemory | None = None
+) -> ProfiledSteps:
+    """Profile the first ``steps`` steps of the schedule, with the waits for ``memory`` if the runner simulates its caches.
 
     Raises:
+        UsageError: the schedule has no step.
         MismatchError: an operator did not run once in each of them.
         UnknownInstructionError: the timing model does not know an instruction that ran.
     """
+    if steps == 0:
+        raise UsageError(f"episode {prepared.definition.name} trains in no step, so there is none to profile")
     image = prepared.image(steps=steps, test=0, evaluate=(False, False))
     profile = runner.run(image, limits=LIMITS, profile=True).profile
     assert profile is not None
     board = runner.firmware.board
     names = [OperatorName(step.name, step.layer, step.phase.value) for step in prepared.plan.steps]
-    estimate = estimate_profile(profile, board.core, runner.firmware.facts.functions)
+    estimate = estimate_profile(profile, board.core, runner.firmware.facts.functions, memory)
     breakdown = break_down(estimate, names, core=board.core, clock_hz=board.clock_hz, steps=steps)
     operators = tuple(
         OperatorCounts(
@@ -252,13 +262,26 @@ def _phase_counts(by_phase: Mapping[str, float]) -> PhaseCounts:
     )
 
 
-def _count_inferences(prepared: PreparedEpisode, runner: QemuRunner) -> float:
-    """Exact instructions of an inference, the mean over the first few test samples."""
+def profile_inference(prepared: PreparedEpisode, runner: QemuRunner, memory: FlashMemory | None = None) -> Share:
+    """An inference: exact instructions and estimated cycles, the mean over the first few test samples.
+
+    Raises:
+        MismatchError: an operator did not run once in each of them.
+        UnknownInstructionError: the timing model does not know an instruction that ran.
+    """
     image = prepared.image(steps=0, test=PROFILED_INFERENCES, evaluate=(True, False))
     profile = runner.run(image, limits=LIMITS, profile=True).profile
     assert profile is not None
-    ops = range(prepared.plan.inference_op_count)
-    return sum(_mark(profile, f"mct_op_{op:04d}", image.test_count) for op in ops) / image.test_count
+    estimate = estimate_profile(profile, runner.firmware.board.core, runner.firmware.facts.functions, memory)
+    marks = [f"mct_op_{op:04d}" for op in range(prepared.plan.inference_op_count)]
+    instructions = sum(_mark(profile, mark, image.test_count) for mark in marks)
+    each = 1 / image.test_count
+    return Share(
+        "inference",
+        instructions * each,
+        total([estimate.mark(mark) for mark in marks]).times(each),
+        stalls=total([estimate.stalls(mark) for mark in marks]).times(each),
+    )
 
 
 def _mark(profile: Profile, name: str, visits: int | None) -> int:
@@ -294,7 +317,8 @@ def _record(
     divergence: Divergence | None,
     golden_steps: int,
 ) -> EpisodeRecord:
-    definition, plan, profiled = prepared.definition, prepared.plan, counts.step
+    definition, plan = prepared.definition, prepared.plan
+    profiled, inference, supply = counts.step, counts.inference, counts.supply
     evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
     labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
     lives = {block.name: block for block in plan.blocks}
@@ -320,7 +344,17 @@ def _record(
         estimated_cycles_per_step=profiled.estimated_cycles if profiled else None,
         estimated_cycles_low=profiled.breakdown.training.estimate.low if profiled else None,
         estimated_cycles_high=profiled.breakdown.training.estimate.high if profiled else None,
-        instructions_per_inference=counts.inference,
+        instructions_per_inference=inference.instructions if inference else None,
+        estimated_cycles_per_inference=inference.estimate.cycles if inference else None,
+        estimated_cycles_per_inference_low=inference.estimate.low if inference else None,
+        estimated_cycles_per_inference_high=inference.estimate.high if inference else None,
+        estimated_millijoules_per_step=(
+            supply.millijoules(profiled.breakdown.training.estimate.cycles) if supply and profiled else None
+        ),
+        estimated_millijoules_per_inference=(
+            supply.millijoules(inference.estimate.cycles) if supply and inference else None
+        ),
+        supply_source=supply.source if supply else None,
         operators=profiled.operators if profiled else (),
         functions=profiled.functions if profiled else (),
         sram=place.sram,

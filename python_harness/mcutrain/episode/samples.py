@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.datasets import Dataset, EpisodeData, load_episode_data, to_codes
+from mcutrain.datasets import Dataset, EpisodeData, load_episode_data, read_npz, to_codes
 from mcutrain.episode.definition import DataSource
 from mcutrain.errors import UsageError
 from mcutrain.graph import Graph
-
-_ARRAYS = ("adapt_samples", "adapt_labels", "test_samples", "test_labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +42,8 @@ def load_coded_data(source: DataSource, graph: Graph, classes: int) -> CodedData
     """
     data = _load(source)
     if source.pixel_scale is not None:
+        if data.test.samples.dtype == np.int8:
+            raise UsageError(f"{data.test.name}: int8 samples are input codes already; leave pixel_scale out")
         data = data.with_pixel_scale(source.pixel_scale)
     return CodedData(
         adapt=_code(data.adapt, source.adapt, graph, classes),
@@ -58,28 +57,7 @@ def _load(source: DataSource) -> EpisodeData:
         assert source.shift is not None
         return load_episode_data(source.set, source.shift, source.severity, source.seed)
     assert source.file is not None
-    return _load_npz(Path(source.file))
-
-
-def _load_npz(path: Path) -> EpisodeData:
-    """adapt_samples, adapt_labels, test_samples, test_labels of a .npz file; never unpickles."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _ARRAYS if name not in file.files]
-            if missing:
-                raise UsageError(f"{path.name}: no array {missing[0]!r}; a data file has {', '.join(_ARRAYS)}")
-            arrays = {name: file[name] for name in _ARRAYS}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path}: cannot be read as a .npz data file: {error}") from error
-    count = 1 + max(
-        (int(arrays[name].max()) for name in ("adapt_labels", "test_labels") if arrays[name].size), default=0
-    )
-    names = tuple(str(label) for label in range(count))
-    return EpisodeData(
-        adapt=Dataset(f"{path.name} adapt", arrays["adapt_samples"], arrays["adapt_labels"].astype(np.int64), names),
-        test=Dataset(f"{path.name} test", arrays["test_samples"], arrays["test_labels"].astype(np.int64), names),
-        shift=path.name,
-    )
+    return read_npz(Path(source.file))
 
 
 def _code(dataset: Dataset, limit: int | None, graph: Graph, classes: int) -> CodedSamples:

@@ -74,9 +74,9 @@ class GoldenExecutor:
         for name, buffer in self.plan.buffers.items():
             if buffer.region == "trainable" and buffer.alias is None:
                 assert buffer.data is not None
-                view = self._views[name]
-                assert isinstance(view, np.ndarray)
-                view[...] = buffer.data
+                stored = np.ascontiguousarray(buffer.data).reshape(-1).view(np.uint8)
+                start = self.plan.offsets[name]
+                self.trainable[start : start + stored.size] = stored
 
     def seed(self, random: int) -> None:
         """Set the xorshift32 state."""

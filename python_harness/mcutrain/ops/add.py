@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcutrain.ops.arithmetic import clamp_code, requantise
 from mcutrain.ops.base import Kernel, Params, Role, pack_mask
@@ -14,7 +15,10 @@ from mcutrain.ops.base import Kernel, Params, Role, pack_mask
 
 @dataclass(frozen=True)
 class AddS8Params(Params):
-    """mct_add_s8_params. left_shift is 20, as in LiteRT; clamp_min and clamp_max are output codes."""
+    """mct_add_s8_params. left_shift is 20, as in LiteRT; clamp_min and clamp_max are output codes.
+
+    a_factor, b_factor and offset: the linear form of the same sum (mcutrain.ops.add_linear), both factors 0 where there is none.
+    """
 
     elements: int
     a_zero_point: int
@@ -29,15 +33,22 @@ class AddS8Params(Params):
     left_shift: int
     clamp_min: int
     clamp_max: int
+    a_factor: int = 0
+    b_factor: int = 0
+    offset: int = 0
+
+
+def unclamped(params: AddS8Params, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.int64]:
+    """The output codes of two arrays of codes before the clamp; they broadcast."""
+    p = params
+    fine_a = requantise((a.astype(np.int64) - p.a_zero_point) << p.left_shift, p.a_multiplier, p.a_shift)
+    fine_b = requantise((b.astype(np.int64) - p.b_zero_point) << p.left_shift, p.b_multiplier, p.b_shift)
+    return requantise(fine_a + fine_b, p.output_multiplier, p.output_shift) + p.output_zero_point
 
 
 def _golden(params: AddS8Params, views: Mapping[str, Any]) -> None:
-    p = params
-    a = (views["a"].astype(np.int64) - p.a_zero_point) << p.left_shift
-    b = (views["b"].astype(np.int64) - p.b_zero_point) << p.left_shift
-    fine = requantise(a, p.a_multiplier, p.a_shift) + requantise(b, p.b_multiplier, p.b_shift)
-    scaled = requantise(fine, p.output_multiplier, p.output_shift) + p.output_zero_point
-    codes, inside = clamp_code(scaled, p.clamp_min, p.clamp_max)
+    free = unclamped(params, views["a"], views["b"])
+    codes, inside = clamp_code(free, params.clamp_min, params.clamp_max)
     views["y"][...] = codes
     if "inside" in views:
         pack_mask(inside, views["inside"])

@@ -74,13 +74,28 @@ def _macs(params: Conv2dS8Params) -> int:
     return w.out_height * w.out_width * w.out_channels * window_taps(w)
 
 
+def _quads_pixels(window: Window) -> int:
+    """How many windows the quads of the DSP form gather at a time (mct_quads_pixels); 0 where they are not its way."""
+    scratch_bytes, most, fewest = 6 * 1024, 64, 8
+    pixels, taps = window.out_height * window.out_width, -(-window_taps(window) // 4) * 4
+    pixel_bytes, rows_bytes = 2 * taps + 4, 4 * taps
+    if pixels < 4 or window.out_channels < 2 or fewest * pixel_bytes > scratch_bytes - rows_bytes:
+        return 0
+    limit = min(most, (scratch_bytes - rows_bytes) // pixel_bytes // 4 * 4)
+    rounds = -(-pixels // limit)
+    return -(-pixels // (4 * rounds)) * 4
+
+
 def _scratch_bytes(params: Conv2dS8Params) -> int:
+    window = params.window
+    taps = -(-window_taps(window) // 4) * 4
     # Three rows of int16 taps, each a whole number of words of four, or one where the image is smaller; and where pixels are not
     # whole words, one row of bytes.
-    window = params.window
     rows = 1 if window.out_height * window.out_width < 3 else 3
     byte_rows = 0 if window.in_channels % 4 == 0 else 1
-    return (rows * 2 + byte_rows) * -(-window_taps(window) // 4) * 4
+    # Or gathered windows, two filters of int16, and a word of mask for each four pixels and two of eight channels.
+    quads = _quads_pixels(window) * (2 * taps + 4) + 4 * taps
+    return max((rows * 2 + byte_rows) * taps, quads)
 
 
 CONV2D_S8 = Kernel(

@@ -118,14 +118,46 @@ def _weight_gradient_f32(params: Conv2dGradientParams, views: Mapping[str, Any])
     views["gradient"][...] = gradient.reshape(views["gradient"].shape)
 
 
+def _chunk(terms: int, channels: int, most_steps: int) -> tuple[int, int]:
+    """The most steps (pairs of terms) and groups (of four input channels) that are packed at once."""
+    steps = _largest_part(-(-terms // 2), most_steps)
+    return steps, _largest_part(-(-channels // 4), 320 // steps)
+
+
+def _chunk_bytes(steps: int, groups: int) -> int:
+    # Columns of four channels, two rows and eight sums, all of words.
+    return 4 * (steps * (4 * groups + 2) + 8)
+
+
+def _largest_part(whole: int, most: int) -> int:
+    """Size of the largest of the fewest equal parts that are not above ``most``."""
+    parts = max(-(-whole // most), 1)
+    return max(-(-whole // parts), 1)
+
+
+def _error_scratch_bytes(params: Conv2dGradientParams) -> int:
+    return _chunk_bytes(*_chunk(params.window.out_channels, params.window.in_channels, 48))
+
+
+def _weight_gradient_scratch_bytes(params: Conv2dGradientParams) -> int:
+    w = params.window
+    taps, pixels = w.kernel_height * w.kernel_width, w.out_height * w.out_width
+    # Of few input channels all taps are packed at once, from what they read for two pixels.
+    if w.in_channels < 4 and taps > 1:
+        steps, groups = _chunk(pixels, taps * w.in_channels, 6)
+        return _chunk_bytes(steps, groups) + 2 * 4 * groups
+    return _chunk_bytes(*_chunk(pixels, w.in_channels, 32))
+
+
 CONV2D_ERROR_B16 = Kernel(
     name="conv2d_error_b16",
     c_params="mct_conv2d_gradient_params",
     params=Conv2dGradientParams,
     inputs=(Role("g", "b16"), Role("weights", "int8")),
-    outputs=(Role("sums", "b32"),),
+    outputs=(Role("scratch", "scratch"), Role("sums", "b32")),
     golden=_error_b16,
     macs=_macs,
+    scratch_bytes=_error_scratch_bytes,
 )
 
 CONV2D_ERROR_F32 = Kernel(
@@ -143,9 +175,10 @@ CONV2D_WEIGHT_GRADIENT_B16 = Kernel(
     c_params="mct_conv2d_gradient_params",
     params=Conv2dGradientParams,
     inputs=(Role("x", "int8"), Role("g", "b16")),
-    outputs=(Role("gradient", "b32"),),
+    outputs=(Role("scratch", "scratch"), Role("gradient", "b32")),
     golden=_weight_gradient_b16,
     macs=_macs,
+    scratch_bytes=_weight_gradient_scratch_bytes,
 )
 
 CONV2D_WEIGHT_GRADIENT_F32 = Kernel(

@@ -113,6 +113,15 @@ _COLUMNS: tuple[tuple[Column, Callable[[EpisodeRecord], bool]], ...] = (
         ),
         lambda r: r.estimated_cycles_per_step is not None,
     ),
+    (
+        Column(
+            "Cycles / inference",
+            "estimate of the timing model",
+            True,
+            _number(lambda r: r.estimated_cycles_per_inference),
+        ),
+        lambda r: r.estimated_cycles_per_inference is not None,
+    ),
     (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes)), _always),
     (Column("of limit", "SRAM", True, _share_of_limit), _always),
     (Column("Flash", "bytes", True, _number(lambda r: r.flash_bytes)), _always),

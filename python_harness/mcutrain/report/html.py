@@ -20,6 +20,7 @@ from mcutrain.report.atomic import write_atomically
 from mcutrain.report.comparison_figures import comparison_figures
 from mcutrain.report.comparison_table import columns
 from mcutrain.report.episode_figures import episode_figures
+from mcutrain.report.estimates import EstimateRow, energy_source, estimate_rows
 from mcutrain.report.figures import Figure
 from mcutrain.report.layers import LayerCounts, layer_counts, top_operators
 from mcutrain.report.provenance import provenance
@@ -52,6 +53,8 @@ class EpisodeView:
     notes: list[str]
     figures: list[Figure]
     phases: list[PhaseRow]
+    estimates: list[EstimateRow]
+    energy_source: str
     layers: list[LayerCounts]
     operators: list[OperatorCounts]
     tensors: list[TensorLife]
@@ -120,6 +123,8 @@ def _views(records: Sequence[EpisodeRecord]) -> list[EpisodeView]:
             notes=notes(record),
             figures=episode_figures(record, f"episode-{index}"),
             phases=_phase_rows(record),
+            estimates=estimate_rows(record),
+            energy_source=energy_source(record),
             layers=layer_counts(record),
             operators=top_operators(record),
             tensors=sorted(record.arena_tensors, key=lambda t: (-t.size_bytes, t.offset_bytes))[:_MOST_TENSOR_ROWS],

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
+from mcutrain.report.estimates import NO_CURRENT, estimate_rows
 from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
 
 _STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
@@ -31,11 +32,13 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
     golden = golden_phrase(record)
     facts.add_row("golden", Text(golden, style=_golden_style(record)))
     facts.add_row("instructions per step", _instructions(record))
-    if record.estimated_cycles_per_step is not None:
-        estimate = record.estimated_cycles_per_step.total
-        facts.add_row(
-            "estimated cycles per step", Text(f"{wording.count(round(estimate))} (timing model, not measured)")
-        )
+    for row in estimate_rows(record):
+        energy = "" if row.millijoules is None else f", {row.millijoules:,.3g} mJ"
+        cycles = f"{wording.count(round(row.cycles))} cycles, {row.milliseconds:,.2f} ms{energy}"
+        facts.add_row(f"estimate per {row.what.removeprefix('training ')}", Text(cycles))
+    if estimate_rows(record):
+        current = "datasheet current" if record.supply_source else NO_CURRENT
+        facts.add_row("estimates", Text(f"timing model, not measured; {current}"))
     facts.add_row("peak SRAM", _of(record.sram_peak_bytes, record.sram_limit_bytes))
     facts.add_row("flash", _of(record.flash_bytes, record.flash_limit_bytes))
     facts.add_row("steps", Text(f"{wording.count(record.steps)} of {wording.printable(record.method)}"))

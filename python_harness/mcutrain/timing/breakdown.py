@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mcutrain.timing.cycles import CycleEstimate, total
+from mcutrain.timing.cycles import NO_CYCLES, CycleEstimate, total
 from mcutrain.timing.estimate import ProfileEstimate
 
 AnyShare = TypeVar("AnyShare", bound="Share")
@@ -17,11 +17,20 @@ STEP_MARKS = ("mct_mark_step_begin", "mct_mark_step_end")
 
 @dataclass(frozen=True)
 class Share:
-    """Mean instructions (exact) and cycles (estimated) of something in one step."""
+    """Mean instructions (exact) and cycles (estimated, zero wait states) of something in one step.
+
+    stalls: cycles more for waiting on flash, if that is modelled.
+    """
 
     name: str
     instructions: float
     estimate: CycleEstimate
+    stalls: CycleEstimate = field(default=NO_CYCLES, kw_only=True)
+
+    @property
+    def in_flash(self) -> CycleEstimate:
+        """Cycles with the waiting on flash."""
+        return self.estimate.plus(self.stalls)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,12 @@ def break_down(
     """Spread the estimate of a profile of ``steps`` training steps, and nothing else, over the operators of the plan."""
     parts: dict[str, list[Share]] = {}
     for cell in estimate.cells:
-        share = Share(cell.function or "(no function)", cell.instructions / steps, cell.estimate.times(1 / steps))
+        share = Share(
+            cell.function or "(no function)",
+            cell.instructions / steps,
+            cell.estimate.times(1 / steps),
+            stalls=cell.stalls.times(1 / steps),
+        )
         parts.setdefault(OTHER if cell.mark in STEP_MARKS else cell.mark, []).append(share)
     rows = []
     for op, named in enumerate(operators):
@@ -101,11 +115,14 @@ def _operator(op: int, named: OperatorName, functions: tuple[Share, ...]) -> Ope
         named.layer,
         named.phase,
         _group(functions, lambda f: f.name),
+        stalls=whole.stalls,
     )
 
 
 def _sum(name: str, shares: Sequence[Share]) -> Share:
-    return Share(name, sum(share.instructions for share in shares), total([share.estimate for share in shares]))
+    instructions = sum(share.instructions for share in shares)
+    stalls = total([share.stalls for share in shares])
+    return Share(name, instructions, total([share.estimate for share in shares]), stalls=stalls)
 
 
 def _group(shares: Sequence[AnyShare], key: Callable[[AnyShare], str]) -> tuple[Share, ...]:

@@ -21,6 +21,9 @@ class CycleEstimate(NamedTuple):
         return CycleEstimate(self.cycles * factor, self.low * factor, self.high * factor)
 
 
+NO_CYCLES = CycleEstimate()
+
+
 def total(estimates: list[CycleEstimate] | tuple[CycleEstimate, ...]) -> CycleEstimate:
     """The sum of many."""
     result = CycleEstimate()

@@ -22,6 +22,7 @@ SP, LR, PC, FLAGS, FP_FLAGS = 13, 14, 15, 16, 17
 _FIRST_SINGLE = 32  # s0 is register 32, s31 is 63; d0 is s0 and s1
 
 Branch = Literal["", "direct", "indirect"]
+Side = Literal["", "then", "else"]
 
 _MULTIPLE = frozenset({"load_multiple", "store_multiple", "fp_load_multiple", "fp_store_multiple"})
 _BRANCHES: dict[str, Branch] = {
@@ -42,7 +43,7 @@ class Instruction:
 
     reads are by the late ALU or as a factor, early through the shifter, addend and data as their names say, address for a memory
     access. words counts the 32-bit words that are moved. access is the base register and the offset of an access, if these are all
-    of its address. branch says whether it may leave the block, and conditional whether it may not do so.
+    of its address. branch says whether it may leave the block, and conditional whether it may not do so. under is the side of an IT.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Instruction:
     shifted: bool = False
     branch: Branch = ""
     conditional: bool = False
+    under: Side = ""
 
     @property
     def everything_read(self) -> tuple[int, ...]:
@@ -78,7 +80,7 @@ def decode_block(block: Block, locate: Callable[[int], str]) -> tuple[Instructio
         UnknownInstructionError: the tables do not have one of them.
     """
     found = []
-    remaining = 0  # instructions that are still under the last IT
+    sides: list[Side] = []  # of the instructions that are still under the last IT
     for address, raw in _split(block):
         try:
             instruction = _decode(raw)
@@ -88,11 +90,10 @@ def decode_block(block: Block, locate: Callable[[int], str]) -> tuple[Instructio
                 f"the timing model does not know '{error}' at {address:#x} ({where}); "
                 "add it to emulation/timing/instructions.yaml with its sources"
             ) from None
-        if remaining:
-            remaining -= 1
-            instruction = _under_it(instruction)
+        if sides:
+            instruction = _under_it(instruction, sides.pop(0))
         elif instruction.kind == "if_then":
-            remaining = 4 - ((raw[0] & -raw[0]).bit_length() - 1)  # the mask's lowest 1 ends it
+            sides = _sides(raw[0])
         found.append(instruction)
     return tuple(found)
 
@@ -110,13 +111,20 @@ def _split(block: Block) -> list[tuple[int, bytes]]:
     return found
 
 
+def _sides(operands: int) -> list[Side]:
+    """The sides of the instructions under an IT with this low byte: a condition, and a mask whose lowest 1 ends it."""
+    condition, mask = operands >> 4, operands & 15
+    below = 4 - (mask & -mask).bit_length()  # instructions after the first
+    return ["then", *("then" if mask >> (3 - at) & 1 == condition & 1 else "else" for at in range(below))]
+
+
 @cache
-def _under_it(instruction: Instruction) -> Instruction:
+def _under_it(instruction: Instruction, side: Side) -> Instruction:
     """The instruction under an IT: it reads the flags, and in its 16-bit form does not set them, unless it compares."""
     writes = instruction.writes
     if instruction.size == 2 and instruction.kind != "compare":
         writes = tuple(register for register in writes if register != FLAGS)
-    return replace(instruction, writes=writes, reads=(*instruction.reads, FLAGS), conditional=True)
+    return replace(instruction, writes=writes, reads=(*instruction.reads, FLAGS), conditional=True, under=side)
 
 
 @cache
@@ -159,7 +167,9 @@ def _decode(raw: bytes) -> Instruction:
     )
     if name == "vcmp" or name == "vcmpe":
         made = replace(made, writes=(FP_FLAGS,))
-    if kind == "fp_flags":
+    if name == "vmsr":
+        made = replace(made, reads=made.writes, writes=(FP_FLAGS,))
+    elif kind == "fp_flags":
         made = replace(made, reads=(FP_FLAGS,), writes=(FLAGS,) if name == "fmstat" else made.writes)
     return made
 

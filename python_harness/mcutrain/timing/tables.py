@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mcutrain.paths import PROJECT
 
@@ -33,6 +33,11 @@ class Doubtful(_Table):
     default: int
     low: int
     high: int
+
+    @property
+    def ends(self) -> tuple[int, int, int]:
+        """default, low and high, in the order of a CycleEstimate."""
+        return self.default, self.low, self.high
 
 
 class Mispredict(Doubtful):
@@ -104,6 +109,23 @@ class M7Table(_Table):
     classes: Mapping[str, M7Class]
 
 
+class CacheTable(_Table):
+    """A cache of memory.yaml."""
+
+    line_bytes: int = Field(gt=0)
+    sets: int = Field(gt=0)
+    ways: int = Field(gt=0)
+
+
+class MemoryPart(_Table):
+    """A part of memory.yaml."""
+
+    instructions: CacheTable
+    data: CacheTable
+    prefetch: bool
+    bus: Doubtful
+
+
 def _read(name: str) -> object:
     return yaml.safe_load((TABLES_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
@@ -125,3 +147,9 @@ def m4_table() -> M4Table:
 def m7_table() -> M7Table:
     """The Cortex-M7's table."""
     return M7Table.model_validate(_read("cortex-m7"))
+
+
+@cache
+def memory_parts() -> Mapping[str, MemoryPart]:
+    """The parts of memory.yaml, by name."""
+    return TypeAdapter(dict[str, MemoryPart]).validate_python(_read("memory"))

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.qemu
 FULL, RELU6 = (-128, 127), (-20, 57)
 
 
-def convolution(window: Window, clamp: tuple[int, int], seed: int, *, mask: bool = False) -> Case:
+def convolution(
+    window: Window, clamp: tuple[int, int], seed: int, *, mask: bool = False, single_rounding: int = 0
+) -> Case:
     generator = np.random.default_rng(seed)
     out, taps = window.out_channels, window.kernel_height * window.kernel_width * window.in_channels
     pairs = [quantise_multiplier(generator.uniform(0.3, 2.0) / (60 * np.sqrt(taps))) for _ in range(out)]
@@ -43,12 +45,12 @@ def convolution(window: Window, clamp: tuple[int, int], seed: int, *, mask: bool
         "y": Output((window.out_height, window.out_width, out)),
         **({"inside": Output((mask_words(outputs),))} if mask else {}),
     }
-    params = Conv2dS8Params(window, int(generator.integers(-128, 128)), 7, *clamp)
+    params = Conv2dS8Params(window, int(generator.integers(-128, 128)), 7, *clamp, single_rounding)
     return Case("conv2d_s8", f"{window} {clamp}", params, Phase.FORWARD, operands, outputs)
 
 
 def convolutions() -> list[Case]:
-    """Filters of every length modulo a round of sixteen taps, channels with and without a partner, borders, clamps and masks."""
+    """Filters of every length modulo a round of sixteen taps, channels with and without a partner, borders, clamps, masks, all rests."""
     found = []
     for seed, (inputs, outputs) in enumerate(itertools.product((1, 3, 4, 7, 8, 12, 15, 16, 18, 20, 33, 44), (1, 2, 5))):
         window = Window(2, 4, inputs, 2, 4, outputs, 1, 1, 1, 1, 0, 0)
@@ -56,6 +58,20 @@ def convolutions() -> list[Case]:
     for seed, inputs in enumerate((1, 3, 4, 6)):
         window = Window(5, 5, inputs, 3, 3, 6, 3, 3, 2, 2, 1, 1)
         found += [convolution(window, FULL, seed + 200), convolution(window, RELU6, seed + 300, mask=True)]
+    # Quads with every rest of pixels, more than are gathered at a time, and filters too long for quads.
+    for seed, (height, width) in enumerate(((1, 5), (2, 3), (1, 7), (3, 3), (9, 15), (8, 8))):
+        window = Window(height, width, 3, height, width, 9 - seed % 2, 3, 3, 1, 1, 1, 1)
+        found += [convolution(window, FULL, seed + 500, mask=True), convolution(window, RELU6, seed + 600)]
+    for seed, window in enumerate(
+        (Window(4, 5, 288, 4, 5, 3, 1, 1, 1, 1, 0, 0), Window(3, 3, 68, 3, 3, 4, 3, 3, 1, 1, 1, 1))
+    ):
+        found += [convolution(window, RELU6, seed + 700, mask=True), convolution(window, FULL, seed + 800)]
+    # Single pixels: every rest of four filters, and of words.
+    for seed, (inputs, outputs) in enumerate(itertools.product((3, 4, 5, 8, 14), (1, 2, 3, 4, 5, 6, 7, 17))):
+        window = Window(1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0)
+        found.append(
+            convolution(window, (FULL, RELU6)[seed % 2], seed + 900, mask=seed % 3 == 0, single_rounding=1 - seed % 2)
+        )
     # Sums that may leave the range of the short rounding take the long one.
     bold = convolution(Window(2, 3, 8, 2, 3, 4, 1, 1, 1, 1, 0, 0), FULL, 400)
     large = np.array([2**30 - 1, -(2**30), 2**30 + 5, 40], np.int32)

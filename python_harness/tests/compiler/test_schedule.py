@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -160,10 +161,13 @@ def test_the_schedule_never_needs_more_than_the_emitted_order(name: str) -> None
 
 
 def test_delaying_every_update_to_the_end_needs_more_memory() -> None:
-    """What reordering is for: without it every gradient lives until the last one is there."""
+    """What reordering is for: without it every gradient lives until the last one is there. Scratch, which no order saves, is left out."""
     training = training_of(chain())
+
+    def tensor_peak_bytes(steps: Sequence[Step]) -> int:
+        blocks = [block for block in arena_blocks(training, steps) if training.buffers[block.name].dtype != "scratch"]
+        return peak_bytes(blocks, len(steps))
+
     updates_last = [step for step in training.steps if step.phase is not Phase.UPDATE]
     updates_last += [step for step in training.steps if step.phase is Phase.UPDATE]
-    scheduled = schedule(training)
-    delayed = peak_bytes(arena_blocks(training, updates_last), len(updates_last))
-    assert peak_bytes(arena_blocks(training, scheduled), len(scheduled)) < 0.7 * delayed
+    assert tensor_peak_bytes(schedule(training)) < 0.7 * tensor_peak_bytes(updates_last)

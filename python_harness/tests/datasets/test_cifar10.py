@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mcutrain.datasets import Dataset, cifar10_shifted, load_dataset, shift_names, to_codes
-from mcutrain.datasets.cifar10 import CLASSES, RECORD_BYTES, read_batch
+from mcutrain.datasets import Dataset, cifar10_shifted, load_dataset, to_codes
+from mcutrain.datasets.cifar10 import CLASSES, RECORD_BYTES, SHIFTS, read_batch
 from mcutrain.errors import UsageError
 
 # Accuracy of MLPerf Tiny's int8 ResNet8 before it adapts, by another implementation of the same protocol. 1,000 images
@@ -130,6 +130,6 @@ def accuracy(interpreter: Interpreter, data: Dataset) -> float:
     return float(np.mean(interpreter.get_tensor(target["index"]).argmax(axis=1) == data.labels))
 
 
-@pytest.mark.parametrize("shift", shift_names("cifar10"))
+@pytest.mark.parametrize("shift", SHIFTS)
 def test_resnet8_is_as_accurate_before_adapting_as_measured_elsewhere(resnet8: Interpreter, shift: str) -> None:
     assert accuracy(resnet8, cifar10_shifted(shift).test) == pytest.approx(BEFORE[shift], abs=TOLERANCE)

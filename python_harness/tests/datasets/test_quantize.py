@@ -59,6 +59,12 @@ def test_float_samples_are_quantised_by_the_same_rule() -> None:
     assert (codes.min(), codes.max()) == (-128, 127)
 
 
+def test_int8_samples_are_codes_already() -> None:
+    codes = np.arange(-128, 128).astype(np.int8)
+    for domain in ("int8 codes", "uint8 - 128"):
+        assert np.array_equal(to_codes(codes, 1.0, 0.5847, 83, domain), codes)
+
+
 def test_a_half_rounds_to_the_even_code() -> None:
     samples = np.array([-1.5, -0.5, 0.5, 1.5, 2.5], dtype=np.float32)
     assert to_codes(samples, 1.0, 1.0, 0, "int8 codes").tolist() == [-2, 0, 0, 2, 2]
@@ -76,7 +82,7 @@ def test_a_pixel_scale_of_the_other_convention_is_refused(pixel_scale: float, in
 
 
 def test_other_types_values_and_scales_are_refused() -> None:
-    with pytest.raises(UsageError, match="samples are float64: give uint8 pixels or float32"):
+    with pytest.raises(UsageError, match="samples are float64: give uint8 pixels, float32 values or int8 input codes"):
         to_codes(np.zeros(3), 1.0, 1.0, 0, "int8 codes")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="not finite"):
         to_codes(np.array([np.nan], dtype=np.float32), 1.0, 1.0, 0, "int8 codes")

@@ -24,3 +24,9 @@ def test_the_episode_data_of_digits_is_its_shift() -> None:
     data = load_episode_data("digits", "rotation_contrast_noise", severity=3, seed=7)
     assert data.shift == "rotation_contrast_noise severity 3 seed 7"
     assert (len(data.adapt), len(data.test)) == (400, 400)
+
+
+def test_without_a_shift_the_whole_set_is_tested_and_nothing_trains() -> None:
+    data = load_episode_data("digits", "none")
+    assert (len(data.adapt), data.shift) == (0, "none")
+    assert data.test.digest() == load_dataset("digits").digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.base import Window
@@ -16,9 +16,10 @@ from mcutrain.ops.error_quantize import ERROR_QUANTIZE_B16, ElementsParams
 from mcutrain.ops.error_scale import ERROR_SCALE_B16, ErrorScaleParams
 from support.backward_cases import random_codes, random_mask, seeds, windows
 from support.ckernels import block16, block32
+from support.examples import examples
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(w=windows(channels=(1, 2, 5)), bits=st.integers(6, 11), seed=seeds)
 def test_the_error_of_an_input_is_within_the_sum_of_its_roundings(w: Window, bits: int, seed: int) -> None:
     """Units of the three blocks on the way: q of the quantised error, g of the scaled one, p of the product before its shift, d of dX.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,17 +32,30 @@ from support.backward_cases import (
     seeds,
     windows,
 )
-from support.ckernels import block16, block32, forms
+from support.ckernels import block16, block32, c_function, c_params, forms
+from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
 zero_points = st.sampled_from([-128, -1, 0, 5, 127])
 
-# A row longer than the DSP form's block of 64 pixels, and more output channels than its 64.
+# Rows longer than a chunk of the DSP form, of 64 pixels.
 WIDE = Window(2, 150, 5, 2, 149, 66, 2, 2, 1, 1, 0, 0)
 FULLY_CONNECTED = Window(1, 1, 33, 1, 1, 10, 1, 1, 1, 1, 0, 0)
+# Chunks of the DSP form along every axis, and the last of each not whole: of output channels 96 are a chunk, of pixels 64, and of input
+# channels 36 or 52 beside them.
+CHUNKS = Window(9, 15, 67, 9, 15, 131, 1, 1, 1, 1, 0, 0)
+# Fewer input channels than a group of the DSP form: dW takes the taps together, here with pixels in many chunks.
+FEW_CHANNELS = Window(9, 12, 3, 9, 12, 5, 7, 8, 1, 1, 3, 3)
 # 3x3 SAME on 8x8x64: what most of a residual network is.
 RESIDUAL = Window(8, 8, 64, 8, 8, 64, 3, 3, 1, 1, 1, 1)
 RESIDUAL_STRIDED = Window(16, 16, 32, 8, 8, 64, 3, 3, 2, 2, 0, 0)
+
+
+@st.composite
+def pointwise_windows(draw: st.DrawFn) -> Window:
+    """Every length of the sums, up to several chunks of the DSP form."""
+    sides = draw(st.sampled_from([(1, 1), (1, 2), (3, 3), (5, 13), (8, 8), (6, 22)]))
+    return Window(*sides, draw(st.integers(1, 70)), *sides, draw(st.integers(1, 140)), 1, 1, 1, 1, 0, 0)
 
 
 def taps_of(w: Window) -> list[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
@@ -91,9 +104,10 @@ def gradient_views(rng: np.random.Generator, w: Window, bits: int = 11) -> dict[
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(w=windows(), seed=seeds)
 @example(w=WIDE, seed=0)
+@example(w=CHUNKS, seed=0)
 @example(w=FULLY_CONNECTED, seed=0)
 @example(w=RESIDUAL, seed=0)
 @example(w=RESIDUAL_STRIDED, seed=0)
@@ -103,9 +117,11 @@ def test_block_error_of_a_convolution_has_goldens_bits(form: str, w: Window, see
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(w=windows(), seed=seeds, zero_point=zero_points)
 @example(w=WIDE, seed=0, zero_point=-128)
+@example(w=CHUNKS, seed=0, zero_point=127)
+@example(w=FEW_CHANNELS, seed=0, zero_point=127)
 @example(w=FULLY_CONNECTED, seed=0, zero_point=127)
 @example(w=RESIDUAL, seed=0, zero_point=-128)
 @example(w=RESIDUAL_STRIDED, seed=0, zero_point=-128)
@@ -115,7 +131,28 @@ def test_block_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int,
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(60)
+@given(w=pointwise_windows(), seed=seeds, zero_point=zero_points)
+def test_block_gradients_of_a_pointwise_convolution_have_goldens_bits(
+    form: str, w: Window, seed: int, zero_point: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    golden_and_c_agree(form, CONV2D_ERROR_B16, Conv2dGradientParams(w, 0), error_views(rng, w))
+    golden_and_c_agree(form, CONV2D_WEIGHT_GRADIENT_B16, Conv2dGradientParams(w, zero_point), gradient_views(rng, w))
+
+
+@examples(100)
+@given(w=windows() | pointwise_windows())
+@example(w=FEW_CHANNELS)
+def test_scratch_sizes_are_the_same_in_c_and_at_most_5_5_kib(w: Window) -> None:
+    for kernel in (CONV2D_ERROR_B16, CONV2D_WEIGHT_GRADIENT_B16):
+        params = Conv2dGradientParams(w, 0)
+        size = c_function("portable", f"mct_{kernel.name}_scratch_bytes")(c_params("portable", kernel, params))
+        assert size == kernel.scratch_bytes(params) <= 5632
+
+
+@both_forms
+@examples(40)
 @given(w=windows(channels=(1, 3, 4, 5, 16, 19)), seed=seeds)
 @example(w=RESIDUAL_STRIDED, seed=0)
 def test_float_error_of_a_convolution_has_goldens_bits(form: str, w: Window, seed: int) -> None:
@@ -129,7 +166,7 @@ def test_float_error_of_a_convolution_has_goldens_bits(form: str, w: Window, see
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(w=windows(channels=(1, 3, 4, 5, 16, 19)), seed=seeds, zero_point=zero_points)
 @example(w=RESIDUAL_STRIDED, seed=0, zero_point=-128)
 def test_float_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int, zero_point: int) -> None:
@@ -143,7 +180,7 @@ def test_float_weight_gradient_has_goldens_bits(form: str, w: Window, seed: int,
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(pixels=st.integers(1, 70), channels=st.integers(1, 19), seed=seeds)
 def test_bias_gradients_have_goldens_bits(form: str, pixels: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -154,7 +191,7 @@ def test_bias_gradients_have_goldens_bits(form: str, pixels: int, channels: int,
     golden_and_c_agree(form, BIAS_GRADIENT_F32, params, floats)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(w=windows(channels=(1, 3, 5)), seed=seeds, zero_point=zero_points)
 def test_block_gradients_are_the_exact_integer_sums(w: Window, seed: int, zero_point: int) -> None:
     rng = np.random.default_rng(seed)
@@ -244,7 +281,7 @@ def test_golden_refuses_sums_beyond_int32() -> None:
         CONV2D_ERROR_B16.golden(Conv2dGradientParams(w, 0), views)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(w=windows(channels=(4, 7, 9)), seed=seeds)
 def test_the_gradient_of_gathered_channels_is_that_part_of_the_whole(w: Window, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -279,6 +316,7 @@ def test_a_wrong_geometry_is_refused(form: str, change: dict[str, int], kernel: 
     w = Window(3, 3, 2, 3, 3, 2, 3, 3, 1, 1, 1, 1)
     rng = np.random.default_rng(0)
     views = error_views(rng, w) if kernel is CONV2D_ERROR_B16 else gradient_views(rng, w)
+    views["scratch"] = np.zeros(kernel.scratch_bytes(Conv2dGradientParams(w, 0)), np.uint8)
     assert refused(form, kernel, Conv2dGradientParams(replace(w, **change), 0), views)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ from mcutrain.ops.pool_gradient import (
 )
 from support.backward_cases import golden_and_c_agree, random_block16, random_floats, refused, seeds, windows
 from support.ckernels import block16, block32, forms
+from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
 pool_windows = windows(pool=True, channels=(1, 2, 3, 5, 16))
@@ -57,7 +58,7 @@ def random_argmax(rng: np.random.Generator, w: Window) -> NDArray[np.uint8]:
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(w=pool_windows, headroom=st.integers(OVERLAP_HEADROOM, 6), seed=seeds)
 @example(w=GLOBAL, headroom=0, seed=0)
 @example(w=OVERLAPPING, headroom=OVERLAP_HEADROOM, seed=0)
@@ -70,7 +71,7 @@ def test_block_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window,
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(w=pool_windows, seed=seeds)
 @example(w=OVERLAPPING, seed=0)
 def test_float_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window, seed: int) -> None:
@@ -80,7 +81,7 @@ def test_float_errors_of_an_average_pool_have_goldens_bits(form: str, w: Window,
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(w=pool_windows, seed=seeds)
 def test_errors_of_a_max_pool_have_goldens_bits(form: str, w: Window, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -97,7 +98,7 @@ def test_errors_of_a_max_pool_have_goldens_bits(form: str, w: Window, seed: int)
 
 
 @both_forms
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     image=st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 5)),
     border=st.tuples(*[st.integers(0, 3)] * 4),
@@ -118,7 +119,7 @@ def test_errors_of_a_pad_are_the_middle_of_the_padded(
     assert np.array_equal(cropped.mantissa, blocks["error"].mantissa[top : top + height, left : left + width])
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(w=pool_windows, headroom=st.integers(OVERLAP_HEADROOM, 6), seed=seeds)
 @example(w=GLOBAL, headroom=0, seed=0)
 def test_a_block_average_is_within_one_and_a_quarter_units_a_window_of_the_exact(

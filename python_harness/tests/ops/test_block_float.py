@@ -7,7 +7,7 @@ from typing import Any
 import cffi
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ from support.backward_cases import (
     with_extremes,
 )
 from support.ckernels import block16, block32, c_function, c_params, call, forms
+from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
 sizes = st.integers(1, 100)
@@ -75,7 +76,7 @@ def scale_case(
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds, power=st.integers(-149, 126))
 @example(elements=3, seed=0, power=-101)
 @example(elements=3, seed=0, power=-100)
@@ -90,7 +91,7 @@ def test_quantised_errors_have_goldens_bits(form: str, elements: int, seed: int,
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds)
 def test_normalised_sums_have_goldens_bits(form: str, elements: int, seed: int) -> None:
     views: dict[str, Any] = {"sums": random_sums(np.random.default_rng(seed), elements), "out": block16((elements,))}
@@ -98,7 +99,7 @@ def test_normalised_sums_have_goldens_bits(form: str, elements: int, seed: int) 
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     pixels=st.integers(1, 40), channels=st.integers(1, 20), bits=st.integers(1, 15), masked=st.booleans(), seed=seeds
 )
@@ -112,7 +113,7 @@ def test_scaled_block_errors_have_goldens_bits(
 
 
 @both_forms
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(pixels=st.integers(1, 40), channels=st.integers(1, 20), masked=st.booleans(), seed=seeds)
 def test_scaled_float_errors_have_goldens_bits(form: str, pixels: int, channels: int, masked: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -128,7 +129,7 @@ def test_scaled_float_errors_have_goldens_bits(form: str, pixels: int, channels:
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds, apart=st.integers(-40, 40))
 def test_sums_of_errors_have_goldens_bits(form: str, elements: int, seed: int, apart: int) -> None:
     rng = np.random.default_rng(seed)
@@ -146,7 +147,7 @@ def test_sums_of_errors_have_goldens_bits(form: str, elements: int, seed: int, a
 # Against real arithmetic: what each rounding may cost
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds)
 def test_quantising_costs_at_most_half_a_unit(elements: int, seed: int) -> None:
     """Half a unit from the rounding; a whole one where 2^15 - 1 stands for what rounds to 2^15."""
@@ -160,7 +161,7 @@ def test_quantising_costs_at_most_half_a_unit(elements: int, seed: int) -> None:
         assert np.abs(views["out"].mantissa.astype(np.int32)).max() >= 2**14
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds)
 def test_normalising_costs_at_most_half_a_unit_of_the_new_exponent(elements: int, seed: int) -> None:
     views: dict[str, Any] = {"sums": random_sums(np.random.default_rng(seed), elements), "out": block16((elements,))}
@@ -170,7 +171,7 @@ def test_normalising_costs_at_most_half_a_unit_of_the_new_exponent(elements: int
     assert distance.max() <= (0.5 * unit(views["out"]) if rounded else 0)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(pixels=st.integers(1, 40), channels=st.integers(1, 20), bits=st.integers(1, 15), seed=seeds)
 def test_scaling_costs_one_unit_of_the_product_and_half_a_unit_of_the_result(
     pixels: int, channels: int, bits: int, seed: int
@@ -188,7 +189,7 @@ def test_scaling_costs_one_unit_of_the_product_and_half_a_unit_of_the_result(
     assert np.abs(views["out"].mantissa.astype(np.int32)).max() <= 2**bits - 1
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(elements=sizes, seed=seeds, apart=st.integers(-40, 40))
 def test_a_sum_costs_half_a_unit_of_the_larger_exponent_and_half_of_the_result(
     elements: int, seed: int, apart: int
@@ -275,7 +276,7 @@ def in_place_gives_the_same(form: str, kernel: Kernel, params: Params, views: di
 
 
 @both_forms
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(pixels=st.integers(1, 40), channels=st.integers(1, 20), seed=seeds)
 def test_in_place_calls_give_what_calls_out_of_place_give(form: str, pixels: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -324,7 +325,7 @@ def normalised_behind(form: str, sums: Block, distance: int) -> tuple[int, Block
 
 
 @both_forms
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(elements=st.integers(1, 200), further=st.integers(0, 60), seed=seeds)
 @example(elements=64, further=0, seed=0)
 def test_sums_may_be_normalised_into_place_behind_their_start(

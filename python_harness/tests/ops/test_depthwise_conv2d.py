@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcutrain.ops.arithmetic import quantise_multiplier
@@ -32,6 +32,7 @@ from support.backward_cases import (
 )
 from support.ckernels import block16, block32, c_function, c_params, call, forms, run_everywhere
 from support.depthwise_cases import DepthwiseCase, depthwise_cases, depthwise_windows
+from support.examples import examples
 from support.tflite_builder import depthwise_conv2d_model, run_litert
 
 both_forms = pytest.mark.parametrize("form", forms)
@@ -74,7 +75,7 @@ def taps_of(w: Window) -> list[tuple[int, ...]]:
 
 
 @given(depthwise_cases())
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_depthwise_convolution_is_bit_exact_to_litert(case: DepthwiseCase) -> None:
     w = case.geometry.window
     model = depthwise_conv2d_model(
@@ -107,7 +108,7 @@ def forward_operands(w: Window, seed: int) -> tuple[dict[str, Any], dict[str, An
 
 
 @given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @example(w=MCUNET[0], seed=1, zero_point=-128)
 @example(w=MCUNET[1], seed=1, zero_point=127)
 @example(w=MCUNET[2], seed=1, zero_point=3)
@@ -125,7 +126,7 @@ def test_the_forward_of_any_window_has_goldens_bits(w: Window, seed: int, zero_p
 @both_forms
 @pytest.mark.parametrize("clamp", [(-128, 127), (-128, 60), (-90, 127)], ids=str)
 @given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example(w=MCUNET[0], seed=1, zero_point=-128)
 @example(w=MCUNET[1], seed=1, zero_point=127)
 @example(w=MCUNET[2], seed=1, zero_point=3)
@@ -150,8 +151,28 @@ def test_without_a_mask_the_codes_are_the_same(
     np.testing.assert_array_equal(y, outputs["y"])
 
 
+@pytest.mark.parametrize("window", [SMALL, MCUNET[0], MCUNET[1], MCUNET[4]], ids=str)
+@pytest.mark.parametrize("zero_point", [-128, 127])
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("code", [-128, 127])
+@pytest.mark.parametrize(("limit", "product"), [(INT32_LIMIT, 255 * 128), (2**30 - 1, 256 * 128), (2**30 - 1, 128)])
+def test_sums_at_the_limits_have_goldens_bits(
+    window: Window, zero_point: int, weight: int, code: int, limit: int, product: int
+) -> None:
+    """Of int32, where parts of a sum are beyond what the whole may be, and of the sums that finish in few instructions."""
+    inputs, outputs = forward_operands(window, 1)
+    room = limit - product * window.kernel_height * window.kernel_width
+    inputs["x"][...], inputs["weights"][...] = code, weight
+    inputs["bias"][...] = np.resize([room, -room, room - 1, 1 - room], window.out_channels)
+    inputs["multiplier"][...], inputs["shift"][...] = 2**30 + 12345, -23
+    got = run_everywhere(
+        DEPTHWISE_CONV2D_S8, DepthwiseConv2dS8Params(window, zero_point, 5, -128, 127), inputs, outputs
+    )
+    assert (np.abs(got["y"].astype(int) - 5) > 50).all()
+
+
 @given(w=depthwise_windows(), seed=seeds)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_golden_sums_are_those_of_the_definition(w: Window, seed: int) -> None:
     inputs, outputs = forward_operands(w, seed)
     # A multiplier of 1/2 and a wide clamp would still saturate: compare small sums.
@@ -196,7 +217,7 @@ def test_the_output_may_be_the_input_where_each_channel_has_one_output(form: str
     ids=lambda kernel: kernel.name,
 )
 @given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example(w=MCUNET[0], seed=0, zero_point=-128)
 @example(w=MCUNET[1], seed=0, zero_point=127)
 @example(w=MCUNET[2], seed=0, zero_point=-128)
@@ -208,7 +229,7 @@ def test_gradients_have_goldens_bits(form: str, kernel: Kernel, w: Window, seed:
 
 
 @given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_block_gradients_are_the_exact_integer_sums(w: Window, seed: int, zero_point: int) -> None:
     error = gradient_views(DEPTHWISE_CONV2D_ERROR_B16, w, seed)
     gradient = gradient_views(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, w, seed)
@@ -263,7 +284,7 @@ def test_extreme_operands_at_the_planning_limit_do_not_overflow(form: str, sign:
 
 
 @given(w=depthwise_windows())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_scratch_sizes_are_the_same_in_c(w: Window) -> None:
     cases: list[tuple[Kernel, Params]] = [
         (DEPTHWISE_CONV2D_S8, DepthwiseConv2dS8Params(w, 0, 0, -128, 127)),

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.arithmetic import requantise, requantise_once
 from mcutrain.ops.base import Window, unpack_mask
 from mcutrain.ops.conv2d import CONV2D_S8, Conv2dS8Params
 from support.ckernels import c_function, c_params, call, forms, run_everywhere
-from support.forward_cases import ConvCase, conv_cases
+from support.examples import examples
+from support.forward_cases import ConvCase, conv_cases, quad_geometries
 from support.tflite_builder import conv2d_model, fully_connected_model, run_litert
 
 ONE_PIXEL = Window(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)
 
 
 @given(conv_cases())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_convolution_is_bit_exact_to_litert(case: ConvCase) -> None:
     w = case.geometry.window
     model = conv2d_model(
@@ -40,7 +41,7 @@ def test_convolution_is_bit_exact_to_litert(case: ConvCase) -> None:
 
 
 @given(conv_cases(fully_connected=True))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_fully_connected_is_bit_exact_to_litert(case: ConvCase) -> None:
     w = case.geometry.window
     model = fully_connected_model(
@@ -53,6 +54,49 @@ def test_fully_connected_is_bit_exact_to_litert(case: ConvCase) -> None:
     )
     got = run_everywhere(CONV2D_S8, case.params, case.inputs, case.outputs)
     np.testing.assert_array_equal(got["y"].reshape(-1), run_litert(model, case.inputs["x"].reshape(-1)))
+
+
+@given(conv_cases(windows=quad_geometries()), st.booleans())
+@examples(60)
+def test_quads_of_pixels_leave_the_bits_of_golden(case: ConvCase, mask: bool) -> None:
+    outputs = case.outputs if mask else {"y": case.outputs["y"]}
+    run_everywhere(CONV2D_S8, case.params, case.inputs, outputs)
+
+
+@given(conv_cases(windows=quad_geometries()), st.integers(-128, 127), st.integers(0, 60))
+@examples(60)
+def test_any_clamp_of_quads_leaves_the_bits_of_golden(case: ConvCase, low: int, span: int) -> None:
+    params = replace(case.params, clamp_min=low, clamp_max=min(low + span, 127))
+    run_everywhere(CONV2D_S8, params, case.inputs, case.outputs)
+    run_everywhere(CONV2D_S8, params, case.inputs, {"y": case.outputs["y"]})
+
+
+@given(conv_cases(windows=quad_geometries()), st.data())
+@examples(40)
+def test_sums_too_large_for_the_short_rounding_leave_the_bits_of_golden(case: ConvCase, data: st.DataObject) -> None:
+    channel = data.draw(st.integers(0, case.geometry.window.out_channels - 1))
+    inputs = {name: value.copy() for name, value in case.inputs.items()}
+    role, value = data.draw(
+        st.sampled_from(
+            [
+                ("bias", 2**30),
+                ("bias", -(2**30)),
+                ("shift", -1),
+                ("shift", 3),
+                ("multiplier", 2**30 - 1),
+                ("multiplier", 0),
+            ]
+        )
+    )
+    inputs[role][channel] = value
+    run_everywhere(CONV2D_S8, case.params, inputs, case.outputs)
+
+
+@given(conv_cases(fully_connected=True), st.booleans(), st.integers(0, 1))
+@examples(60)
+def test_single_pixels_leave_the_bits_of_golden(case: ConvCase, mask: bool, single_rounding: int) -> None:
+    outputs = case.outputs if mask else {"y": case.outputs["y"]}
+    run_everywhere(CONV2D_S8, replace(case.params, single_rounding=single_rounding), case.inputs, outputs)
 
 
 def test_fully_connected_rounds_once_where_two_roundings_differ() -> None:
@@ -75,7 +119,7 @@ def test_fully_connected_rounds_once_where_two_roundings_differ() -> None:
 
 
 @given(conv_cases())
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_the_clip_mask_marks_what_a_wider_clamp_would_not_change(case: ConvCase) -> None:
     clamped = run_everywhere(CONV2D_S8, replace(case.params, clamp_min=-20, clamp_max=30), case.inputs, case.outputs)
     free = run_everywhere(CONV2D_S8, replace(case.params, clamp_min=-128, clamp_max=127), case.inputs, case.outputs)
@@ -84,7 +128,7 @@ def test_the_clip_mask_marks_what_a_wider_clamp_would_not_change(case: ConvCase)
 
 
 @given(conv_cases())
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_the_codes_do_not_depend_on_whether_the_mask_is_wanted(case: ConvCase) -> None:
     with_mask = run_everywhere(CONV2D_S8, case.params, case.inputs, case.outputs)
     without = run_everywhere(CONV2D_S8, case.params, case.inputs, {"y": case.outputs["y"]})
@@ -93,7 +137,7 @@ def test_the_codes_do_not_depend_on_whether_the_mask_is_wanted(case: ConvCase) -
 
 @pytest.mark.parametrize("single_rounding", [0, 1])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_requantising_agrees_on_every_sum_multiplier_and_shift(single_rounding: int, data: st.DataObject) -> None:
     # Zero weights: the sum is the bias, so each channel is one call of requantise with any int32.
     sums = st.one_of(
@@ -134,8 +178,8 @@ def test_the_largest_sums_neither_wrap_nor_saturate_early(z_x: int, code: int) -
 
 
 @pytest.mark.parametrize("form", forms)
-@given(case=conv_cases())
-@settings(max_examples=20, deadline=None)
+@given(case=st.one_of(conv_cases(), conv_cases(windows=quad_geometries())))
+@examples(40)
 def test_the_scratch_size_is_what_the_kernel_object_says(form: str, case: ConvCase) -> None:
     size = c_function(form, "mct_conv2d_s8_scratch_bytes")(c_params(form, CONV2D_S8, case.params))
     assert size == CONV2D_S8.scratch_bytes(case.params)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.average_pool import AVERAGE_POOL_S8, PoolS8Params, windows_inside
@@ -16,6 +16,7 @@ from mcutrain.ops.gather_channels import GATHER_CHANNELS_S8, GatherChannelsS8Par
 from mcutrain.ops.max_pool import MAX_POOL_S8
 from mcutrain.ops.pad import PAD_S8, PadS8Params
 from support.ckernels import call, forms, run_everywhere
+from support.examples import examples
 from support.forward_cases import Geometry, generators, geometries, random_codes, rubbish, zero_points
 from support.tflite_builder import pad_model, pool_model, run_litert
 
@@ -34,7 +35,7 @@ def input_and_output(w: Window, generator: np.random.Generator) -> tuple[Any, An
 
 
 @given(geometries(pool=True), zero_points, generators)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_average_pool_is_bit_exact_to_litert(
     geometry: Geometry, zero_point: int, generator: np.random.Generator
 ) -> None:
@@ -51,7 +52,7 @@ def test_average_pool_rounds_ties_away_from_zero() -> None:
 
 
 @given(geometries(pool=True), zero_points, generators)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_max_pool_is_bit_exact_to_litert(geometry: Geometry, zero_point: int, generator: np.random.Generator) -> None:
     x, y = input_and_output(geometry.window, generator)
     outputs = {"y": y, "argmax": rubbish(generator, y.shape, np.uint8)}
@@ -62,7 +63,7 @@ def test_max_pool_is_bit_exact_to_litert(geometry: Geometry, zero_point: int, ge
 
 
 @given(geometries(pool=True), generators)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_argmax_points_at_the_first_maximum(geometry: Geometry, generator: np.random.Generator) -> None:
     w = geometry.window
     x, y = input_and_output(w, generator)
@@ -93,7 +94,7 @@ def test_argmax_points_at_the_first_maximum(geometry: Geometry, generator: np.ra
     zero_points,
     generators,
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_pad_is_bit_exact_to_litert(
     shape: tuple[int, int, int], border: tuple[int, int, int, int], zero_point: int, generator: np.random.Generator
 ) -> None:
@@ -107,7 +108,7 @@ def test_pad_is_bit_exact_to_litert(
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_gather_keeps_the_selected_channels(data: st.DataObject) -> None:
     pixels, channels = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     selected = sorted(data.draw(st.sets(st.integers(0, channels - 1), min_size=1)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mcutrain.graph.model import AddAttributes, ConvAttributes, Graph, Operator, PoolAttributes, Tensor
 from mcutrain.importers import load_model
 from mcutrain.ops.add import ADD_S8, AddS8Params
+from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import AVERAGE_POOL_S8, PoolS8Params
 from mcutrain.ops.base import Window, mask_words
@@ -72,7 +73,7 @@ def add(graph: Graph, op: Operator, values: Values) -> Codes:
     zero_points = (a.zero_point, b.zero_point, y.zero_point)
     params = AddS8Params(y.elements, *zero_points, *a_pair, *b_pair, *y_pair, 20, *op.attributes.clamp)
     inputs = {"a": values[a.name], "b": values[b.name]}
-    return run_everywhere(ADD_S8, params, inputs, output_buffers(y))["y"]
+    return run_everywhere(ADD_S8, with_linear_form(params), inputs, output_buffers(y))["y"]
 
 
 def average_pool(graph: Graph, op: Operator, values: Values) -> Codes:

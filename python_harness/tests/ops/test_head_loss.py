@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.arithmetic import exp_f32, half_even_f32, log_f32, sum_ascending
@@ -16,6 +16,7 @@ from mcutrain.ops.base import NotFiniteError
 from mcutrain.ops.head import HEAD_ERROR_F32, HEAD_F32, HEAD_UPDATE_F32, HeadF32Params
 from mcutrain.ops.loss import SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params
 from support.ckernels import call, forms, run_everywhere
+from support.examples import examples
 from support.forward_cases import generators, random_codes, rubbish, scales, zero_points
 
 F32 = np.float32
@@ -48,7 +49,7 @@ heads = st.builds(Head, st.integers(1, 70), st.integers(1, 12), scales(), zero_p
 
 
 @given(heads)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_logits_are_the_affine_map_of_the_features(head: Head) -> None:
     inputs = {"x": head.x, "weights": head.weights, "bias": head.bias}
     outputs = {"logits": rubbish(head.generator, head.bias.shape, np.float32), "prediction": np.full(1, 99, np.int32)}
@@ -83,7 +84,7 @@ def test_a_sum_runs_in_ascending_order_without_fusing() -> None:
 
 
 @given(heads)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_head_error_is_the_transposed_map_of_the_gradient(head: Head) -> None:
     inputs = {"weights": head.weights, "gradient": head.gradient}
     outputs = {"error": rubbish(head.generator, (head.params.features,), np.float32)}
@@ -94,7 +95,7 @@ def test_the_head_error_is_the_transposed_map_of_the_gradient(head: Head) -> Non
 
 
 @given(heads)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_head_update_is_a_step_against_the_gradient(head: Head) -> None:
     inputs = {"x": head.x, "gradient": head.gradient, "learning_rate": head.learning_rate}
     got = run_everywhere(HEAD_UPDATE_F32, head.params, inputs, {"weights": head.weights, "bias": head.bias})
@@ -113,7 +114,7 @@ def run_loss(logits: Any, label: int, generator: np.random.Generator | None = No
 
 
 @given(st.integers(1, 40), st.floats(0.01, 60.0), st.data(), generators)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_loss_and_its_gradient_are_softmax_cross_entropy(
     classes: int, spread: float, data: st.DataObject, generator: np.random.Generator
 ) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.base import mask_words, unpack_mask
 from mcutrain.ops.mean import MEAN_S8, MeanS8Params, mean_multiplier
 from support.backward_cases import refused
 from support.ckernels import forms, run_everywhere
+from support.examples import examples
 from support.forward_cases import generators, random_codes, scales, zero_points
 from support.tflite_builder import mean_model, run_litert
 
@@ -28,7 +29,7 @@ def shapes(draw: st.DrawFn) -> tuple[int, int, int]:
 
 
 @given(shapes(), scales(), st.floats(0.05, 3.0), st.booleans(), zero_points, zero_points, st.booleans(), generators)
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_mean_is_bit_exact_to_litert(
     shape: tuple[int, int, int],
     x_scale: float,
@@ -50,7 +51,7 @@ def test_mean_is_bit_exact_to_litert(
 
 
 @given(shapes(), generators)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_the_clip_mask_marks_what_the_clamp_did_not_change(
     shape: tuple[int, int, int], generator: np.random.Generator
 ) -> None:

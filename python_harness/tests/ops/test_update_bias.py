@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.base import Kernel, NotFiniteError
 from mcutrain.ops.update_bias import KERNELS, UPDATE_BIAS_F32, UpdateBiasParams
 from support.backward_cases import ERROR_NOT_FINITE, golden_and_c_agree, random_floats, refused, seeds, with_extremes
 from support.ckernels import block32, forms
+from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -55,7 +56,7 @@ def random_case(rng: np.random.Generator, kernel: Kernel, step_bits: int) -> tup
 
 @both_forms
 @every_kernel
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(step_bits=st.integers(-12, 36), seed=seeds)
 def test_bias_updates_have_goldens_bits(form: str, kernel: Kernel, step_bits: int, seed: int) -> None:
     params, views = random_case(np.random.default_rng(seed), kernel, step_bits)
@@ -63,7 +64,7 @@ def test_bias_updates_have_goldens_bits(form: str, kernel: Kernel, step_bits: in
 
 
 @both_forms
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(halves=st.lists(st.integers(-(2**27), 2**27), min_size=1, max_size=20))
 def test_ties_of_a_step_round_to_even_at_every_magnitude(form: str, halves: list[int]) -> None:
     steps = [float(np.float32(half / 2)) for half in halves]
@@ -94,7 +95,7 @@ def test_the_cap_counts_output_codes_and_rescales_all_biases() -> None:
 
 
 @both_forms
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(cap=st.floats(2.0**25, 2.0**29, width=32), step=st.floats(2.0**29, 2.0**40, width=32))
 def test_the_ratio_of_a_cap_is_one_division(form: str, cap: float, step: float) -> None:
     """In steps of millions each bit of the ratio shows in the bias."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcutrain.ops.base import Kernel, NotFiniteError
@@ -30,6 +30,7 @@ from support.backward_cases import (
     with_extremes,
 )
 from support.ckernels import block32, forms
+from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -94,7 +95,7 @@ def masters(views: dict[str, Any]) -> list[float]:
 
 @both_forms
 @every_kernel
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sparse=st.booleans(), step_bits=st.integers(-12, 24), seed=seeds)
 def test_updates_have_goldens_bits(form: str, kernel: Kernel, sparse: bool, step_bits: int, seed: int) -> None:
     params, views = random_case(np.random.default_rng(seed), kernel, sparse, step_bits)
@@ -273,7 +274,7 @@ def test_a_random_state_of_zero_is_refused(form: str) -> None:
     assert refused(form, UPDATE_WEIGHTS_STOCHASTIC8_F32, params, views)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(state=st.integers(1, 2**32 - 1), count=st.integers(1, 300))
 def test_many_draws_are_one_draw_after_the_other(state: int, count: int) -> None:
     expected = []

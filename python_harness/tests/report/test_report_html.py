@@ -141,6 +141,17 @@ def test_cycles_appear_only_as_an_estimate_and_only_if_there_are_any(make_record
     assert "cycles are claimed" not in text
 
 
+def test_estimates_have_their_range_their_time_and_the_source_of_their_energy(make_record: Any) -> None:
+    cycles = {"": 4e6, "_low": 3.5e6, "_high": 4.5e6}
+    estimated = {f"estimated_cycles_per_inference{end}": value for end, value in cycles.items()}
+    energy = {"estimated_millijoules_per_inference": 1.25, "supply_source": "table 25 <b>"}
+    text = Page(render_report([make_record(**estimated, **energy)], title="t")).text
+    for shown in ("none of them measured", "4,000,000", "3,500,000 to 4,500,000", "50.00", "1.25", "table 25 <b>"):
+        assert shown in text, shown
+    without = Page(render_report([make_record(**estimated)], title="t")).text
+    assert "Energy: no datasheet current in the board file" in without
+
+
 def test_the_verdict_is_said_in_words(make_record: Any) -> None:
     records = [make_record(), make_record(matches_golden=False), make_record(matches_golden=None, golden_steps=0)]
     page = Page(render_report(records, title="t"))

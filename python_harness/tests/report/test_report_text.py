@@ -47,8 +47,17 @@ def test_cycles_are_named_an_estimate(make_record: Any) -> None:
     counts = make_record().instructions_per_step
     assert "cycles" not in _print(render_episode(make_record()))
     text = _print(render_episode(make_record(estimated_cycles_per_step=counts)))
-    assert "estimated cycles per step" in text
+    assert "estimate per step" in text
     assert "timing model, not measured" in text
+    assert "no datasheet current" in text
+
+
+def test_an_inference_stands_beside_a_step_with_its_time_and_energy(make_record: Any) -> None:
+    estimated = {"estimated_cycles_per_inference": 4e6, "estimated_millijoules_per_inference": 1.25}
+    text = _print(render_episode(make_record(**estimated, supply_source="a datasheet")))
+    assert "4,000,000 cycles, 50.00 ms, 1.25 mJ" in text  # at 80 MHz
+    assert "estimate per step" not in text
+    assert "datasheet current" in text
 
 
 def test_the_table_has_every_number_whole_at_80_columns(make_record: Any) -> None:

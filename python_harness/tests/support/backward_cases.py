@@ -15,7 +15,7 @@ from support.ckernels import block16, block32, call
 OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = 0, 1, 2
 _STALE = 0x5A  # what outputs hold before they are written
 
-# Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2, 4 and 64 output channels.
+# Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2 and 4 output channels; and the chunks of the DSP form.
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 16, 19, 66)
 
 seeds = st.integers(0, 2**32 - 1)

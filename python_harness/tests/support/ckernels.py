@@ -3,15 +3,17 @@
     status = call("dsp", CONV2D, params, {"x": x, "weights": w, ..., "y": y})
 
 Both forms are compiled once per state of the sources. Arguments are checked against the real headers: a Kernel whose
-roles or parameters differ from its C function fails here. Every buffer is passed as a copy between guard zones: writing
-outside of a buffer fails the test, and reading outside changes the result.
+roles or parameters differ from its C function fails here. Every buffer is passed as a copy between a guard zone and a page that
+cannot be read: writing before a buffer fails the test, reading there changes the result, and behind it both end the process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 import hashlib
+import mmap
 import os
 import re
 import subprocess
@@ -43,6 +45,7 @@ _PUBLIC_HEADERS = ("forward.h", "loss.h", "backward.h", "update.h")
 _C_TYPES = {"mask": "uint32_t", "b16": "mct_b16", "b32": "mct_b32", "float32": "float", "scratch": "void"}
 _GUARD_BYTES = 64
 _GUARD = 0xA5
+_PROT_NONE = 0
 
 Bytes = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -82,7 +85,10 @@ def call(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -
         if memory is None:
             arguments.append(ffi.NULL)
             continue
-        buffer = guarded.setdefault(memory.ctypes.data, _Guarded(memory))
+        address = memory.ctypes.data
+        if address not in guarded:
+            guarded[address] = _Guarded(memory, aligned=role.dtype not in ("int8", "uint8"))
+        buffer = guarded[address]
         assert buffer.memory.size >= memory.size, f"{kernel.name}: the first view of shared memory must be the largest"
         arguments.append(ffi.cast(c_type, buffer.address))
     status = int(function(*arguments))
@@ -135,12 +141,24 @@ def _fill(ffi: cffi.FFI, struct: Any, values: Any) -> None:
 
 
 class _Guarded:
-    """A copy of a buffer between two guard zones, aligned to 16 bytes."""
+    """A copy of a buffer between a guard zone and a page that cannot be read.
 
-    def __init__(self, memory: Bytes) -> None:
+    It ends where that page begins: a kernel that reads behind its buffer ends the test process with a fault. So int8 buffers begin at
+    any address, as a network's may; the others at multiples of four, behind which up to three bytes of guard are left.
+    """
+
+    def __init__(self, memory: Bytes, *, aligned: bool) -> None:
         self.memory = memory
-        self._zone = np.full(memory.size + 2 * _GUARD_BYTES + 16, _GUARD, np.uint8)
-        self._start = _GUARD_BYTES + -(self._zone.ctypes.data + _GUARD_BYTES) % 16
+        room = memory.size + _GUARD_BYTES + 3
+        pages = -(-room // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._pages = mmap.mmap(-1, pages + mmap.PAGESIZE)
+        self._zone = np.frombuffer(self._pages, np.uint8)
+        _forbid(self._zone.ctypes.data + pages)
+        self._zone = self._zone[:pages]
+        self._zone[...] = _GUARD
+        self._start = pages - memory.size
+        if aligned:
+            self._start -= self._start % 4
         self._zone[self._start : self._start + memory.size] = memory
         self.address = self._zone.ctypes.data + self._start
 
@@ -150,6 +168,11 @@ class _Guarded:
         assert (outside == _GUARD).all(), f"{kernel} wrote outside of a buffer"
         if self.memory.flags.writeable:
             self.memory[...] = self._zone[self._start : end]
+
+
+def _forbid(page: int) -> None:
+    """Take all access from the page at an address."""
+    assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, _PROT_NONE) == 0
 
 
 def _block(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Bytes | None) -> Block:

@@ -88,6 +88,38 @@ def geometries(draw: st.DrawFn, most_channels: int = 9, pool: bool = False) -> G
     return Geometry(window, padding)
 
 
+@st.composite
+def quad_geometries(draw: st.DrawFn) -> Geometry:
+    """Windows that the DSP form gathers by quads: images of 4 pixels to several times what it gathers at a time, with every rest of
+    pixels, channels and taps.
+    """
+    kernel = draw(st.sampled_from([1, 1, 2, 3]))
+    stride = draw(st.integers(1, 2))
+    height, width = draw(st.integers(2, 12)), draw(st.integers(2, 18))
+    padding = draw(st.sampled_from(["SAME", "VALID"])) if min(height, width) >= kernel else "SAME"
+    size = (height, width)
+    out = [output_size(side, kernel, stride, padding) for side in size]
+    pad = [max((out[i] - 1) * stride + kernel - size[i], 0) // 2 if padding == "SAME" else 0 for i in range(2)]
+    most = 48 if kernel == 1 else 80 // kernel
+    in_channels = draw(st.one_of(st.integers(1, most), st.sampled_from([3, 4, 8, 16, 24])))
+    out_channels = draw(st.one_of(st.integers(1, 20), st.sampled_from([2, 8, 16, 24])))
+    window = Window(
+        height,
+        width,
+        in_channels,
+        out[0],
+        out[1],
+        out_channels,
+        kernel,
+        kernel,
+        stride,
+        stride,
+        pad_top=pad[0],
+        pad_left=pad[1],
+    )
+    return Geometry(window, padding)
+
+
 @dataclass(frozen=True)
 class ConvCase:
     """A convolution with its tensors."""
@@ -103,13 +135,18 @@ class ConvCase:
 
 
 @st.composite
-def conv_cases(draw: st.DrawFn, fully_connected: bool = False, per_channel: bool | None = None) -> ConvCase:
+def conv_cases(
+    draw: st.DrawFn,
+    fully_connected: bool = False,
+    per_channel: bool | None = None,
+    windows: st.SearchStrategy[Geometry] | None = None,
+) -> ConvCase:
     """Convolutions whose output scale spreads the sums over the codes, and beyond."""
     if fully_connected:
         features, out_features = draw(st.integers(1, 40)), draw(st.integers(1, 150))
         geometry = Geometry(Window(1, 1, features, 1, 1, out_features, 1, 1, 1, 1, 0, 0), "VALID")
     else:
-        geometry = draw(geometries())
+        geometry = draw(geometries() if windows is None else windows)
     w = geometry.window
     generator = draw(generators)
     weights = random_codes(generator, (w.out_channels, w.kernel_height, w.kernel_width, w.in_channels), -127)

@@ -68,6 +68,36 @@ def test_the_document_adds_up_and_the_files_are_written(tool: Any, tmp_path: Pat
     assert json.loads(files["perfetto"].read_text(encoding="utf-8"))["traceEvents"]
 
 
+@pytest.mark.parametrize(("board", "wait_states"), [("m4-256k", 5), ("m7-256k", 7)])
+def test_cycles_in_flash_stand_beside_those_without_and_are_labelled(board: str, wait_states: int, tool: Any) -> None:
+    plain, flash = (
+        json.loads(tool("profile", EPISODE, "--board", board, "--steps", "2", "--json", *more).stdout)
+        for more in ((), ("--memory", "flash"))
+    )
+    label = f"flash, {wait_states} wait states, caches"
+    assert (plain["memory"], plain["memory_in_flash"]) == ("zero wait states", None)
+    assert (flash["memory"], flash["memory_in_flash"]) == ("zero wait states", label)
+    for where in ("inference", "total"):
+        assert "estimated_cycles_in_flash" not in plain[where]
+        assert flash[where]["estimated_cycles"] == plain[where]["estimated_cycles"]
+        slower = flash[where]["estimated_cycles_in_flash"] / flash[where]["estimated_cycles"]
+        assert 1.01 < slower < 1.5
+        energies = [flash[where][f"estimated_millijoules{end}"] for end in ("", "_in_flash")]
+        assert energies[1] / energies[0] == pytest.approx(slower)
+    stalls = sum(
+        row["estimated_cycles_in_flash"] - row["estimated_cycles"] for row in flash["operators"] if row["op"] >= 0
+    )
+    assert stalls == pytest.approx(flash["total"]["estimated_cycles_in_flash"] - flash["total"]["estimated_cycles"])
+    table = tool("profile", EPISODE, "--board", board, "--steps", "2", "--memory", "flash").stdout
+    assert label in table and "zero wait states" in table
+
+
+def test_an_unknown_memory_is_one_line(tool: Any) -> None:
+    done = tool("profile", EPISODE, "--memory", "dram")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "give flash" in done.stderr
+
+
 def test_an_export_that_cannot_be_written_is_one_line(tool: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = tool("profile", EPISODE, "--steps", "1", "--collapsed", str(tmp_path / "file" / "inside"))
@@ -82,6 +112,13 @@ def test_a_record_holds_exact_instructions_and_estimated_cycles(board: str, prep
     assert instructions is not None and cycles is not None
     assert record.estimated_cycles_low is not None and record.estimated_cycles_high is not None
     assert record.estimated_cycles_low < cycles.total < record.estimated_cycles_high
+    inference, energy = record.estimated_cycles_per_inference, record.estimated_millijoules_per_inference
+    assert inference is not None and energy is not None
+    # Forward of a step and an inference are the same operators, but for the masks that only training wants.
+    assert inference == pytest.approx(cycles.forward, rel=0.05)
+    board_file = load_board(board)
+    assert board_file.supply_ua_per_mhz is not None
+    assert energy == pytest.approx(inference * 3.3 * board_file.supply_ua_per_mhz * 1e-9)
     assert cycles.total == pytest.approx(cycles.forward + cycles.loss + cycles.backward + cycles.update)
     assert sum(row.estimated_cycles or 0.0 for row in record.operators) == pytest.approx(cycles.total)
     # One instruction at a time takes at least a cycle each, two at a time at least half.

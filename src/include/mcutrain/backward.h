@@ -41,20 +41,23 @@ typedef struct {
     int32_t input_zero_point; /* weight gradient only */
 } mct_conv2d_gradient_params;
 
-/* dX: the error of a convolution's input; g is the output's scaled error (out_height*out_width*out_channels). */
+/* dX: the error of a convolution's input; g is the output's scaled error (out_height*out_width*out_channels).
+ * scratch, of both gradients: mct_..._scratch_bytes(params), 4-byte aligned. */
 MCT_MUST_CHECK mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights,
-                                               mct_b32 *sums);
+                                               void *scratch, mct_b32 *sums);
 MCT_MUST_CHECK mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,
                                                float *error);
 
 /* dW[o][kh][kw][i] = sum over pixels of g * (x - input_zero_point). x has window.in_channels channels: the selected ones. */
 MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
-                                                         mct_b32 *gradient);
+                                                         void *scratch, mct_b32 *gradient);
 MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
                                                          float *gradient);
 
-/* The same of a depthwise convolution, whose weights and gradient are out_channels*kernel_height*kernel_width.
- * scratch: mct_depthwise_..._scratch_bytes(params), 4-byte aligned. */
+size_t mct_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
+size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
+
+/* The same of a depthwise convolution, whose weights and gradient are out_channels*kernel_height*kernel_width. */
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights,
                                                          void *scratch, mct_b32 *sums);
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,

@@ -19,7 +19,7 @@ typedef struct {
 
 /* x: in_height*in_width*in_channels. weights: out_channels*kernel_height*kernel_width*in_channels. bias, multiplier, shift: out_channels.
  * y = clamp(requantise(sum (x - input_zero_point) w + bias) + output_zero_point). Fully connected layers are 1x1 images.
- * scratch: mct_conv2d_s8_scratch_bytes(params), 4-byte aligned. */
+ * scratch: mct_conv2d_s8_scratch_bytes(params), 4-byte aligned: at most 6 KB, or three gathered windows where these are longer. */
 MCT_MUST_CHECK mct_status mct_conv2d_s8(const mct_conv2d_s8_params *params, const int8_t *x, const int8_t *weights, const int32_t *bias,
                                         const int32_t *multiplier, const int32_t *shift, void *scratch, int8_t *y, uint32_t *inside);
 size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params);
@@ -43,8 +43,12 @@ typedef struct {
     int32_t a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift;
     int32_t left_shift; /* 20 */
     int32_t clamp_min, clamp_max;
+    /* The same sum for every pair of codes as (offset + floor(a_factor a / 2^8) + floor(b_factor b / 2^8)) / 2^16 rounded down, minus
+     * clamp_min, before the clamp. Whoever makes the parameters has tried all pairs; both factors 0: no such form. */
+    int32_t a_factor, b_factor, offset;
 } mct_add_s8_params;
 
+/* y may be a or b. */
 MCT_MUST_CHECK mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *inside);
 
 typedef struct {

@@ -6,6 +6,7 @@ import numpy as np
 
 from mcutrain.graph import AddAttributes, Operator
 from mcutrain.ops.add import AddS8Params
+from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.rules.base import Lowering, Rule
 from mcutrain.ops.steps import Phase
@@ -45,7 +46,7 @@ class AddRule(Rule):
             "y": context.output_buffer(op),
             "inside": context.mask_for(op),
         }
-        context.build.step(op.name, "add_s8", params, Phase.FORWARD, op.name, operands)
+        context.build.step(op.name, "add_s8", with_linear_form(params), Phase.FORWARD, op.name, operands)
 
     def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
         y_scale = context.tensor(op.outputs[0]).scale
