@@ -3,14 +3,54 @@
  * whatever the stride. */
 #include <string.h>
 
+#include "channels.h"
 #include "mcutrain/backward.h"
 #include "plane_gather.h"
 #include "plane_slide.h"
 
-static bool is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
+typedef mct_depthwise_conv2d_weight_gradient_params gradient_params;
+
+static bool is_valid(const gradient_params *params, const void *x, const void *g, const int32_t *index, const void *gradient)
 {
     return params != NULL && x != NULL && g != NULL && gradient != NULL && mct_depthwise_window_valid(&params->window) &&
-           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX;
+           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX && params->selected > 0 &&
+           params->selected <= params->window.out_channels &&
+           (index != NULL ? mct_channels_ascend(index, params->selected, params->window.out_channels)
+                          : params->selected == params->window.out_channels);
+}
+
+/* An output channel that trains. */
+typedef struct {
+    int32_t output, input; /* of the layer */
+    int32_t x;             /* the place of its input among the channels of x */
+} channel;
+
+#define BEFORE_THE_FIRST ((channel){-1, -1, -1})
+
+static inline channel next_channel(int32_t outputs, const int32_t *index, int32_t j, channel last)
+{
+    const int32_t output = index != NULL ? index[j] : j, input = output / outputs;
+
+    return (channel){output, input, last.x + (input != last.input)};
+}
+
+static int32_t outputs_of_input(const mct_window *w)
+{
+    return w->out_channels / w->in_channels;
+}
+
+static int32_t x_channels(const gradient_params *params, const int32_t *index)
+{
+    const int32_t outputs = outputs_of_input(&params->window);
+    channel c = BEFORE_THE_FIRST;
+
+    if (index == NULL) {
+        return params->window.in_channels;
+    }
+    for (int32_t j = 0; j < params->selected; j++) {
+        c = next_channel(outputs, index, j, c);
+    }
+    return c.x + 1;
 }
 
 /* Columns of g, a whole number of words. */
@@ -42,12 +82,12 @@ static size_t g_elements(const mct_window *w)
     return (size_t)w->out_height * (size_t)g_columns(w);
 }
 
-size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params)
+size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const gradient_params *params)
 {
     return (x_elements(&params->window) + g_elements(&params->window)) * sizeof(int16_t);
 }
 
-static MCT_NOINLINE void gather_x(const mct_conv2d_gradient_params *params, const int8_t *restrict x, int16_t *restrict values)
+static MCT_NOINLINE void gather_x(const gradient_params *params, const int8_t *restrict x, int32_t channels, int16_t *restrict values)
 {
     const mct_window *const w = &params->window;
     const int32_t height = (w->out_height - 1) * w->stride_height + w->kernel_height;
@@ -58,12 +98,12 @@ static MCT_NOINLINE void gather_x(const mct_conv2d_gradient_params *params, cons
         const int32_t behind = w->pad_left - residue; /* columns of padding still ahead of this residue's first */
         const int32_t first = behind > 0 ? mct_ceil_divide(behind, step) : 0;
         const int32_t last = mct_smaller_s32(columns, mct_ceil_divide(w->in_width + behind, step));
-        const int8_t *source = x + (size_t)(first * step - behind) * (size_t)w->in_channels;
+        const int8_t *source = x + (size_t)(first * step - behind) * (size_t)channels;
         int16_t *target = values + w->pad_top * row_step + residue * columns + first;
 
         for (int32_t row = 0; row < rows; row++) {
-            mct_gather_row_s8(source, step * w->in_channels, params->input_zero_point, last - first, target);
-            source += (size_t)w->in_width * (size_t)w->in_channels;
+            mct_gather_row_s8(source, step * channels, params->input_zero_point, last - first, target);
+            source += (size_t)w->in_width * (size_t)channels;
             target += row_step;
         }
     }
@@ -95,31 +135,35 @@ static void channel_gradient(const mct_window *w, const int16_t *x, const int16_
     }
 }
 
-mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
+mct_status mct_depthwise_conv2d_weight_gradient_b16(const gradient_params *params, const int8_t *x, const mct_b16 *g, const int32_t *index,
                                                     void *scratch, mct_b32 *gradient)
 {
-    if (!is_valid(params, x, g, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
+    if (!is_valid(params, x, g, index, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *const w = &params->window;
-    const int32_t taps = w->kernel_height * w->kernel_width, outputs = w->out_channels / w->in_channels;
+    const int32_t taps = w->kernel_height * w->kernel_width, outputs = outputs_of_input(w), channels = x_channels(params, index);
     int16_t *const x_values = scratch, *const g_values = x_values + x_elements(w);
+    channel c = BEFORE_THE_FIRST;
 
     gradient->exponent = g->exponent;
     /* The border and the zeros behind odd rows of g stay; every channel has the same interior. */
     memset(x_values, 0, (x_elements(w) + g_elements(w)) * sizeof *x_values);
-    for (int32_t o = 0; o < w->out_channels; o++) {
-        if (o % outputs == 0) {
-            gather_x(params, x + o / outputs, x_values);
+    for (int32_t j = 0; j < params->selected; j++) {
+        const channel last = c;
+
+        c = next_channel(outputs, index, j, last);
+        if (c.x != last.x) {
+            gather_x(params, x + c.x, channels, x_values);
         }
-        gather_g(w, g->mantissa + o, g_values);
-        channel_gradient(w, x_values, g_values, gradient->mantissa + o * taps);
+        gather_g(w, g->mantissa + c.output, g_values);
+        channel_gradient(w, x_values, g_values, gradient->mantissa + j * taps);
     }
     return MCT_OK;
 }
 
 /* Rows, then columns ascending: the stated order of each sum. */
-static float tap_gradient_f32(const mct_conv2d_gradient_params *params, int32_t kernel_row, int32_t kernel_column, const int8_t *x,
+static float tap_gradient_f32(const gradient_params *params, int32_t kernel_row, int32_t kernel_column, const int8_t *x, int32_t channels,
                               const float *g)
 {
     const mct_window *const w = &params->window;
@@ -131,7 +175,7 @@ static float tap_gradient_f32(const mct_conv2d_gradient_params *params, int32_t 
 
         for (int32_t column = columns.first; column < columns.end; column++) {
             const int32_t input_column = columns.input + (column - columns.first) * w->stride_width;
-            const int8_t code = x[(size_t)(input_row * w->in_width + input_column) * (size_t)w->in_channels];
+            const int8_t code = x[(size_t)(input_row * w->in_width + input_column) * (size_t)channels];
 
             sum += g[(size_t)(row * w->out_width + column) * (size_t)w->out_channels] * (float)(code - params->input_zero_point);
         }
@@ -139,18 +183,20 @@ static float tap_gradient_f32(const mct_conv2d_gradient_params *params, int32_t 
     return sum;
 }
 
-mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
+mct_status mct_depthwise_conv2d_weight_gradient_f32(const gradient_params *params, const int8_t *x, const float *g, const int32_t *index,
                                                     float *gradient)
 {
-    if (!is_valid(params, x, g, gradient)) {
+    if (!is_valid(params, x, g, index, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *const w = &params->window;
-    const int32_t outputs = w->out_channels / w->in_channels;
+    const int32_t outputs = outputs_of_input(w), channels = x_channels(params, index);
+    channel c = BEFORE_THE_FIRST;
 
-    for (int32_t o = 0; o < w->out_channels; o++) {
+    for (int32_t j = 0; j < params->selected; j++) {
+        c = next_channel(outputs, index, j, c);
         for (int32_t tap = 0; tap < w->kernel_height * w->kernel_width; tap++) {
-            *gradient++ = tap_gradient_f32(params, tap / w->kernel_width, tap % w->kernel_width, x + o / outputs, g + o);
+            *gradient++ = tap_gradient_f32(params, tap / w->kernel_width, tap % w->kernel_width, x + c.x, channels, g + c.output);
         }
     }
     return MCT_OK;

@@ -97,7 +97,8 @@ static void run_channel(const mct_rounding *rounding, const mct_update_weights_p
 }
 
 mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_weights_params *params, const mct_gradient *gradient,
-                              const float *factor, const int32_t *index, float learning_rate, int8_t *weights, void *state)
+                              const float *factor, const int32_t *index, const int32_t *rows, float learning_rate, int8_t *weights,
+                              void *state)
 {
     const int32_t of_channel = params->taps * params->in_channels;
     const uint32_t largest_bits = largest_step(params, gradient, factor, learning_rate);
@@ -111,14 +112,16 @@ mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_wei
     /* Before the cap, too, the largest step must be finite in units of the rounding. */
     const bool is_short = largest < 1e30f && largest * steps.ratio <= rounding->longest_step;
 
-    for (int32_t c = 0; c < params->out_channels; c++, weights += of_channel) {
+    for (int32_t c = 0; c < params->out_channels; c++) {
+        int8_t *const row = weights + (rows != NULL ? rows[c] : c) * of_channel;
+
         steps.k = learning_rate * factor[c];
         steps.is_short = find_factor(steps.k, rounding->unit, gradient->power, &steps.factor) && is_short;
         if (index == NULL) {
-            rounding->run(&steps, weights, of_channel, state);
+            rounding->run(&steps, row, of_channel, state);
             steps.gradient = mct_gradient_from(&steps.gradient, (size_t)of_channel);
         } else {
-            run_channel(rounding, params, &steps, index, weights, state);
+            run_channel(rounding, params, &steps, index, row, state);
         }
     }
     return MCT_OK;

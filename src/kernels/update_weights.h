@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "channels.h"
 #include "update.h"
 
 /* Weights side by side that share k.
@@ -32,15 +33,17 @@ typedef struct {
 } mct_rounding;
 
 MCT_MUST_CHECK mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_weights_params *params,
-                                             const mct_gradient *gradient, const float *factor, const int32_t *index, float learning_rate,
-                                             int8_t *weights, void *state);
+                                             const mct_gradient *gradient, const float *factor, const int32_t *index, const int32_t *rows,
+                                             float learning_rate, int8_t *weights, void *state);
 
 static inline bool mct_update_weights_valid(const mct_update_weights_params *params, const void *gradient, const float *factor,
-                                            const int32_t *index, const float *learning_rate, const int8_t *weights)
+                                            const int32_t *index, const int32_t *rows, const float *learning_rate, const int8_t *weights)
 {
     return params != NULL && gradient != NULL && factor != NULL && learning_rate != NULL && weights != NULL && params->out_channels > 0 &&
            params->taps > 0 && params->in_channels > 0 && params->selected > 0 && params->selected <= params->in_channels &&
-           (index != NULL || params->selected == params->in_channels) && params->weight_min >= INT8_MIN && params->weight_min <= INT8_MAX;
+           (index != NULL || params->selected == params->in_channels) &&
+           (rows == NULL || mct_channels_ascend(rows, params->out_channels, INT32_MAX)) && params->weight_min >= INT8_MIN &&
+           params->weight_min <= INT8_MAX;
 }
 
 #endif

@@ -93,23 +93,25 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction)
+                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           int8_t *fraction)
 {
-    if (!mct_update_weights_valid(params, gradient, factor, index, learning_rate, weights) || fraction == NULL) {
+    if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_rounding rounding = {UNIT, LONGEST_SHORT_STEP, run_b16};
     const mct_gradient values = mct_gradient_b16(gradient);
-    return mct_update_weights(&rounding, params, &values, factor, index, *learning_rate, weights, &fraction);
+    return mct_update_weights(&rounding, params, &values, factor, index, rows, *learning_rate, weights, &fraction);
 }
 
 mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                           const int32_t *index, const float *learning_rate, int8_t *weights, int8_t *fraction)
+                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           int8_t *fraction)
 {
-    if (!mct_update_weights_valid(params, gradient, factor, index, learning_rate, weights) || fraction == NULL) {
+    if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_rounding rounding = {UNIT, LONGEST_SHORT_STEP, run_f32};
     const mct_gradient values = mct_gradient_f32(gradient);
-    return mct_update_weights(&rounding, params, &values, factor, index, *learning_rate, weights, &fraction);
+    return mct_update_weights(&rounding, params, &values, factor, index, rows, *learning_rate, weights, &fraction);
 }

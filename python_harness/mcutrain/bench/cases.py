@@ -1,33 +1,22 @@
-"""Cases: which kernels are benched, on which shapes and data. The data is pseudo-random, and always the same."""
+"""Case: one call of a kernel to bench, and the pseudo-random data that it takes, always the same."""
 
 from __future__ import annotations
 
-import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.add import AddS8Params
-from mcutrain.ops.add_linear import with_linear_form
-from mcutrain.ops.arithmetic import quantise_multiplier
-from mcutrain.ops.average_pool import PoolS8Params
-from mcutrain.ops.base import Params, Window, mask_words
-from mcutrain.ops.bias_gradient import BiasGradientParams
-from mcutrain.ops.conv2d import Conv2dS8Params, window_taps
-from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
-from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params
-from mcutrain.ops.error_quantize import ElementsParams
-from mcutrain.ops.error_scale import ErrorScaleParams
+from mcutrain.ops.base import Params
 from mcutrain.ops.steps import Phase
-from mcutrain.ops.update_weights import UpdateWeightsParams
 
 Data = NDArray[Any]
 
-_INPUT_ZERO_POINT, _OUTPUT_ZERO_POINT = -5, 3
+INPUT_ZERO_POINT, OUTPUT_ZERO_POINT = -5, 3
+
 _ERROR_BITS = 13
 
 
@@ -54,221 +43,17 @@ class Case:
     elements: int
 
 
-def cases() -> tuple[Case, ...]:
-    """All cases, forward ones first."""
-    return (*_forward(), *_backward(), *_update())
-
-
-def _generator(name: str) -> np.random.Generator:
+def generator(name: str) -> np.random.Generator:
+    """Numbers that are always the same for a name."""
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
-def _codes(shape: tuple[int, ...], name: str, low: int = -128) -> Data:
-    return _generator(name).integers(low, 128, shape).astype(np.int8)
+def codes(shape: tuple[int, ...], name: str, low: int = -128) -> Data:
+    """Random int8 codes from ``low`` to 127."""
+    return generator(name).integers(low, 128, shape).astype(np.int8)
 
 
-def _mantissas(shape: tuple[int, ...], name: str) -> Data:
+def mantissas(shape: tuple[int, ...], name: str) -> Data:
+    """Random int16 mantissas of 13 bits and a sign."""
     limit = 1 << _ERROR_BITS
-    return _generator(name).integers(-limit, limit, shape).astype(np.int16)
-
-
-def _window(side: int, channels: tuple[int, int], kernel: int = 1, stride: int = 1) -> Window:
-    out = -(-side // stride)
-    pad = max((out - 1) * stride + kernel - side, 0) // 2
-    return Window(side, side, channels[0], out, out, channels[1], kernel, kernel, stride, stride, pad, pad)
-
-
-def _name(window: Window) -> str:
-    kernel = f"{window.kernel_height}x{window.kernel_width}"
-    stride = f" /{window.stride_height}" if window.stride_height > 1 else ""
-    return f"{kernel}{stride} {window.in_height}x{window.in_width}x{window.in_channels}->{window.out_channels}"
-
-
-def _input(window: Window) -> tuple[int, int, int]:
-    return window.in_height, window.in_width, window.in_channels
-
-
-def _output(window: Window) -> tuple[int, int, int]:
-    return window.out_height, window.out_width, window.out_channels
-
-
-def _weights(window: Window) -> tuple[int, int, int, int]:
-    return window.out_channels, window.kernel_height, window.kernel_width, window.in_channels
-
-
-def _rescaling(channels: int, taps: int, name: str) -> dict[str, Data]:
-    """Bias, multiplier and shift that spread sums of ``taps`` products of codes over the output codes."""
-    generator = _generator(name)
-    spread = 60 / (74 * 74 * math.sqrt(taps))
-    pairs = [quantise_multiplier(spread * factor) for factor in generator.uniform(0.5, 1.5, channels)]
-    return {
-        "bias": generator.integers(-2000, 2000, channels).astype(np.int32),
-        "multiplier": np.array([multiplier for multiplier, _ in pairs], np.int32),
-        "shift": np.array([shift for _, shift in pairs], np.int32),
-    }
-
-
-def _conv2d(window: Window, *, mask: bool = False, single_rounding: int = 0) -> Case:
-    name = _name(window)
-    outputs = math.prod(_output(window))
-    operands: dict[str, Data | Output] = {
-        "x": _codes(_input(window), f"x {name}"),
-        "weights": _codes(_weights(window), f"weights {name}", -127),
-        **_rescaling(window.out_channels, window_taps(window), name),
-        "y": Output(_output(window)),
-    }
-    if mask:
-        operands["inside"] = Output((mask_words(outputs),))
-    params = Conv2dS8Params(window, _INPUT_ZERO_POINT, _OUTPUT_ZERO_POINT, -128, 127, single_rounding)
-    return Case("conv2d_s8", name + (" mask" if mask else ""), params, Phase.FORWARD, operands, outputs)
-
-
-def _depthwise(window: Window) -> Case:
-    name = _name(window)
-    operands: dict[str, Data | Output] = {
-        "x": _codes(_input(window), f"x {name}"),
-        "weights": _codes((window.out_channels, window.kernel_height, window.kernel_width, 1), f"weights {name}", -127),
-        **_rescaling(window.out_channels, window.kernel_height * window.kernel_width, name),
-        "y": Output(_output(window)),
-    }
-    params = DepthwiseConv2dS8Params(window, _INPUT_ZERO_POINT, _OUTPUT_ZERO_POINT, -128, 127)
-    return Case("depthwise_conv2d_s8", name, params, Phase.FORWARD, operands, math.prod(_output(window)))
-
-
-def _add(elements: int, *, mask: bool = False) -> Case:
-    # Two inputs of scales 0.9 and 1.0 to one of 1.6, as LiteRT rescales them.
-    a, b, output = quantise_multiplier(0.45), quantise_multiplier(0.5), quantise_multiplier(2.0 / (1.6 * (1 << 20)))
-    params = with_linear_form(
-        AddS8Params(elements, _INPUT_ZERO_POINT, 7, _OUTPUT_ZERO_POINT, *a, *b, *output, 20, -128, 127)
-    )
-    operands: dict[str, Data | Output] = {
-        "a": _codes((elements,), "a"),
-        "b": _codes((elements,), "b"),
-        "y": Output((elements,)),
-    }
-    if mask:
-        operands["inside"] = Output((mask_words(elements),))
-    return Case("add_s8", f"{elements}" + (" mask" if mask else ""), params, Phase.FORWARD, operands, elements)
-
-
-def _average_pool(side: int, channels: int) -> Case:
-    window = Window(side, side, channels, 1, 1, channels, side, side, 1, 1, 0, 0)
-    operands: dict[str, Data | Output] = {"x": _codes(_input(window), "pool"), "y": Output(_output(window))}
-    return Case(
-        "average_pool_s8",
-        f"{side}x{side}x{channels}",
-        PoolS8Params(window),
-        Phase.FORWARD,
-        operands,
-        side**2 * channels,
-    )
-
-
-def _pointwise() -> tuple[Window, ...]:
-    return _window(8, (96, 96)), _window(16, (48, 192)), _window(4, (576, 160))
-
-
-def _forward() -> Iterator[Case]:
-    for window in _pointwise():
-        yield _conv2d(window)
-    yield _conv2d(_pointwise()[0], mask=True)
-    for side, channels in ((32, 16), (16, 32), (8, 64)):
-        yield _conv2d(_window(side, (channels, channels), 3))
-    yield _conv2d(_window(32, (3, 16), 3))
-    yield _conv2d(_window(1, (64, 10)), single_rounding=1)
-    for side, channels, kernel in ((16, 120, 3), (8, 160, 5), (8, 160, 7)):
-        yield _depthwise(_window(side, (channels, channels), kernel))
-    yield _add(4096)
-    yield _add(4096, mask=True)
-    yield _average_pool(8, 64)
-
-
-def _backward() -> Iterator[Case]:
-    windows = (*_pointwise(), _window(8, (64, 64), 3), _window(16, (16, 32), 3, 2), _window(1, (64, 10)))
-    for window in windows:
-        name, params = _name(window), Conv2dGradientParams(window, _INPUT_ZERO_POINT)
-        g = _mantissas(_output(window), f"g {name}")
-        weights = _codes(_weights(window), f"weights {name}", -127)
-        errors: dict[str, Data | Output] = {"g": g, "weights": weights, "sums": Output(_input(window))}
-        yield Case("conv2d_error_b16", name, params, Phase.BACKWARD, errors, math.prod(_input(window)))
-        x = _codes(_input(window), f"x {name}")
-        gradient: dict[str, Data | Output] = {"x": x, "g": g, "gradient": Output(_weights(window))}
-        yield Case("conv2d_weight_gradient_b16", name, params, Phase.BACKWARD, gradient, math.prod(_weights(window)))
-    for side, channels, kernel in ((16, 120, 3), (8, 160, 5), (8, 160, 7)):
-        yield from _depthwise_backward(_window(side, (channels, channels), kernel))
-    yield _error_scale(4096, 16, mask=True)
-    yield _error_scale(4096, 16)
-    yield _error_scale(4096, 1, mask=True)
-    yield _error_sum(4096)
-    yield _error_normalize(4096)
-    yield _bias_gradient(256, 16)
-
-
-def _depthwise_backward(window: Window) -> Iterator[Case]:
-    name, params = _name(window), Conv2dGradientParams(window, _INPUT_ZERO_POINT)
-    shape = (window.out_channels, window.kernel_height, window.kernel_width, 1)
-    g = _mantissas(_output(window), f"g {name}")
-    weights = _codes(shape, f"weights {name}", -127)
-    errors: dict[str, Data | Output] = {"g": g, "weights": weights, "sums": Output(_input(window))}
-    yield Case("depthwise_conv2d_error_b16", name, params, Phase.BACKWARD, errors, math.prod(_input(window)))
-    x = _codes(_input(window), f"x {name}")
-    gradient: dict[str, Data | Output] = {"x": x, "g": g, "gradient": Output(shape)}
-    yield Case("depthwise_conv2d_weight_gradient_b16", name, params, Phase.BACKWARD, gradient, math.prod(shape))
-
-
-def _error_scale(elements: int, channels: int, *, mask: bool = False) -> Case:
-    operands: dict[str, Data | Output] = {
-        "error": _mantissas((elements,), "error"),
-        "inside": _generator("inside").integers(0, 2**32, mask_words(elements), np.uint32),
-        "scale": _generator("scale").integers(1 << 28, (1 << 31) - 1, channels, np.int32),
-        "out": Output((elements,)),
-    }
-    if not mask:
-        del operands["inside"]
-    params = ErrorScaleParams(elements, channels, -31, 11)
-    name = f"{elements // channels}x{channels}" + (" mask" if mask else "")
-    return Case("error_scale_b16", name, params, Phase.BACKWARD, operands, elements)
-
-
-def _error_sum(elements: int) -> Case:
-    operands: dict[str, Data | Output] = {
-        "a": _mantissas((elements,), "a"),
-        "b": _mantissas((elements,), "b"),
-        "out": Output((elements,)),
-    }
-    return Case("error_sum_b16", f"{elements}", ElementsParams(elements), Phase.BACKWARD, operands, elements)
-
-
-def _error_normalize(elements: int) -> Case:
-    sums = _generator("sums").integers(-(1 << 26), 1 << 26, elements).astype(np.int32)
-    operands: dict[str, Data | Output] = {"sums": sums, "out": Output((elements,))}
-    return Case("error_normalize_b16", f"{elements}", ElementsParams(elements), Phase.BACKWARD, operands, elements)
-
-
-def _bias_gradient(pixels: int, channels: int) -> Case:
-    operands: dict[str, Data | Output] = {
-        "g": _mantissas((pixels, channels), "g"),
-        "gradient": Output((channels,)),
-    }
-    params = BiasGradientParams(pixels, channels)
-    return Case("bias_gradient_b16", f"{pixels}x{channels}", params, Phase.BACKWARD, operands, pixels * channels)
-
-
-def _update() -> Iterator[Case]:
-    channels, taps, inputs = 64, 9, 16
-    shape = (channels, taps, inputs)
-    limit = 1 << 20
-    for kernel, state in (
-        ("update_weights_master16_b16", {"fraction": np.zeros(shape, np.int8)}),
-        ("update_weights_stochastic8_b16", {"random": np.ones(1, np.uint32)}),
-        ("update_weights_nearest8_b16", {}),
-    ):
-        operands: dict[str, Data | Output] = {
-            "gradient": _generator("gradient").integers(-limit, limit, shape).astype(np.int32),
-            "factor": _generator("factor").uniform(0.5, 1.5, channels).astype(np.float32),
-            "learning_rate": np.array([2.0**-20], np.float32),
-            "weights": _codes(shape, "weights", -127),
-            **state,
-        }
-        params = UpdateWeightsParams(channels, taps, inputs, inputs, -127, 0.5)
-        yield Case(kernel, f"{channels}x{taps}x{inputs}", params, Phase.UPDATE, operands, math.prod(shape))
+    return generator(name).integers(-limit, limit, shape).astype(np.int16)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.table import Table
 
-from mcutrain.bench.cases import cases
+from mcutrain.bench.catalogue import cases
+from mcutrain.bench.document import write_tables
 from mcutrain.bench.measure import BOARDS, Measurement, measure
 from mcutrain.commands.options import JsonOption, console, log, print_json
 from mcutrain.errors import UsageError
@@ -28,9 +30,19 @@ def kernels(
         list[str] | None, typer.Option("--kernel", help="Only kernels whose name contains this; may be repeated.")
     ] = None,
     core: Annotated[list[str] | None, typer.Option("--core", help="Only this core: m4 or m7.")] = None,
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also put all tables, with peers' figures, between the markers of this Markdown file."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Instructions, estimated cycles and code size of each kernel on typical shapes."""
+    if document is not None and (kernel or core):
+        raise UsageError("--document takes every kernel on both cores: leave out --kernel and --core")
+    if document is not None and not document.is_file():
+        raise UsageError(f"{document}: there is no such file to put tables into")
     chosen = [case for case in cases() if not kernel or any(part in case.kernel for part in kernel)]
     if not chosen:
         names = ", ".join(dict.fromkeys(case.kernel for case in cases()))
@@ -42,6 +54,9 @@ def kernels(
     for name in dict.fromkeys(core or BOARDS):
         log.print(f"{BOARDS[name]}: {len(chosen)} cases")
         rows += measure(chosen, name)
+    if document is not None:
+        write_tables(document, rows)
+        log.print(f"tables: {document}")
     if json:
         print_json([_entry(row) for row in rows])
     else:

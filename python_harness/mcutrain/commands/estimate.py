@@ -11,6 +11,7 @@ import typer
 from mcutrain.boards import Board, load_board
 from mcutrain.commands.cycle_tables import shares_table
 from mcutrain.commands.options import JsonOption, MemoryOption, console, log, memory_model, print_json
+from mcutrain.emulators.profile import MarkCount
 from mcutrain.emulators.program import RESET, ProgramRun, profile_program
 from mcutrain.report import wording
 from mcutrain.timing import ProfileEstimate, estimate_profile
@@ -52,6 +53,9 @@ def estimate(
         log.print(
             f"{program}: it ended with status {run.exit_status} and said: {wording.printable(last[0])}", style="yellow"
         )
+    for name in mark or ():
+        if run.profile.instructions_per_mark.get(name, MarkCount(0, 0)).visits == 0:
+            log.print(f"{program}: it never reached {wording.printable(name)}, so this mark has no row", style="yellow")
     if json:
         print_json(_document(program, target, flash, run, found))
     else:

@@ -115,6 +115,12 @@ def largest_channels(graph: Graph, op: Operator, count: int) -> NDArray[np.int32
     return np.sort(order).astype(np.int32)
 
 
+def selectable_channels(graph: Graph, op: Operator) -> int:
+    """The channels that a share of a layer is of: its input channels; of a depthwise convolution, its output channels."""
+    window = layer_window(graph, op)
+    return window.out_channels if op.kind == "depthwise_conv2d" else window.in_channels
+
+
 def _layer_training(graph: Graph, scheme: Scheme, layers: tuple[str, ...]) -> dict[str, LayerTraining]:
     training: dict[str, LayerTraining] = {}
     operators = {op.name: op for op in graph.operators}
@@ -123,8 +129,7 @@ def _layer_training(graph: Graph, scheme: Scheme, layers: tuple[str, ...]) -> di
             continue
         op, selected = operators[name], None
         if name in scheme.weights:
-            window = layer_window(graph, op)
-            channels = window.out_channels if op.kind == "depthwise_conv2d" else window.in_channels
+            channels = selectable_channels(graph, op)
             count = int(channels * scheme.weights[name])
             if count == 0:
                 raise UsageError(
@@ -160,25 +165,24 @@ class _QasTrainer:
         window = layer_window(context.graph, op)
         weights = context.tensor(op.inputs[1]).data
         assert weights is not None
+        selected, factor = training.selected, self._weight_factor(context, op)
+        part = f"{op.name}.selected" if selected.size < selectable_channels(context.graph, op) else None
         depthwise = op.kind == "depthwise_conv2d"
-        in_channels = 1 if depthwise else window.in_channels
+        if depthwise:
+            factor = factor[selected]
         params = UpdateWeightsParams(
-            out_channels=window.out_channels,
+            out_channels=factor.size,
             taps=window.kernel_height * window.kernel_width,
-            in_channels=in_channels,
-            selected=1 if depthwise else int(training.selected.size),
+            in_channels=1 if depthwise else window.in_channels,
+            selected=1 if depthwise else int(selected.size),
             weight_min=min(-127, int(weights.min())),
             step_cap=self.options.step_cap,
         )
-        factor = self._weight_factor(context, op)
-        if depthwise:
-            # A step of 0 leaves a weight as it is, in every rounding: the channels that do not train.
-            factor[np.setdiff1d(np.arange(window.out_channels), training.selected)] = 0
-        partial = not depthwise and training.selected.size < in_channels
         operands: dict[str, str | None] = {
             "gradient": gradient,
             "factor": build.constant(f"{op.name}.weight_factor", factor),
-            "index": f"{op.name}.selected" if partial else None,
+            "index": None if depthwise else part,
+            "rows": part if depthwise else None,
             "learning_rate": LEARNING_RATE,
             "weights": f"{op.name}.weights",
         }

@@ -2,23 +2,39 @@
 
 g is the output's scaled error, (out_height, out_width, out_channels); weights and their gradient are
 (out_channels, kernel_height, kernel_width). Output channel o belongs to input channel o // (out_channels / in_channels).
+dW may be of some output channels only: those of ``index``, from an x that has only the input channels that they read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Kernel, Role, Window
+from mcutrain.ops.base import Kernel, Params, Role, Window
 from mcutrain.ops.block_float import write_block
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams, input_shape, output_shape, taps
 from mcutrain.ops.depthwise_conv2d import depthwise_macs, even, outputs_per_input
 
 Int64s = NDArray[np.int64]
 Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DepthwiseWeightGradientParams(Params):
+    """mct_depthwise_conv2d_weight_gradient_params. window: of the whole layer. selected: output channels that train."""
+
+    window: Window
+    input_zero_point: int
+    selected: int
+
+
+def inputs_read(window: Window, selected: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The input channels that these output channels read, each once, ascending."""
+    return np.unique(selected // outputs_per_input(window))
 
 
 def depthwise_weight_shape(window: Window) -> tuple[int, int, int]:
@@ -53,29 +69,38 @@ def _error_f32(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
     views["error"][...] = error.reshape(views["error"].shape)
 
 
-def _centred(params: Conv2dGradientParams, x: NDArray[np.int8]) -> Int64s:
-    """The input minus its zero point, repeated for every output channel: (in_height, in_width, out_channels)."""
-    image = x.reshape(input_shape(params.window)).astype(np.int64) - params.input_zero_point
-    return np.repeat(image, outputs_per_input(params.window), axis=2)
+def _selected(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> NDArray[np.int32]:
+    """The output channels that train."""
+    selected: NDArray[np.int32] = views.get("index", np.arange(params.window.out_channels, dtype=np.int32))
+    return selected
 
 
-def _weight_gradient_b16(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
+def _centred(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> Int64s:
+    """The input minus its zero point, a channel for every selected output channel: (in_height, in_width, selected)."""
+    window = params.window
+    image = views["x"].reshape(window.in_height, window.in_width, -1).astype(np.int64) - params.input_zero_point
+    _, channels = np.unique(_selected(params, views) // outputs_per_input(window), return_inverse=True)
+    centred: Int64s = image[:, :, channels]
+    return centred
+
+
+def _weight_gradient_b16(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> None:
     window, g = params.window, views["g"]
-    mantissa: Int64s = g.mantissa.reshape(output_shape(window)).astype(np.int64)
-    x = _centred(params, views["x"])
-    gradient = np.zeros(depthwise_weight_shape(window), np.int64)
+    mantissa: Int64s = g.mantissa.reshape(output_shape(window))[:, :, _selected(params, views)].astype(np.int64)
+    x = _centred(params, views)
+    gradient = np.zeros((params.selected, window.kernel_height, window.kernel_width), np.int64)
     for kh, kw, output, pixels in taps(window):
         gradient[:, kh, kw] = (mantissa[output] * x[pixels]).sum(axis=(0, 1))
     write_block(views["gradient"], int(g.exponent[0]), gradient)
 
 
-def _weight_gradient_f32(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
+def _weight_gradient_f32(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> None:
     window = params.window
-    g: Float32s = views["g"].reshape(output_shape(window))
-    x: Float32s = _centred(params, views["x"]).astype(np.float32)
-    gradient = np.zeros(depthwise_weight_shape(window), np.float32)
+    g: Float32s = views["g"].reshape(output_shape(window))[:, :, _selected(params, views)]
+    x: Float32s = _centred(params, views).astype(np.float32)
+    gradient = np.zeros((params.selected, window.kernel_height, window.kernel_width), np.float32)
     for kh, kw, output, pixels in taps(window):
-        for product in (g[output] * x[pixels]).reshape(-1, window.out_channels):
+        for product in (g[output] * x[pixels]).reshape(-1, params.selected):
             gradient[:, kh, kw] += product
     views["gradient"][...] = gradient.reshape(views["gradient"].shape)
 
@@ -89,7 +114,7 @@ def _error_scratch_bytes(params: Conv2dGradientParams) -> int:
     return 2 * (rows * even(columns) + height * width)
 
 
-def _weight_gradient_scratch_bytes(params: Conv2dGradientParams) -> int:
+def _weight_gradient_scratch_bytes(params: DepthwiseWeightGradientParams) -> int:
     # One channel of the padded image, its columns by residue, and one channel of g.
     w = params.window
     g_columns = even(w.out_width)
@@ -99,8 +124,12 @@ def _weight_gradient_scratch_bytes(params: Conv2dGradientParams) -> int:
     return 2 * (height * residues * columns + w.out_height * g_columns)
 
 
-def _macs(params: Conv2dGradientParams) -> int:
+def _error_macs(params: Conv2dGradientParams) -> int:
     return depthwise_macs(params.window)
+
+
+def _weight_gradient_macs(params: DepthwiseWeightGradientParams) -> int:
+    return depthwise_macs(replace(params.window, out_channels=params.selected))
 
 
 DEPTHWISE_CONV2D_ERROR_B16 = Kernel(
@@ -110,7 +139,7 @@ DEPTHWISE_CONV2D_ERROR_B16 = Kernel(
     inputs=(Role("g", "b16"), Role("weights", "int8")),
     outputs=(Role("scratch", "scratch"), Role("sums", "b32")),
     golden=_error_b16,
-    macs=_macs,
+    macs=_error_macs,
     scratch_bytes=_error_scratch_bytes,
 )
 
@@ -121,28 +150,28 @@ DEPTHWISE_CONV2D_ERROR_F32 = Kernel(
     inputs=(Role("g", "float32"), Role("weights", "int8")),
     outputs=(Role("error", "float32"),),
     golden=_error_f32,
-    macs=_macs,
+    macs=_error_macs,
 )
 
 DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16 = Kernel(
     name="depthwise_conv2d_weight_gradient_b16",
-    c_params="mct_conv2d_gradient_params",
-    params=Conv2dGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "b16")),
+    c_params="mct_depthwise_conv2d_weight_gradient_params",
+    params=DepthwiseWeightGradientParams,
+    inputs=(Role("x", "int8"), Role("g", "b16"), Role("index", "int32", optional=True)),
     outputs=(Role("scratch", "scratch"), Role("gradient", "b32")),
     golden=_weight_gradient_b16,
-    macs=_macs,
+    macs=_weight_gradient_macs,
     scratch_bytes=_weight_gradient_scratch_bytes,
 )
 
 DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32 = Kernel(
     name="depthwise_conv2d_weight_gradient_f32",
-    c_params="mct_conv2d_gradient_params",
-    params=Conv2dGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "float32")),
+    c_params="mct_depthwise_conv2d_weight_gradient_params",
+    params=DepthwiseWeightGradientParams,
+    inputs=(Role("x", "int8"), Role("g", "float32"), Role("index", "int32", optional=True)),
     outputs=(Role("gradient", "float32"),),
     golden=_weight_gradient_f32,
-    macs=_macs,
+    macs=_weight_gradient_macs,
 )
 
 KERNELS = (

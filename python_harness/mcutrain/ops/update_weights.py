@@ -2,7 +2,8 @@
 
 step[o][tap][i] = gradient[o][tap][i] * (learning_rate * factor[o]), the whole tensor rescaled so that the largest step
 is at most step_cap, then taken from the weight: with 8 more bits kept beside it (master16), with a random rounding
-(stochastic8), or rounded to nearest (nearest8). Quantisation-aware scaling puts 1 / s_w[o]**2 into factor[o].
+(stochastic8), or rounded to nearest (nearest8). Quantisation-aware scaling puts 1 / s_w[o]**2 into factor[o]. What trains
+may be a part: the input channels of ``index``, or the output channels of ``rows``; gradient and state have only theirs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _CODE_MAX = 127
 
 @dataclass(frozen=True)
 class UpdateWeightsParams(Params):
-    """mct_update_weights_params. Weights: (out_channels, taps, in_channels); ``selected`` input channels train."""
+    """mct_update_weights_params. Weights: (output channels, taps, in_channels); ``selected`` input channels of ``out_channels`` train."""
 
     out_channels: int
     taps: int
@@ -78,18 +79,23 @@ def _clamped(steps: Float32s, limit: float) -> Float32s:
     return np.clip(steps, np.float32(-limit), np.float32(limit))
 
 
+def _places(params: UpdateWeightsParams, views: Mapping[str, Any]) -> tuple[NDArray[Any], tuple[NDArray[np.intp], ...]]:
+    """The weights, and which of them train as an index of (out_channels, taps, selected) elements."""
+    weights = views["weights"].reshape(-1, params.taps, params.in_channels)
+    rows = views.get("rows", np.arange(params.out_channels))
+    return weights, np.ix_(rows, np.arange(params.taps), views.get("index", np.arange(params.in_channels)))
+
+
 def _trained(params: UpdateWeightsParams, views: Mapping[str, Any]) -> Int64s:
     """The trained weights, (out_channels, taps, selected)."""
-    weights: NDArray[np.int8] = views["weights"].reshape(params.out_channels, params.taps, params.in_channels)
-    return weights[..., views["index"]].astype(np.int64) if "index" in views else weights.astype(np.int64)
+    weights, places = _places(params, views)
+    trained: Int64s = weights[places].astype(np.int64)
+    return trained
 
 
 def _store(params: UpdateWeightsParams, views: Mapping[str, Any], codes: Int64s) -> None:
-    weights = views["weights"].reshape(params.out_channels, params.taps, params.in_channels)
-    if "index" in views:
-        weights[..., views["index"]] = codes
-    else:
-        weights[...] = codes
+    weights, places = _places(params, views)
+    weights[places] = codes
 
 
 def _master16(params: UpdateWeightsParams, views: Mapping[str, Any]) -> None:
@@ -130,6 +136,7 @@ def _kernel(name: str, gradient: str, state: Role | None, golden: Callable[[Any,
             Role("gradient", gradient),
             Role("factor", "float32"),
             Role("index", "int32", optional=True),
+            Role("rows", "int32", optional=True),
             Role("learning_rate", "float32"),
         ),
         outputs=outputs,

@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
-from mcutrain.bench.cases import Case, Output, cases
+from mcutrain.bench.cases import Case, Output
+from mcutrain.bench.catalogue import cases
+from mcutrain.bench.document import tables, with_tables
 from mcutrain.bench.measure import Measurement, measure
+from mcutrain.bench.peers import PEERS
 from mcutrain.bench.plan import bench_plan
+from mcutrain.errors import UsageError
 from mcutrain.ops.registry import KERNELS
 from mcutrain.paths import PROJECT
 
@@ -37,6 +41,10 @@ def test_a_case_gives_every_role_of_its_kernel(case: Case) -> None:
     if step.definition.scratch_bytes(case.params) == 0:
         needed.discard("scratch")
     assert needed <= set(step.operands)
+
+
+def test_every_kernel_has_a_case() -> None:
+    assert {case.kernel for case in cases()} == set(KERNELS)
 
 
 def test_no_two_outputs_of_a_case_share_memory() -> None:
@@ -116,3 +124,24 @@ def run(build: Path, *arguments: str) -> subprocess.CompletedProcess[Any]:
     own = {"MCUTRAIN_BUILD": str(build), "PYTHONPATH": str(PROJECT / "python_harness")}
     command = [sys.executable, "-m", "mcutrain", "bench", "kernels", *arguments]
     return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.qemu
+def test_the_tables_of_the_docs_are_what_the_command_gives(own_build: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCUTRAIN_BUILD", str(own_build))
+        rows = [row for core in ("m4", "m7") for row in measure(cases(), core)]
+    document = (PROJECT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    assert document == with_tables(document, tables(rows)), "run: ./mcutrain bench kernels --document docs/kernels.md"
+
+
+def test_peers_stand_beside_shapes_of_the_catalogue() -> None:
+    assert set(PEERS) <= {(case.kernel, case.shape) for case in cases()}
+
+
+def test_a_document_without_markers_is_one_line(own_build: Path, tmp_path: Path) -> None:
+    (tmp_path / "kernels.md").write_text("no markers here\n")
+    with pytest.raises(UsageError, match="begin: bench kernels"):
+        with_tables((tmp_path / "kernels.md").read_text(), "")
+    done = run(own_build, "--document", str(tmp_path / "none.md"))
+    assert (done.returncode, done.stdout) == (2, "") and "none.md" in done.stderr

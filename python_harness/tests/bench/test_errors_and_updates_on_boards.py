@@ -20,6 +20,7 @@ from mcutrain.golden.runner import run_golden
 from mcutrain.ops.base import Params, Window, mask_words
 from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
+from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
 from mcutrain.ops.registry import KERNELS
@@ -93,7 +94,7 @@ def bias_gradients() -> list[Case]:
 
 
 def depthwise_gradients() -> list[Case]:
-    """Kernels of one to nine taps a side, rows of whole words and not, strides and two outputs of a channel."""
+    """Kernels of one to nine taps a side, rows of whole words and not, strides, two outputs of a channel, and the last output alone."""
     found = []
     for seed, (kernel, stride) in enumerate(itertools.product(range(1, 10), (1, 2))):
         generator = np.random.default_rng(seed)
@@ -107,7 +108,12 @@ def depthwise_gradients() -> list[Case]:
         found.append(case("depthwise_conv2d_error_b16", params, errors))
         x = generator.integers(-128, 128, (side, side, channels)).astype(np.int8)
         gradient: Operands = {"x": x, "g": g, "gradient": Output(shape)}
-        found.append(case("depthwise_conv2d_weight_gradient_b16", params, gradient))
+        whole = DepthwiseWeightGradientParams(window, -7, outputs)
+        found.append(case("depthwise_conv2d_weight_gradient_b16", whole, gradient))
+        chosen = np.array([outputs - 1], np.int32)
+        part: Operands = {"x": x[..., -1:].copy(), "g": g, "index": chosen, "gradient": Output((1, kernel, kernel))}
+        one = DepthwiseWeightGradientParams(window, -7, 1)
+        found.append(case("depthwise_conv2d_weight_gradient_b16", one, part))
     return found
 
 

@@ -122,6 +122,15 @@ def test_a_program_that_fails_is_priced_and_said_to_have_failed(
     assert "ended with status 1" in said.err and "work" in said.out
 
 
+def test_a_mark_that_is_never_reached_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = PROGRAM + ".type spare, %function\nspare: bx lr\n.size spare, . - spare\n"
+    elf = build(tmp_path, source=source)
+    arguments = ["estimate", str(elf), "--board", "m4-256k", "--mark", "work", "--mark", "spare"]
+    cli.app(arguments, standalone_mode=False)
+    said = capsys.readouterr().err
+    assert "never reached spare" in said and "reached work" not in said
+
+
 def test_a_program_without_an_end_is_one_line(tmp_path: Path) -> None:
     elf = build(tmp_path, source=PROGRAM.replace("bkpt #0xab", "nop"))
     with pytest.raises(UsageError, match="did not end within 1 s"):

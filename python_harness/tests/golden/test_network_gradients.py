@@ -114,6 +114,22 @@ def test_the_gradient_of_chosen_channels_is_that_part_of_the_whole() -> None:
         assert_close(layer, golden.weights[layer], torch.weights[layer][..., selected])
 
 
+@pytest.mark.parametrize("mode", ["b16", "f32"])
+def test_the_gradient_of_chosen_depthwise_channels_is_those_rows_of_the_whole(mode: str) -> None:
+    """depthwise1 has two outputs for each input, depthwise4 one."""
+    graph, scheme = NETWORKS["separable"](), "b all; depthwise1@3/8 depthwise4@1/2"
+    plan = planned(graph, mode, scheme)
+    golden, torch = both(graph, mode, scheme)
+    for layer, count in (("depthwise1", 3), ("depthwise4", 2)):
+        selected = plan.buffers[f"{layer}.selected"].data
+        assert selected is not None and selected.size == count
+        rows = torch.weights[layer][selected]
+        if mode == "f32":
+            assert_close(layer, golden.weights[layer], rows)
+        else:
+            assert cosine(golden.weights[layer], rows) > 1 - 1e-5, layer
+
+
 def test_the_gradient_of_the_head_agrees_with_finite_differences() -> None:
     graph = NETWORKS["residual"]()
     plan = planned(graph, "f32", "head")

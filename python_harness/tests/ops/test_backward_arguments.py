@@ -44,6 +44,9 @@ VALID: dict[type[Params], Params] = {
     error_quantize.ElementsParams: error_quantize.ElementsParams(1),
     error_scale.ErrorScaleParams: error_scale.ErrorScaleParams(1, 1, 0, 11),
     conv2d_gradient.Conv2dGradientParams: conv2d_gradient.Conv2dGradientParams(ONE, 0),
+    depthwise_conv2d_gradient.DepthwiseWeightGradientParams: depthwise_conv2d_gradient.DepthwiseWeightGradientParams(
+        ONE, 0, 1
+    ),
     bias_gradient.BiasGradientParams: bias_gradient.BiasGradientParams(1, 1),
     pool_gradient.AveragePoolErrorParams: pool_gradient.AveragePoolErrorParams(ONE, 0),
     pool_gradient.MaxPoolErrorParams: pool_gradient.MaxPoolErrorParams(ONE),

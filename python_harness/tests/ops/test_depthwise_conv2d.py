@@ -31,7 +31,7 @@ from support.backward_cases import (
     seeds,
 )
 from support.ckernels import block16, block32, c_function, c_params, call, forms, run_everywhere
-from support.depthwise_cases import DepthwiseCase, depthwise_cases, depthwise_windows
+from support.depthwise_cases import DepthwiseCase, depthwise_cases, depthwise_windows, gradient_params
 from support.examples import examples
 from support.tflite_builder import depthwise_conv2d_model, run_litert
 
@@ -225,7 +225,7 @@ def test_the_output_may_be_the_input_where_each_channel_has_one_output(form: str
 @example(w=MCUNET[4], seed=0, zero_point=-128)
 @example(w=MULTIPLIED, seed=0, zero_point=-128)
 def test_gradients_have_goldens_bits(form: str, kernel: Kernel, w: Window, seed: int, zero_point: int) -> None:
-    golden_and_c_agree(form, kernel, Conv2dGradientParams(w, zero_point), gradient_views(kernel, w, seed))
+    golden_and_c_agree(form, kernel, gradient_params(kernel, w, zero_point), gradient_views(kernel, w, seed))
 
 
 @given(w=depthwise_windows(), seed=seeds, zero_point=zero_points)
@@ -234,7 +234,8 @@ def test_block_gradients_are_the_exact_integer_sums(w: Window, seed: int, zero_p
     error = gradient_views(DEPTHWISE_CONV2D_ERROR_B16, w, seed)
     gradient = gradient_views(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, w, seed)
     DEPTHWISE_CONV2D_ERROR_B16.golden(Conv2dGradientParams(w, 0), error)
-    DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16.golden(Conv2dGradientParams(w, zero_point), gradient)
+    whole = gradient_params(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, w, zero_point)
+    DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16.golden(whole, gradient)
     dx = np.zeros(input_shape(w), np.int64)
     dw = np.zeros(depthwise_weight_shape(w), np.int64)
     for oh, ow, kh, kw, ih, iw in taps_of(w):
@@ -277,7 +278,7 @@ def test_extreme_operands_at_the_planning_limit_do_not_overflow(form: str, sign:
     g.mantissa[...] = sign * 2047
     x = np.full(input_shape(w), 127, np.int8)
     views = {"x": x, "g": g, "gradient": block32(depthwise_weight_shape(w))}
-    params = Conv2dGradientParams(w, -128)
+    params = gradient_params(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, w, -128)
     result = golden_and_c_agree(form, DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, params, views)
     largest = np.abs(result["gradient"].mantissa.astype(np.int64)).max()
     assert 0.99 * INT32_LIMIT < largest == 51 * 80 * 255 * 2047 <= INT32_LIMIT
@@ -289,7 +290,7 @@ def test_scratch_sizes_are_the_same_in_c(w: Window) -> None:
     cases: list[tuple[Kernel, Params]] = [
         (DEPTHWISE_CONV2D_S8, DepthwiseConv2dS8Params(w, 0, 0, -128, 127)),
         (DEPTHWISE_CONV2D_ERROR_B16, Conv2dGradientParams(w, 0)),
-        (DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, Conv2dGradientParams(w, 0)),
+        (DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, gradient_params(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, w, 0)),
     ]
     for kernel, params in cases:
         size = c_function("portable", f"mct_{kernel.name}_scratch_bytes")(c_params("portable", kernel, params))
@@ -310,8 +311,8 @@ def test_scratch_sizes_are_the_same_in_c(w: Window) -> None:
 def test_a_wrong_geometry_is_refused(form: str, change: dict[str, int], kernel: Kernel) -> None:
     views = gradient_views(kernel, SMALL, 0)
     if kernel.name.endswith("b16"):
-        views["scratch"] = np.zeros(kernel.scratch_bytes(Conv2dGradientParams(SMALL, 0)), np.uint8)
-    assert refused(form, kernel, Conv2dGradientParams(replace(SMALL, **change), 0), views)
+        views["scratch"] = np.zeros(kernel.scratch_bytes(gradient_params(kernel, SMALL, 0)), np.uint8)
+    assert refused(form, kernel, gradient_params(kernel, replace(SMALL, **change), 0), views)
 
 
 @both_forms

@@ -41,8 +41,9 @@ float_kernels = pytest.mark.parametrize("kernel", FLOAT_KERNELS, ids=lambda kern
 def random_case(
     rng: np.random.Generator, kernel: Kernel, sparse: bool, step_bits: int
 ) -> tuple[UpdateWeightsParams, dict[str, Any]]:
-    """A tensor with steps up to about 2**step_bits codes, all its input channels or some of them."""
-    outputs, taps, inputs = (int(n) for n in rng.integers(1, 7, 3))
+    """A tensor with steps up to about 2**step_bits codes, all its input and output channels or some of them."""
+    rows, taps, inputs = (int(n) for n in rng.integers(1, 7, 3))
+    outputs = int(rng.integers(1, rows + 1)) if sparse else rows
     selected = int(rng.integers(1, inputs + 1)) if sparse else inputs
     params = UpdateWeightsParams(
         *(outputs, taps, inputs, selected),
@@ -50,7 +51,7 @@ def random_case(
         step_cap=float(rng.choice([0.0, 0.5, 1e-3, 30.0])),
     )
     shape = (outputs, taps, selected)
-    weights = with_extremes(rng, random_codes(rng, (outputs, taps, inputs)), (-127, 127)).astype(np.int8)
+    weights = with_extremes(rng, random_codes(rng, (rows, taps, inputs)), (-127, 127)).astype(np.int8)
     fraction = random_codes(rng, shape)
     views: dict[str, Any] = {
         "factor": np.exp2(rng.uniform(-8, 8, outputs)).astype(np.float32),
@@ -69,6 +70,8 @@ def random_case(
         views["gradient"] = random_floats(rng, shape) * np.float32(2.0**step_bits)
     if selected < inputs or rng.random() < 0.3:
         views["index"] = np.sort(rng.choice(inputs, selected, replace=False)).astype(np.int32)
+    if outputs < rows or rng.random() < 0.3:
+        views["rows"] = np.sort(rng.choice(rows, outputs, replace=False)).astype(np.int32)
     state = {"fraction": fraction, "random": np.array([rng.integers(1, 2**32)], np.uint32)}
     views |= {name: state[name] for name in kernel.updates if name in state}
     return params, views
@@ -224,6 +227,51 @@ def test_only_the_selected_input_channels_change() -> None:
     expected = np.zeros((2, 3, 5), np.int8)
     expected[..., [1, 4]] = -gradient.mantissa * np.array([1, 2])[:, np.newaxis, np.newaxis]
     assert np.array_equal(views["weights"], expected)
+
+
+@both_forms
+@every_kernel
+def test_the_step_of_chosen_rows_is_that_of_a_tensor_which_has_only_these(form: str, kernel: Kernel) -> None:
+    """Gradient, factor, state and draws belong to the chosen rows; what is not chosen stays."""
+    chosen, shape = np.array([1, 2, 4], np.int32), (3, 9, 2)
+    params = UpdateWeightsParams(*shape, selected=2, weight_min=-128, step_cap=5.0)
+    weights = random_codes(np.random.default_rng(8), (6, 9, 2))
+    steps = np.linspace(-9, 9, weights[chosen].size).reshape(shape)
+    gradient: Any = block32(shape) if kernel.name.endswith("b16") else steps.astype(np.float32)
+    if kernel.name.endswith("b16"):
+        gradient.mantissa[...] = steps.astype(np.int32)
+    state = {"fraction": random_codes(np.random.default_rng(9), shape), "random": np.array([1], np.uint32)}
+    views = {
+        "gradient": gradient,
+        "factor": np.array([1, 2, 4], np.float32),
+        "learning_rate": np.ones(1, np.float32),
+        **{name: state[name] for name in kernel.updates if name in state},
+    }
+    expected = golden_and_c_agree(form, kernel, params, {**views, "weights": weights[chosen].copy()})
+    actual = golden_and_c_agree(form, kernel, params, {**views, "weights": weights, "rows": chosen})
+    assert not np.array_equal(actual["weights"], weights)
+    assert np.array_equal(actual["weights"][chosen], expected["weights"])
+    assert np.array_equal(actual["weights"][[0, 3, 5]], weights[[0, 3, 5]])
+    for name in state.keys() & views.keys():
+        assert np.array_equal(actual[name], expected[name])
+
+
+@both_forms
+@every_kernel
+@pytest.mark.parametrize("rows", [[2, 1], [1, 1], [-1, 1]], ids=str)
+def test_rows_that_do_not_ascend_are_refused(form: str, kernel: Kernel, rows: list[int]) -> None:
+    state = {"fraction": np.zeros(2, np.int8), "random": np.array([1], np.uint32)}
+    views: dict[str, Any] = {
+        "gradient": block32((2, 1, 1)) if kernel.name.endswith("b16") else np.ones((2, 1, 1), np.float32),
+        "factor": np.ones(2, np.float32),
+        "rows": np.array(rows, np.int32),
+        "learning_rate": np.ones(1, np.float32),
+        "weights": np.zeros((4, 1, 1), np.int8),
+    }
+    views |= {name: state[name] for name in kernel.updates if name in state}
+    params = UpdateWeightsParams(2, 1, 1, 1, -127, 0.0)
+    assert refused(form, kernel, params, views)
+    golden_and_c_agree(form, kernel, params, {**views, "rows": np.array([1, 3], np.int32)})
 
 
 @both_forms

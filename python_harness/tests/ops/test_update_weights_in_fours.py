@@ -51,11 +51,12 @@ def steps_of(
     taps=st.sampled_from([1, 2, 3, 9, 25]),
     inputs=st.sampled_from([1, 2, 3, 5, 8, 20, 63, 64, 65, 150]),
     share=st.sampled_from([1.0, 1.0, 0.25, 0.5, 0.99]),
+    untrained=st.sampled_from([0, 0, 1, 3]),
     step_bits=st.integers(-20, 24),
     rate_bits=st.integers(-148, 100),
     seed=seeds,
 )
-@example(outputs=1, taps=1, inputs=4, share=1.0, step_bits=6, rate_bits=0, seed=0)
+@example(outputs=1, taps=1, inputs=4, share=1.0, untrained=0, step_bits=6, rate_bits=0, seed=0)
 def test_steps_of_every_size_and_number_have_goldens_bits(
     form: str,
     kernel: Kernel,
@@ -63,6 +64,7 @@ def test_steps_of_every_size_and_number_have_goldens_bits(
     taps: int,
     inputs: int,
     share: float,
+    untrained: int,
     step_bits: int,
     rate_bits: int,
     seed: int,
@@ -76,7 +78,7 @@ def test_steps_of_every_size_and_number_have_goldens_bits(
     )
     shape = (outputs, taps, selected)
     learning_rate = np.float32(np.ldexp(rng.uniform(0.5, 1.0), rate_bits))
-    weights = with_extremes(rng, random_codes(rng, (outputs, taps, inputs)), (weight_min, 127))
+    weights = with_extremes(rng, random_codes(rng, (outputs + untrained, taps, inputs)), (weight_min, 127))
     views: dict[str, Any] = {
         **steps_of(rng, kernel, shape, 2.0**step_bits, float(max(learning_rate, np.float32(1e-38)))),
         "factor": (np.exp2(rng.uniform(-2, 0, outputs)) * (rng.random(outputs) < 0.8)).astype(np.float32),
@@ -85,6 +87,8 @@ def test_steps_of_every_size_and_number_have_goldens_bits(
     }
     if selected < inputs:
         views["index"] = np.sort(rng.choice(inputs, selected, replace=False)).astype(np.int32)
+    if untrained:
+        views["rows"] = np.sort(rng.choice(outputs + untrained, outputs, replace=False)).astype(np.int32)
     state = {"fraction": random_codes(rng, shape), "random": np.array([rng.integers(1, 2**32)], np.uint32)}
     views |= {name: state[name] for name in kernel.updates if name in state}
     try:

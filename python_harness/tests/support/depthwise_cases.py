@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mcutrain.ops.arithmetic import quantise_multiplier
-from mcutrain.ops.base import Window
+from mcutrain.ops.base import Kernel, Params, Window
+from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params
+from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams
 from support.backward_cases import windows
 from support.forward_cases import (
     Array,
@@ -35,6 +37,13 @@ def depthwise_windows(draw: st.DrawFn) -> Window:
     window = draw(windows(pool=True, channels=CHANNELS))
     outputs = draw(st.sampled_from([1, 1, 1, 2, 3]))
     return replace(window, out_channels=outputs * window.in_channels)
+
+
+def gradient_params(kernel: Kernel, window: Window, zero_point: int) -> Params:
+    """The parameters of dX, or of dW where every channel trains."""
+    if kernel.params is DepthwiseWeightGradientParams:
+        return DepthwiseWeightGradientParams(window, zero_point, window.out_channels)
+    return Conv2dGradientParams(window, zero_point)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from mcutrain.ops.depthwise_conv2d import outputs_per_input
 from mcutrain.ops.depthwise_conv2d_gradient import (
     DEPTHWISE_CONV2D_ERROR_F32,
     DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32,
+    DepthwiseWeightGradientParams,
     depthwise_weight_shape,
 )
 from mcutrain.ops.error_quantize import ElementsParams
@@ -147,9 +148,10 @@ class DepthwiseCase(ConvCase):
         error_inputs = {"g": g, "weights": self.weights.astype(np.int8)}
         gradient_inputs = {"x": self.x.astype(np.int8), "g": g}
         shape = depthwise_weight_shape(w)
+        whole = DepthwiseWeightGradientParams(w, self.zero_point, w.out_channels)
         return {
             "x": run(DEPTHWISE_CONV2D_ERROR_F32, params, error_inputs, "error", input_shape(w)),
-            "weights": run(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32, params, gradient_inputs, "gradient", shape),
+            "weights": run(DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32, whole, gradient_inputs, "gradient", shape),
             "bias": run(BIAS_GRADIENT_F32, bias_params, {"g": g}, "gradient", (w.out_channels,)),
         }
 

@@ -57,17 +57,27 @@ MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradie
 size_t mct_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
 size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
 
-/* The same of a depthwise convolution, whose weights and gradient are out_channels*kernel_height*kernel_width. */
+/* The same of a depthwise convolution, whose weights are out_channels*kernel_height*kernel_width. */
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_b16(const mct_conv2d_gradient_params *params, const mct_b16 *g, const int8_t *weights,
                                                          void *scratch, mct_b32 *sums);
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,
                                                          float *error);
-MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x,
-                                                                   const mct_b16 *g, void *scratch, mct_b32 *gradient);
-MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x,
-                                                                   const float *g, float *gradient);
 size_t mct_depthwise_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
-size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
+
+typedef struct {
+    mct_window window; /* of the whole layer, whichever channels train */
+    int32_t input_zero_point;
+    int32_t selected; /* output channels that train; == window.out_channels: all of them, index is NULL */
+} mct_depthwise_conv2d_weight_gradient_params;
+
+/* gradient: selected*kernel_height*kernel_width. index: the selected output channels, ascending, or NULL. x has only the input channels
+ * that these read, in order; g has all output channels. */
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_depthwise_conv2d_weight_gradient_params *params,
+                                                                   const int8_t *x, const mct_b16 *g, const int32_t *index, void *scratch,
+                                                                   mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_depthwise_conv2d_weight_gradient_params *params,
+                                                                   const int8_t *x, const float *g, const int32_t *index, float *gradient);
+size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_depthwise_conv2d_weight_gradient_params *params);
 
 typedef struct {
     int32_t pixels, channels;

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 typedef struct {
-    int32_t out_channels; /* channels that factor is indexed by */
+    int32_t out_channels; /* that train: factor has one value for each; rows, if not NULL, says which they are */
     int32_t taps;         /* kernel_height * kernel_width */
     int32_t in_channels;  /* of the weights */
     int32_t selected;     /* input channels that train; == in_channels: all of them, index is NULL */
@@ -20,27 +20,28 @@ typedef struct {
 } mct_update_weights_params;
 
 /* gradient: out_channels * taps * selected. index: the selected input channels, ascending, or NULL.
+ * rows: the output channels that train, ascending, or NULL where all of them do.
  * master16: fraction holds 8 more bits of each trained weight (out_channels*taps*selected), value = weight + fraction/256. */
 MCT_MUST_CHECK mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
-                                                          const float *factor, const int32_t *index, const float *learning_rate,
-                                                          int8_t *weights, int8_t *fraction);
+                                                          const float *factor, const int32_t *index, const int32_t *rows,
+                                                          const float *learning_rate, int8_t *weights, int8_t *fraction);
 MCT_MUST_CHECK mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient,
-                                                          const float *factor, const int32_t *index, const float *learning_rate,
-                                                          int8_t *weights, int8_t *fraction);
+                                                          const float *factor, const int32_t *index, const int32_t *rows,
+                                                          const float *learning_rate, int8_t *weights, int8_t *fraction);
 /* stochastic8: one xorshift32 draw a trained weight, in storage order of the gradient. */
 MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
-                                                             const float *factor, const int32_t *index, const float *learning_rate,
-                                                             int8_t *weights, uint32_t *random);
+                                                             const float *factor, const int32_t *index, const int32_t *rows,
+                                                             const float *learning_rate, int8_t *weights, uint32_t *random);
 MCT_MUST_CHECK mct_status mct_update_weights_stochastic8_f32(const mct_update_weights_params *params, const float *gradient,
-                                                             const float *factor, const int32_t *index, const float *learning_rate,
-                                                             int8_t *weights, uint32_t *random);
+                                                             const float *factor, const int32_t *index, const int32_t *rows,
+                                                             const float *learning_rate, int8_t *weights, uint32_t *random);
 /* nearest8: for comparison only; steps under half a code vanish and training stalls. */
 MCT_MUST_CHECK mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *params, const mct_b32 *gradient,
-                                                          const float *factor, const int32_t *index, const float *learning_rate,
-                                                          int8_t *weights);
+                                                          const float *factor, const int32_t *index, const int32_t *rows,
+                                                          const float *learning_rate, int8_t *weights);
 MCT_MUST_CHECK mct_status mct_update_weights_nearest8_f32(const mct_update_weights_params *params, const float *gradient,
-                                                          const float *factor, const int32_t *index, const float *learning_rate,
-                                                          int8_t *weights);
+                                                          const float *factor, const int32_t *index, const int32_t *rows,
+                                                          const float *learning_rate, int8_t *weights);
 
 typedef struct {
     int32_t channels;

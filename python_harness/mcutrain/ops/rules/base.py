@@ -34,7 +34,7 @@ class Trainer(Protocol):
     """What a training method does with gradients; rules call it as soon as a gradient exists."""
 
     def update_weights(self, context: Lowering, op: Operator, gradient: str) -> None:
-        """Add the steps that update the weights of ``op``; gradient is (out, kh, kw, selected)."""
+        """Add the steps that update the weights of ``op``; gradient is (out, kh, kw, selected), of a depthwise layer (selected, kh, kw)."""
 
     def update_bias(self, context: Lowering, op: Operator, gradient: str) -> None:
         """Add the steps that update the bias of ``op``; gradient is (out,)."""

@@ -120,16 +120,20 @@ class ConvRule(Rule):
 
     def _save_input(self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
         """Keep what the weight gradient needs of the input: all of it, or only the channels that train."""
-        x = context.place[op.inputs[0]]
         if selected.size == window.in_channels:
-            context.saved[op.name] = x
-            return
-        build = context.build
-        kept = build.buffer(f"{op.name}.kept", "int8", (window.in_height, window.in_width, int(selected.size)))
+            context.saved[op.name] = context.place[op.inputs[0]]
+        else:
+            index = context.build.constant(f"{op.name}.selected", selected)
+            self._keep_channels(context, op, window, index)
+
+    def _keep_channels(self, context: Lowering, op: Operator, window: Window, index: str) -> None:
+        """Keep a part of the input for the weight gradient. index: the buffer that names its channels."""
+        build, x = context.build, context.place[op.inputs[0]]
+        (count,) = build.buffers[index].shape
+        kept = build.buffer(f"{op.name}.kept", "int8", (window.in_height, window.in_width, count))
         params = GatherChannelsS8Params(
-            pixels=window.in_height * window.in_width, in_channels=window.in_channels, selected=int(selected.size)
+            pixels=window.in_height * window.in_width, in_channels=window.in_channels, selected=count
         )
-        index = build.constant(f"{op.name}.selected", selected)
         build.step(
             f"{op.name}.keep", "gather_channels_s8", params, Phase.FORWARD, op.name, {"x": x, "index": index, "y": kept}
         )
@@ -169,26 +173,25 @@ class ConvRule(Rule):
             )
         if training is not None and training.selected is not None:
             assert context.trainer is not None
-            gradient_window, shape = self._gradient_of(window, training.selected)
-            self._weight_gradient(context, op, gradient_window, shape, g)
+            gradient = self._weight_gradient(context, op, window, training.selected, g)
+            context.trainer.update_weights(context, op, gradient)
         return errors
 
-    def _gradient_of(self, window: Window, selected: NDArray[np.int32]) -> tuple[Window, tuple[int, ...]]:
-        """The geometry and the shape of the weight gradient."""
+    def _weight_gradient(
+        self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32], g: str
+    ) -> str:
+        """Add the step of the weight gradient; returns its buffer."""
         narrowed = replace(window, in_channels=int(selected.size))
-        return narrowed, (window.out_channels, window.kernel_height, window.kernel_width, narrowed.in_channels)
+        shape = (window.out_channels, window.kernel_height, window.kernel_width, narrowed.in_channels)
+        params = Conv2dGradientParams(window=narrowed, input_zero_point=context.tensor(op.inputs[0]).zero_point)
+        return self._gradient_step(context, op, params, shape, {"x": context.saved[op.name], "g": g})
 
-    def _weight_gradient(self, context: Lowering, op: Operator, window: Window, shape: tuple[int, ...], g: str) -> None:
+    def _gradient_step(
+        self, context: Lowering, op: Operator, params: Params, shape: tuple[int, ...], operands: dict[str, str | None]
+    ) -> str:
         build, mode = context.build, context.errors
         gradient = build.buffer(f"{op.name}.weight_gradient", mode.sums, shape)
-        params = Conv2dGradientParams(window=window, input_zero_point=context.tensor(op.inputs[0]).zero_point)
-        build.step(
-            f"{op.name}.weight_gradient",
-            f"{self.kind}_weight_gradient_{mode.suffix}",
-            params,
-            Phase.BACKWARD,
-            op.name,
-            {"x": context.saved[op.name], "g": g, "gradient": gradient},
-        )
-        assert context.trainer is not None
-        context.trainer.update_weights(context, op, gradient)
+        kernel = f"{self.kind}_weight_gradient_{mode.suffix}"
+        name = f"{op.name}.weight_gradient"
+        build.step(name, kernel, params, Phase.BACKWARD, op.name, {**operands, "gradient": gradient})
+        return gradient

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from mcutrain.graph import ConvAttributes, Operator, Tensor
 from mcutrain.ops.base import Params, Window
 from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params, outputs_per_input
-from mcutrain.ops.depthwise_conv2d_gradient import depthwise_weight_shape
+from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams, inputs_read
 from mcutrain.ops.rules.base import Lowering
 from mcutrain.ops.rules.conv2d import ConvRule
 
 
 class DepthwiseConvRule(ConvRule):
-    """A convolution of single channels. Its weight gradient is of every channel: those that do not train take steps of 0."""
+    """A convolution of single channels. What trains in part are output channels, and kept is what these read of the input."""
 
     kind = "depthwise_conv2d"
 
@@ -28,7 +28,22 @@ class DepthwiseConvRule(ConvRule):
         return replace(window, out_channels=outputs_per_input(window))
 
     def _save_input(self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
-        context.saved[op.name] = context.place[op.inputs[0]]
+        build, kept = context.build, inputs_read(window, selected)
+        index = f"{op.name}.selected"
+        if selected.size < window.out_channels:
+            build.constant(index, selected)
+        if kept.size == window.in_channels:
+            context.saved[op.name] = context.place[op.inputs[0]]
+        elif window.in_channels == window.out_channels:
+            self._keep_channels(context, op, window, index)
+        else:
+            self._keep_channels(context, op, window, build.constant(f"{op.name}.inputs_read", kept))
 
-    def _gradient_of(self, window: Window, selected: NDArray[np.int32]) -> tuple[Window, tuple[int, ...]]:
-        return window, depthwise_weight_shape(window)
+    def _weight_gradient(
+        self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32], g: str
+    ) -> str:
+        params = DepthwiseWeightGradientParams(window, context.tensor(op.inputs[0]).zero_point, int(selected.size))
+        shape = (params.selected, window.kernel_height, window.kernel_width)
+        index = f"{op.name}.selected" if params.selected < window.out_channels else None
+        operands = {"x": context.saved[op.name], "g": g, "index": index}
+        return self._gradient_step(context, op, params, shape, operands)

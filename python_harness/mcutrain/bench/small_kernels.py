@@ -1,0 +1,103 @@
+"""Cases of the kernels that take a small part of any step: one typical shape each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Data, Output, codes, generator, mantissas
+from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.average_pool import PoolS8Params
+from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.error_quantize import ElementsParams
+from mcutrain.ops.gather_channels import GatherChannelsS8Params
+from mcutrain.ops.head import HeadF32Params
+from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
+from mcutrain.ops.mean import MeanS8Params, mean_multiplier
+from mcutrain.ops.pad import PadS8Params
+from mcutrain.ops.pad_gradient import PadErrorParams
+from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
+from mcutrain.ops.requantize import RequantizeS8Params
+from mcutrain.ops.softmax import softmax_params
+from mcutrain.ops.steps import Phase
+from mcutrain.ops.update_bias import UpdateBiasParams
+
+Operands = dict[str, Data | Output]
+
+_POOL = Window(16, 16, 32, 8, 8, 32, 2, 2, 2, 2, 0, 0)
+_GLOBAL = Window(8, 8, 64, 1, 1, 64, 8, 8, 1, 1, 0, 0)
+_FEATURES, _CLASSES = 64, 10
+
+
+def small_kernels() -> Iterator[Case]:
+    """Forward, then the head and the loss, then backward."""
+    yield from _forward()
+    yield from _head()
+    yield from _backward()
+
+
+def _forward() -> Iterator[Case]:
+    image = codes((16, 16, 32), "image")
+    pooled: Operands = {"x": image, "y": Output((8, 8, 32)), "argmax": Output((8, 8, 32))}
+    yield Case("max_pool_s8", "2x2 /2 16x16x32", PoolS8Params(_POOL), Phase.FORWARD, pooled, 8 * 8 * 32)
+    mean = MeanS8Params(64, 64, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *mean_multiplier(0.9, 64), -128, 127)
+    averaged: Operands = {"x": codes((8, 8, 64), "mean"), "y": Output((64,)), "inside": Output((mask_words(64),))}
+    yield Case("mean_s8", "8x8x64", mean, Phase.FORWARD, averaged, 8 * 8 * 64)
+    padded: Operands = {"x": image, "y": Output((18, 18, 32))}
+    yield Case("pad_s8", "16x16x32", PadS8Params(16, 16, 32, 1, 1, 1, 1, -5), Phase.FORWARD, padded, 18 * 18 * 32)
+    rescale = RequantizeS8Params(8192, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *quantise_multiplier(0.7), -128, 127)
+    rescaled: Operands = {"x": image, "y": Output((8192,)), "inside": Output((mask_words(8192),))}
+    yield Case("requantize_s8", "8192 mask", rescale, Phase.FORWARD, rescaled, 8192)
+    selected = np.arange(0, 32, 2, dtype=np.int32)
+    gathered: Operands = {"x": image, "index": selected, "y": Output((16, 16, 16))}
+    gather = GatherChannelsS8Params(256, 32, 16)
+    yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
+    softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
+    yield Case("softmax_s8", "10", softmax_params(_CLASSES, 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+
+
+def _head() -> Iterator[Case]:
+    params = HeadF32Params(_FEATURES, _CLASSES, 0.05, -128)
+    shape = f"{_FEATURES}->{_CLASSES}"
+    x = codes((_FEATURES,), "features")
+    weights = generator("head").normal(0, 0.1, (_CLASSES, _FEATURES)).astype(np.float32)
+    gradient = generator("gradient").normal(0, 0.1, _CLASSES).astype(np.float32)
+    bias = np.zeros(_CLASSES, np.float32)
+    rate = np.array([2.0**-6], np.float32)
+    head: Operands = {"x": x, "weights": weights, "bias": bias}
+    head |= {"logits": Output((_CLASSES,)), "prediction": Output((1,))}
+    yield Case("head_f32", shape, params, Phase.FORWARD, head, _CLASSES)
+    loss: Operands = {"logits": 4 * gradient, "label": np.array([3], np.int32)}
+    loss |= {"gradient": Output((_CLASSES,)), "loss": Output((1,))}
+    yield Case(
+        "softmax_cross_entropy_f32", "10", SoftmaxCrossEntropyF32Params(_CLASSES), Phase.BACKWARD, loss, _CLASSES
+    )
+    error: Operands = {"weights": weights, "gradient": gradient, "error": Output((_FEATURES,))}
+    yield Case("head_error_f32", shape, params, Phase.BACKWARD, error, _FEATURES)
+    update: Operands = {"x": x, "gradient": gradient, "learning_rate": rate, "weights": weights, "bias": bias}
+    yield Case("head_update_f32", shape, params, Phase.UPDATE, update, weights.size)
+
+
+def _backward() -> Iterator[Case]:
+    values = generator("error").normal(0, 1, 4096).astype(np.float32)
+    quantized: Operands = {"error": values, "out": Output((4096,))}
+    yield Case("error_quantize_b16", "4096", ElementsParams(4096), Phase.BACKWARD, quantized, 4096)
+    average: Operands = {"error": mantissas((64,), "average"), "sums": Output((8, 8, 64))}
+    yield Case(
+        "average_pool_error_b16", "8x8x64", AveragePoolErrorParams(_GLOBAL, 0), Phase.BACKWARD, average, 8 * 8 * 64
+    )
+    errors = mantissas((8, 8, 32), "pooled")
+    argmax = generator("argmax").integers(0, 4, errors.shape).astype(np.uint8)
+    largest: Operands = {"error": errors, "argmax": argmax, "sums": Output((16, 16, 32))}
+    yield Case("max_pool_error_b16", "2x2 /2 16x16x32", MaxPoolErrorParams(_POOL), Phase.BACKWARD, largest, 8192)
+    border: Operands = {"error": mantissas((18, 18, 32), "border"), "out": Output((16, 16, 32))}
+    yield Case("pad_error_b16", "16x16x32", PadErrorParams(16, 16, 32, 1, 1, 1, 1), Phase.BACKWARD, border, 8192)
+    biases: Operands = {
+        "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
+        "factor": np.ones(64, np.float32),
+        "output_scale": np.array([0.05], np.float32),
+        "learning_rate": np.array([2.0**-20], np.float32),
+        "bias": np.zeros(64, np.int32),
+    }
+    yield Case("update_bias_b16", "64", UpdateBiasParams(64, 1 << 24, 0.5), Phase.UPDATE, biases, 64)
