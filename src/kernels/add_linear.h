@@ -23,6 +23,7 @@ typedef struct {
  *
  * r0: a, r1: b, r2: y, r4 and r5: their factors, r6: offset, r7: 0xFF00FF00. A, B: odd codes of a and b, E, F: even ones, then sums, as is S;
  * P, Q: even and odd sums of the four before, then the words of the next. They change places from four to four, and are back after four. */
+/* clang-format off */
 #define MCT_ADD_FIRST(A, B, E, F, S, P, Q)                                                                                                 \
     "usat16 " P ", #8, " P "\n\t"                                                                                                          \
     "smlawb " S ", r4, " E ", r6\n\t"                                                                                                      \
@@ -46,6 +47,7 @@ typedef struct {
     "and " B ", r7, " P ", lsl #8\n\t"                                                                                                     \
     "pkhtb " A ", " A ", " F ", asr #16\n\t"                                                                                               \
     "and " P ", " P ", r7\n\t"
+/* clang-format on */
 #define MCT_ADD_FOUR(A, B, E, F, S, P, Q) MCT_ADD_FIRST(A, B, E, F, S, P, Q) MCT_ADD_SECOND(A, B, E, F, S, P, Q)
 
 /* task: a_factor, b_factor, offset, and a's end plus four. */
@@ -53,113 +55,41 @@ __attribute__((naked, noinline)) static void mct_add_sixteens(const int8_t *a __
                                                               const int8_t *b __attribute__((unused)), int8_t *y __attribute__((unused)),
                                                               const mct_add_task *task __attribute__((unused)))
 {
-    __asm__ volatile("push {r4-r11, lr}\n\t"
-                     "ldm r3, {r4-r7}\n\t"
-                     "push {r7}\n\t"
-                     "mov r7, #0xFF00FF00\n\t"
-                     "ldr r8, [r0], #4\n\t"
-                     "ldr r9, [r1], #4\n\t"
-                     "and r10, r7, r8, lsl #8\n\t"
-                     "and r8, r8, r7\n\t"
-                     "and r11, r7, r9, lsl #8\n\t"
-                     "and r9, r9, r7\n\t"
-                     "smlawb r12, r4, r10, r6\n\t"
-                     "smlawt r10, r4, r10, r6\n\t"
-                     "smlawb r12, r5, r11, r12\n\t"
-                     "smlawt r10, r5, r11, r10\n\t"
-                     "b 1f\n"
-                     "0:\n\t" MCT_ADD_FIRST("r8", "r9", "r10", "r11", "r12", "lr", "r3") "1:\n\t" MCT_ADD_SECOND("r8", "r9", "r10", "r11",
-                                                                                                                 "r12", "lr", "r3")
-                         MCT_ADD_FOUR("r3", "lr", "r10", "r9", "r11", "r12", "r8") MCT_ADD_FOUR("r8", "r12", "r10", "lr", "r9", "r11", "r3")
-                             MCT_ADD_FOUR("r3", "r11", "r10", "r12", "lr", "r9", "r8") "ldr r12, [sp]\n\t"
-                                                                                       "cmp r0, r12\n\t"
-                                                                                       "bne 0b\n\t"
-                                                                                       "usat16 lr, #8, lr\n\t"
-                                                                                       "usat16 r3, #8, r3\n\t"
-                                                                                       "orr lr, lr, r3, lsl #8\n\t"
-                                                                                       "eor lr, lr, #0x80808080\n\t"
-                                                                                       "str lr, [r2]\n\t"
-                                                                                       "add sp, #4\n\t"
-                                                                                       "pop {r4-r11, pc}\n");
-}
-
-/* sum + (factor * halfword 0 of codes) / 2^16, rounded down, modulo 2^32 */
-static inline int32_t mct_smlawb(int32_t factor, int32_t codes, int32_t sum)
-{
-    int32_t result;
-    __asm__("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(codes), "r"(sum));
-    return result;
-}
-
-static inline int32_t mct_smlawt(int32_t factor, int32_t codes, int32_t sum)
-{
-    int32_t result;
-    __asm__("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(codes), "r"(sum));
-    return result;
-}
-
-/* Both halfwords clamped to [0, 255] */
-static inline int32_t mct_usat16_8(int32_t x)
-{
-    int32_t result;
-    __asm__("usat16 %0, #8, %1" : "=r"(result) : "r"(x));
-    return result;
-}
-
-/* Each unsigned byte plus the other's, at most 255 */
-static inline int32_t mct_uqadd8(int32_t a, int32_t b)
-{
-    int32_t result;
-    __asm__("uqadd8 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-/* Each byte minus the other's, modulo 2^8 */
-static inline int32_t mct_usub8(int32_t a, int32_t b)
-{
-    int32_t result;
-    __asm__("usub8 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-#else
-
-static inline int32_t mct_smlawb(int32_t factor, int32_t codes, int32_t sum)
-{
-    return (int32_t)((uint32_t)sum + (uint32_t)(((int64_t)factor * (int16_t)(uint16_t)codes) >> 16));
-}
-
-static inline int32_t mct_smlawt(int32_t factor, int32_t codes, int32_t sum)
-{
-    return mct_smlawb(factor, (int32_t)((uint32_t)codes >> 16), sum);
-}
-
-static inline uint32_t mct_clamp_u8(int32_t x)
-{
-    return x < 0 ? 0 : x > UINT8_MAX ? UINT8_MAX : (uint32_t)x;
-}
-
-static inline int32_t mct_usat16_8(int32_t x)
-{
-    return (int32_t)(mct_clamp_u8((int16_t)(uint16_t)x) | mct_clamp_u8(x >> 16) << 16);
-}
-
-static inline int32_t mct_uqadd8(int32_t a, int32_t b)
-{
-    uint32_t result = 0;
-    for (uint32_t i = 0; i < 32; i += 8) {
-        result |= mct_clamp_u8((int32_t)((((uint32_t)a >> i) & 0xFFu) + (((uint32_t)b >> i) & 0xFFu))) << i;
-    }
-    return (int32_t)result;
-}
-
-static inline int32_t mct_usub8(int32_t a, int32_t b)
-{
-    uint32_t result = 0;
-    for (uint32_t i = 0; i < 32; i += 8) {
-        result |= ((((uint32_t)a >> i) - ((uint32_t)b >> i)) & 0xFFu) << i;
-    }
-    return (int32_t)result;
+    /* clang-format off */
+    __asm__ volatile(
+            "push {r4-r11, lr}\n\t"
+            "ldm r3, {r4-r7}\n\t"
+            "push {r7}\n\t"
+            "mov r7, #0xFF00FF00\n\t"
+            "ldr r8, [r0], #4\n\t"
+            "ldr r9, [r1], #4\n\t"
+            "and r10, r7, r8, lsl #8\n\t"
+            "and r8, r8, r7\n\t"
+            "and r11, r7, r9, lsl #8\n\t"
+            "and r9, r9, r7\n\t"
+            "smlawb r12, r4, r10, r6\n\t"
+            "smlawt r10, r4, r10, r6\n\t"
+            "smlawb r12, r5, r11, r12\n\t"
+            "smlawt r10, r5, r11, r10\n\t"
+            "b 1f\n"
+        "0:\n\t"
+            MCT_ADD_FIRST("r8", "r9", "r10", "r11", "r12", "lr", "r3")
+        "1:\n\t"
+            MCT_ADD_SECOND("r8", "r9", "r10", "r11", "r12", "lr", "r3")
+            MCT_ADD_FOUR("r3", "lr", "r10", "r9", "r11", "r12", "r8")
+            MCT_ADD_FOUR("r8", "r12", "r10", "lr", "r9", "r11", "r3")
+            MCT_ADD_FOUR("r3", "r11", "r10", "r12", "lr", "r9", "r8")
+            "ldr r12, [sp]\n\t"
+            "cmp r0, r12\n\t"
+            "bne 0b\n\t"
+            "usat16 lr, #8, lr\n\t"
+            "usat16 r3, #8, r3\n\t"
+            "orr lr, lr, r3, lsl #8\n\t"
+            "eor lr, lr, #0x80808080\n\t"
+            "str lr, [r2]\n\t"
+            "add sp, #4\n\t"
+            "pop {r4-r11, pc}\n");
+    /* clang-format on */
 }
 
 #endif
@@ -219,14 +149,9 @@ typedef struct {
     int32_t up, down;
 } mct_four_clamps;
 
-static int32_t mct_in_each_byte(int32_t value)
-{
-    return (int32_t)((uint32_t)(value & UINT8_MAX) * 0x01010101u);
-}
-
 static mct_four_clamps mct_clamps_of(const mct_linear_form *form)
 {
-    const mct_four_clamps clamps = {mct_in_each_byte(UINT8_MAX - form->widest), mct_in_each_byte(UINT8_MAX - form->widest - form->lowest)};
+    const mct_four_clamps clamps = {mct_each_byte(UINT8_MAX - form->widest), mct_each_byte(UINT8_MAX - form->widest - form->lowest)};
 
     return clamps;
 }

@@ -51,12 +51,6 @@ static MCT_SPECIALISED int32_t add_codes(int32_t a, int32_t b, const add_context
                     : mct_saturate_s32((int64_t)mct_requantise(sum, add->multiplier, add->shift) + add->zero_point);
 }
 
-static inline int32_t clamp_code(int32_t code, const add_context *add)
-{
-    const int32_t clamped = code < add->low ? add->low : code;
-    return clamped > add->high ? add->high : clamped;
-}
-
 /* Returns the mask's word of up to 32 elements. */
 static MCT_SPECIALISED uint32_t add_word(const int8_t *a, const int8_t *b, int8_t *y, int32_t count, const add_context *context,
                                          bool is_small)
@@ -66,7 +60,7 @@ static MCT_SPECIALISED uint32_t add_word(const int8_t *a, const int8_t *b, int8_
 
     for (int32_t i = 0; i < count; i++) {
         const int32_t code = add_codes(a[i], b[i], &add, is_small);
-        const int32_t clamped = clamp_code(code, &add);
+        const int32_t clamped = mct_clamp_s32(code, add.low, add.high);
 
         y[i] = (int8_t)clamped;
         inside |= (uint32_t)(code == clamped) << i;

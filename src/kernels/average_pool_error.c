@@ -1,3 +1,4 @@
+/* dX of average_pool: each output error, shared among the taps of its window that lie inside the image. */
 #include <string.h>
 
 #include "backward_window.h"

@@ -3,12 +3,8 @@
 #ifndef MCT_KERNELS_BACKWARD_WINDOW_H
 #define MCT_KERNELS_BACKWARD_WINDOW_H
 
+#include "integer.h"
 #include "window.h"
-
-static inline int32_t mct_smaller_s32(int32_t a, int32_t b)
-{
-    return a < b ? a : b;
-}
 
 static inline size_t mct_input_elements(const mct_window *window)
 {

@@ -1,3 +1,4 @@
+/* bias_gradient: the sum of errors over all pixels, by channel. */
 #include "compiler.h"
 #include "dsp.h"
 #include "mcutrain/backward.h"

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "float_math.h"
+#include "integer.h"
 
 /* int32 sums over which int16 mantissas may be written: a compiler that trusts types must not move a read behind such a write. */
 #if defined(__GNUC__)
@@ -103,11 +104,6 @@ static inline uint32_t mct_magnitude_bits_f32(float x)
 static inline float mct_clamp_f32(float x, float limit)
 {
     return x > limit ? limit : x < -limit ? -limit : x;
-}
-
-static inline int32_t mct_clamp_s32(int32_t x, int32_t low, int32_t high)
-{
-    return x < low ? low : x > high ? high : x;
 }
 
 /* t rounded half to even, |t| <= 2^30, at every magnitude. */

@@ -29,6 +29,7 @@ _Static_assert(offsetof(mct_dot_task, sums) == 4 && offsetof(mct_dot_task, strid
 
 /* Words of two filters, in r9 and r10. r11: taps 0 and 2 of the pixel, r12: 1 and 3. On the M7 each SXTB16 issues with the SMLAD behind
  * it, which is not its own. */
+/* clang-format off */
 #define MCT_DOT_TWO(sum_0, sum_1)                                                                                                          \
     "sxtb16 lr, r9\n\t"                                                                                                                    \
     "sxtb16 r9, r9, ror #8\n\t"                                                                                                            \
@@ -43,30 +44,39 @@ _Static_assert(offsetof(mct_dot_task, sums) == 4 && offsetof(mct_dot_task, strid
     "ldr r10, [r1, r2]\n\t"                                                                                                                \
     "ldr r9, [r1], #4\n\t"                                                                                                                 \
     "ldr r12, [r0, #4]\n\t"                                                                                                                \
-    "ldr r11, [r0], #8\n\t" MCT_DOT_TWO("r5", "r6")
+    "ldr r11, [r0], #8\n\t"                                                                                                                \
+    MCT_DOT_TWO("r5", "r6")
 #define MCT_DOT_4X1                                                                                                                        \
     "ldr r9, [r1, r2]\n\t"                                                                                                                 \
     "ldr r10, [r1, r2, lsl #1]\n\t"                                                                                                        \
     "ldr r12, [r0, #4]\n\t"                                                                                                                \
-    "ldr r11, [r0], #8\n\t" MCT_DOT_TWO("r6", "r7") "ldr r10, [r1, r3]\n\t"                                                                \
-                                                    "ldr r9, [r1], #4\n\t" MCT_DOT_TWO("r5", "r8")
+    "ldr r11, [r0], #8\n\t"                                                                                                                \
+    MCT_DOT_TWO("r6", "r7")                                                                                                                \
+    "ldr r10, [r1, r3]\n\t"                                                                                                                \
+    "ldr r9, [r1], #4\n\t"                                                                                                                 \
+    MCT_DOT_TWO("r5", "r8")
 /* A round of two words; an odd number of them begins with half a round. */
 #define MCT_DOT_PIXEL(word, sums)                                                                                                          \
-    "push {r2, r4-r11, lr}\n\t"                                                                                                            \
-    "ldr r3, [r2]\n\t"                                                                                                                     \
-    "ldr r4, [r2, #12]\n\t"                                                                                                                \
-    "ldr r2, [r2, #8]\n\t"                                                                                                                 \
-    "ldm r3, {" sums "}\n\t"                                                                                                               \
-    "add r3, r2, r2, lsl #1\n\t"                                                                                                           \
-    "sub r9, r4, r1\n\t"                                                                                                                   \
-    "lsls r9, #29\n\t"                                                                                                                     \
-    "bmi 2f\n"                                                                                                                             \
-    "1:\n\t" word "2:\n\t" word "cmp r1, r4\n\t"                                                                                           \
-    "bne 1b\n\t"                                                                                                                           \
-    "pop {r2, r4}\n\t"                                                                                                                     \
-    "ldr r2, [r2, #4]\n\t"                                                                                                                 \
-    "stm r2, {" sums "}\n\t"                                                                                                               \
-    "pop {r5-r11, pc}\n"
+        "push {r2, r4-r11, lr}\n\t"                                                                                                        \
+        "ldr r3, [r2]\n\t"                                                                                                                 \
+        "ldr r4, [r2, #12]\n\t"                                                                                                            \
+        "ldr r2, [r2, #8]\n\t"                                                                                                             \
+        "ldm r3, {" sums "}\n\t"                                                                                                           \
+        "add r3, r2, r2, lsl #1\n\t"                                                                                                       \
+        "sub r9, r4, r1\n\t"                                                                                                               \
+        "lsls r9, #29\n\t"                                                                                                                 \
+        "bmi 2f\n"                                                                                                                         \
+    "1:\n\t"                                                                                                                               \
+        word                                                                                                                               \
+    "2:\n\t"                                                                                                                               \
+        word                                                                                                                               \
+        "cmp r1, r4\n\t"                                                                                                                   \
+        "bne 1b\n\t"                                                                                                                       \
+        "pop {r2, r4}\n\t"                                                                                                                 \
+        "ldr r2, [r2, #4]\n\t"                                                                                                             \
+        "stm r2, {" sums "}\n\t"                                                                                                           \
+        "pop {r5-r11, pc}\n"
+/* clang-format on */
 
 __attribute__((naked, noinline)) static void mct_dot_2x1(const int32_t *pixel __attribute__((unused)),
                                                          const int8_t *filter __attribute__((unused)),
@@ -203,7 +213,7 @@ static inline void mct_convolve_pixel(const mct_pixels *q, const int8_t *x, uint
 {
     const mct_conv2d_s8_params *const params = q->params;
     const int32_t taps = params->window.in_channels, channels = params->window.out_channels, tail = taps % 4;
-    const int32_t offsets = mct_pkhbt(-params->input_zero_point, -params->input_zero_point);
+    const int32_t offsets = mct_both(-params->input_zero_point);
     int32_t *const behind = mct_widen_s8(x, taps >> 2, offsets, 1, q->words);
 
     if (tail != 0) {

@@ -3,25 +3,12 @@
 #ifndef MCT_KERNELS_CONV2D_QUADS_H
 #define MCT_KERNELS_CONV2D_QUADS_H
 
-#include <string.h>
-
 #include "convolve_2x4.h"
+#include "gather_window.h"
 #include "mcutrain/forward.h"
 #include "widen_s8.h"
-#include "window.h"
 
 enum { MCT_QUAD = MCT_DOT_COLUMNS, MCT_PAIR = MCT_DOT_ROWS };
-
-static inline int32_t mct_window_taps(const mct_window *w)
-{
-    return w->kernel_height * w->kernel_width * w->in_channels;
-}
-
-/* Taps of a gathered window: a whole number of the words of four that SXTB16 unpacks. */
-static inline int32_t mct_gathered_taps(const mct_window *w)
-{
-    return (mct_window_taps(w) + 3) / 4 * 4;
-}
 
 /* How many windows are gathered at a time, a multiple of four; 0 where quads are not the way. A filter is widened once for them all: as many
  * as fit in six kilobytes of scratch, since that is part of what a layer takes of SRAM; from 64 on more would not be faster, and below 8
@@ -117,31 +104,10 @@ static MCT_NOINLINE void mct_gather_inside(const mct_quads *q, const int8_t *sou
     }
 }
 
-/* Gather a window of which a part is outside: there taps are the zero point, which widens to 0. */
+/* Gather a window of which a part is outside into one column. */
 static MCT_NOINLINE void mct_gather_border(const mct_quads *q, int32_t row, int32_t column, int32_t *target)
 {
-    const mct_window *w = &q->params->window;
-    const mct_taps rows = mct_rows_at(w, row), columns = mct_columns_at(w, column);
-    const int32_t part = (columns.end - columns.begin) * w->in_channels;
-    const int8_t *source = q->x + (rows.origin + rows.begin) * q->pitch + (columns.origin + columns.begin) * w->in_channels;
-    int32_t at = rows.begin * q->run + columns.begin * w->in_channels;
-
-    if (w->in_channels % 4 == 0) {
-        for (int32_t i = 0; i < q->steps; i++) {
-            target[i * MCT_QUAD] = 0;
-        }
-        for (int32_t k = rows.begin; k < rows.end; k++, source += q->pitch, at += q->run) {
-            mct_widen_s8(source, part >> 2, q->offsets, MCT_QUAD, target + at / 2 * MCT_QUAD);
-        }
-        return;
-    }
-    memset(q->bytes, q->params->input_zero_point, (size_t)q->taps);
-    for (int32_t k = rows.begin; k < rows.end; k++, source += q->pitch, at += q->run) {
-        for (int32_t i = 0; i < part; i++) {
-            q->bytes[at + i] = source[i];
-        }
-    }
-    mct_widen_s8(q->bytes, q->steps >> 1, q->offsets, MCT_QUAD, target);
+    mct_gather_window(q->params, q->x, row, column, q->bytes, MCT_QUAD, target);
 }
 
 /* Gather a quad of windows from an output pixel on. */
@@ -255,11 +221,6 @@ static void mct_convolve_pair(const mct_quads *q, mct_convolve_2x4_task *task, i
     }
 }
 
-static int32_t mct_each_byte(int32_t code)
-{
-    return (int32_t)((uint32_t)(code & 0xFF) * 0x01010101u);
-}
-
 /* Gather `count` windows from output pixel `pixel` on, and all their outputs. */
 static void mct_convolve_quads(const mct_quads *q, int32_t pixel, int32_t count)
 {
@@ -272,8 +233,8 @@ static void mct_convolve_quads(const mct_quads *q, int32_t pixel, int32_t count)
         .zero_point = p->output_zero_point,
         .channels = channels,
         .is_clamped = p->clamp_min > INT8_MIN || p->clamp_max < INT8_MAX,
-        .low = q->inside == NULL ? mct_each_byte(p->clamp_min) : mct_pkhbt(p->clamp_min, p->clamp_min),
-        .high = q->inside == NULL ? mct_each_byte(p->clamp_max) : mct_pkhbt(p->clamp_max, p->clamp_max),
+        .low = q->inside == NULL ? mct_each_byte(p->clamp_min) : mct_both(p->clamp_min),
+        .high = q->inside == NULL ? mct_each_byte(p->clamp_max) : mct_both(p->clamp_max),
         .skip_bytes = skip * MCT_QUAD * (int32_t)sizeof(int32_t),
         .row_end = q->rows - 2 + q->steps * MCT_PAIR,
     };
@@ -315,7 +276,7 @@ static MCT_NOINLINE void mct_conv2d_quads(const mct_conv2d_s8_params *params, co
         .shift = shift,
         .y = y,
         .inside = inside,
-        .offsets = mct_pkhbt(-params->input_zero_point, -params->input_zero_point),
+        .offsets = mct_both(-params->input_zero_point),
         .taps = mct_window_taps(w),
         .steps = steps,
         .run = w->kernel_width * w->in_channels,

@@ -8,16 +8,14 @@
 #include "conv2d_pixel.h"
 #include "conv2d_quads.h"
 #include "dot_2x3.h"
+#include "gather_window.h"
 #include "requantize.h"
-#include "window.h"
-
-enum { PIXELS = 3, CHANNELS = 2 }; /* of a block; only the DSP form has three pixels */
 
 /* What either way takes: quads, or rows as int16 and, where pixels are not whole words, one as bytes. */
 static size_t rows_scratch_bytes(const mct_conv2d_s8_params *params)
 {
     const mct_window *w = &params->window;
-    const size_t rows = w->out_height * w->out_width < PIXELS ? 1 : PIXELS;
+    const size_t rows = w->out_height * w->out_width < MCT_BLOCK_PIXELS ? 1 : MCT_BLOCK_PIXELS;
     const size_t bytes = w->in_channels % 4 == 0 ? 0 : 1;
 
     return (rows * sizeof(int16_t) + bytes) * (size_t)mct_gathered_taps(w);
@@ -32,57 +30,38 @@ size_t mct_conv2d_s8_scratch_bytes(const mct_conv2d_s8_params *params)
 
 #if MCT_DSP
 
-/* Gather the window of one of `pixels` interleaved pixels (dot_2x3.h). */
-static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int32_t times, int8_t *bytes,
-                   int32_t *words, int32_t pixels)
+/* Gathered windows are interleaved (dot_2x3.h), and one has another distance than three. */
+static MCT_NOINLINE void gather_one(const mct_conv2d_s8_params *params, const int8_t *x, int32_t row, int32_t column, int8_t *bytes,
+                                    int32_t *words)
 {
-    const mct_window *w = &params->window;
-    const int32_t elements = mct_gathered_taps(w);
-    const int32_t run = (columns.end - columns.begin) * w->in_channels;
-    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
-    const bool whole_words = w->in_channels % 4 == 0;
-
-    if (!whole_words) {
-        if (run * (rows.end - rows.begin) < elements) {
-            memset(bytes, params->input_zero_point, (size_t)elements);
-        }
-    } else if (run * (rows.end - rows.begin) < elements) {
-        for (int32_t i = 0; i < elements / 2; i++) {
-            words[i * pixels] = 0;
-        }
-    }
-    for (int32_t k = rows.begin; k < rows.end; k++) {
-        const int32_t pixel = (rows.origin + k) * w->in_width + columns.origin + columns.begin;
-        const int8_t *source = x + (size_t)pixel * (size_t)w->in_channels;
-        const int32_t target = (k * w->kernel_width + columns.begin) * w->in_channels;
-
-        if (whole_words) {
-            mct_widen_interleaved(source, run, zero_points, times, words + target / 2 * pixels, pixels);
-        } else {
-            mct_copy_bytes(bytes + target, source, run);
-        }
-    }
-    if (!whole_words) {
-        mct_widen_interleaved(bytes, elements, zero_points, times, words, pixels);
-    }
+    mct_gather_window(params, x, row, column, bytes, 1, words);
 }
 
-/* Gather `pixels` windows, 1 or PIXELS, from output pixel `first` on, `times` (1 or 2) their values. */
-static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, int32_t times, void *scratch)
+static MCT_NOINLINE void gather_one_of_three(const mct_conv2d_s8_params *params, const int8_t *x, int32_t row, int32_t column,
+                                             int8_t *bytes, int32_t *words)
 {
-    const mct_window *w = &params->window;
+    mct_gather_window(params, x, row, column, bytes, MCT_BLOCK_PIXELS, words);
+}
+
+/* Gather `pixels` windows, 1 or MCT_BLOCK_PIXELS, from output pixel `first` on. */
+static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, void *scratch)
+{
+    const int32_t width = params->window.out_width;
     int32_t *const words = scratch;
-    int8_t *const bytes = (int8_t *)scratch + (rows_scratch_bytes(params) - (size_t)mct_gathered_taps(w));
+    int8_t *const bytes = (int8_t *)scratch + (rows_scratch_bytes(params) - (size_t)mct_gathered_taps(&params->window));
 
-    for (int32_t p = 0; p < pixels; p++) {
-        const int32_t row = (first + p) / w->out_width, column = (first + p) - row * w->out_width;
-
-        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, bytes, words + p, pixels);
+    if (pixels == 1) {
+        gather_one(params, x, first / width, first % width, bytes, words);
+        return;
+    }
+    for (int32_t p = 0; p < MCT_BLOCK_PIXELS; p++) {
+        gather_one_of_three(params, x, (first + p) / width, (first + p) % width, bytes, words + p);
     }
 }
 
 /* sums[channel][pixel] += four taps of one filter each, for all of `pixels`. */
-static inline void multiply_word(int32_t w0, int32_t w1, const int32_t *words, int32_t pixels, int32_t sums[CHANNELS][PIXELS])
+static inline void multiply_word(int32_t w0, int32_t w1, const int32_t *words, int32_t pixels,
+                                 int32_t sums[MCT_BLOCK_CHANNELS][MCT_BLOCK_PIXELS])
 {
     const int32_t even_0 = mct_sxtb16(w0), odd_0 = mct_sxtb16_ror8(w0), even_1 = mct_sxtb16(w1), odd_1 = mct_sxtb16_ror8(w1);
 
@@ -95,7 +74,8 @@ static inline void multiply_word(int32_t w0, int32_t w1, const int32_t *words, i
 }
 
 /* A last pixel alone. */
-static void dot_2x1(const int32_t *words, const int8_t *filter_0, const int8_t *filter_1, const int8_t *end, int32_t sums[CHANNELS][PIXELS])
+static void dot_2x1(const int32_t *words, const int8_t *filter_0, const int8_t *filter_1, const int8_t *end,
+                    int32_t sums[MCT_BLOCK_CHANNELS][MCT_BLOCK_PIXELS])
 {
     int32_t s0 = sums[0][0], s1 = sums[1][0];
 
@@ -133,7 +113,7 @@ static void dot(const void *scratch, int32_t pixels, const int8_t *filter_0, con
 
 #else
 
-static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int32_t times, int16_t *row)
+static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps rows, mct_taps columns, int16_t *row)
 {
     const mct_window *w = &params->window;
     const int32_t run = (columns.end - columns.begin) * w->in_channels;
@@ -148,20 +128,20 @@ static void gather(const mct_conv2d_s8_params *params, const int8_t *x, mct_taps
         int16_t *restrict target = row + (k * w->kernel_width + columns.begin) * w->in_channels;
 
         for (int32_t i = 0; i < run; i++) {
-            target[i] = (int16_t)((source[i] - zero_point) * times);
+            target[i] = (int16_t)(source[i] - zero_point);
         }
     }
 }
 
-/* Gather `pixels` windows, 1 or PIXELS, from output pixel `first` on, `times` (1 or 2) their values, one behind the other. */
-static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, int32_t times, void *scratch)
+/* Gather `pixels` windows, 1 or MCT_BLOCK_PIXELS, from output pixel `first` on, one behind the other. */
+static void gather_block(const mct_conv2d_s8_params *params, const int8_t *x, int32_t first, int32_t pixels, void *scratch)
 {
     const mct_window *w = &params->window;
 
     for (int32_t p = 0; p < pixels; p++) {
         const int32_t row = (first + p) / w->out_width, column = (first + p) % w->out_width;
 
-        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), times, (int16_t *)scratch + p * mct_window_taps(w));
+        gather(params, x, mct_rows_at(w, row), mct_columns_at(w, column), (int16_t *)scratch + p * mct_window_taps(w));
     }
 }
 
@@ -215,7 +195,7 @@ typedef struct {
     int8_t *y;
     uint32_t *inside;
     mct_clamp clamp;
-    bool is_small; /* every sum and shift (mct_is_small): sums are doubled */
+    bool is_small; /* every sum and scale (mct_is_preparable) */
 } finish_context;
 
 /* Whether no sum can leave the range of the short roundings, whatever the input. */
@@ -247,7 +227,7 @@ static MCT_NOINLINE void finish(const finish_context *f, int32_t pixel, int32_t 
         for (int32_t p = 0; p < pixels; p++) {
             const int32_t sum = block->sums[c - channel][p];
             const size_t i = (size_t)(pixel + p) * (size_t)channels + (size_t)c;
-            const int32_t value = f->is_small                       ? mct_requantise_twice(sum, multiplier, shift, 0)
+            const int32_t value = f->is_small                       ? mct_requantise_prepared(sum, mct_prepare_scale(multiplier, shift), 0)
                                   : f->params->single_rounding != 0 ? mct_requantise_once(sum, multiplier, shift)
                                                                     : mct_requantise(sum, multiplier, shift);
             const uint32_t bit = mct_store_code(value, &f->clamp, &f->y[i]);
@@ -265,15 +245,14 @@ static MCT_NOINLINE void finish_masked(const finish_context *f, int32_t pixel, i
 {
     const int32_t channels = f->params->window.out_channels;
     const int32_t low = f->params->clamp_min, high = f->params->clamp_max, zero_point = f->params->output_zero_point;
-    const int32_t multiplier_0 = f->multiplier[channel], multiplier_1 = f->multiplier[channel + 1];
-    const int32_t shift_0 = f->shift[channel], shift_1 = f->shift[channel + 1];
+    const mct_prepared_scale scale_0 = mct_prepare_scale(f->multiplier[channel], f->shift[channel]);
+    const mct_prepared_scale scale_1 = mct_prepare_scale(f->multiplier[channel + 1], f->shift[channel + 1]);
     size_t i = (size_t)pixel * (size_t)channels + (size_t)channel;
 
     for (int32_t p = 0; p < pixels; p++, i += (size_t)channels) {
-        const int32_t code_0 = mct_requantise_twice(block->sums[0][p], multiplier_0, shift_0, zero_point);
-        const int32_t code_1 = mct_requantise_twice(block->sums[1][p], multiplier_1, shift_1, zero_point);
-        const int32_t raised_0 = code_0 < low ? low : code_0, raised_1 = code_1 < low ? low : code_1;
-        const int32_t clamped_0 = raised_0 > high ? high : raised_0, clamped_1 = raised_1 > high ? high : raised_1;
+        const int32_t code_0 = mct_requantise_prepared(block->sums[0][p], scale_0, zero_point);
+        const int32_t code_1 = mct_requantise_prepared(block->sums[1][p], scale_1, zero_point);
+        const int32_t clamped_0 = mct_clamp_s32(code_0, low, high), clamped_1 = mct_clamp_s32(code_1, low, high);
         const uint32_t bits = (uint32_t)(clamped_0 == code_0) | (uint32_t)(clamped_1 == code_1) << 1;
 
         f->y[i] = (int8_t)clamped_0;
@@ -291,7 +270,7 @@ static MCT_NOINLINE int32_t convolve_block(const finish_context *f, const int8_t
 {
     const mct_conv2d_s8_params *const p = f->params;
     const int32_t taps = mct_window_taps(&p->window), channels = p->window.out_channels;
-    const int32_t pairs = (taps % 4 == 0 ? channels : channels - 1) / CHANNELS;
+    const int32_t pairs = (taps % 4 == 0 ? channels : channels - 1) / MCT_BLOCK_CHANNELS;
     const int32_t whole = mct_gathered_taps(&p->window), skip = -whole & 12;
     mct_convolve_2x3_task task = {
         .filter = weights - skip - 4,
@@ -299,7 +278,7 @@ static MCT_NOINLINE int32_t convolve_block(const finish_context *f, const int8_t
         .round_bytes = whole + skip,
         .skip_bytes = skip,
         .bias = bias,
-        .pixels = (const int32_t *)scratch - skip / 4 * 2 * PIXELS - 1,
+        .pixels = (const int32_t *)scratch - skip / 4 * 2 * MCT_BLOCK_PIXELS - 1,
         .multiplier = f->multiplier,
         .shift = f->shift,
         .zero_point = p->output_zero_point,
@@ -314,7 +293,7 @@ static MCT_NOINLINE int32_t convolve_block(const finish_context *f, const int8_t
     if (pairs > 0) {
         mct_convolve_2x3(&task);
     }
-    return pairs * CHANNELS;
+    return pairs * MCT_BLOCK_CHANNELS;
 }
 
 #else
@@ -338,22 +317,22 @@ static MCT_NOINLINE void convolve_blocks(const mct_conv2d_s8_params *params, con
     const finish_context f = {
         params, multiplier, shift, y, inside, mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max), is_small,
     };
-    const int32_t times = f.is_small ? 2 : 1;
 
     for (int32_t pixel = 0, block_pixels; pixel < pixels; pixel += block_pixels) {
-        block_pixels = pixels - pixel < PIXELS ? 1 : PIXELS;
-        gather_block(params, x, pixel, block_pixels, times, scratch);
-        const int32_t done = block_pixels == PIXELS && f.is_small && inside == NULL ? convolve_block(&f, weights, bias, scratch, pixel) : 0;
+        block_pixels = pixels - pixel < MCT_BLOCK_PIXELS ? 1 : MCT_BLOCK_PIXELS;
+        gather_block(params, x, pixel, block_pixels, scratch);
+        const int32_t done =
+            block_pixels == MCT_BLOCK_PIXELS && f.is_small && inside == NULL ? convolve_block(&f, weights, bias, scratch, pixel) : 0;
 
-        for (int32_t channel = done; channel < channels; channel += CHANNELS) {
+        for (int32_t channel = done; channel < channels; channel += MCT_BLOCK_CHANNELS) {
             /* A last single channel is computed twice and stored once. */
-            const int32_t filters = channels - channel < CHANNELS ? 1 : CHANNELS;
+            const int32_t filters = channels - channel < MCT_BLOCK_CHANNELS ? 1 : MCT_BLOCK_CHANNELS;
             const int8_t *const filter_0 = weights + (size_t)channel * (size_t)taps;
-            const int32_t bias_0 = bias[channel] * times, bias_1 = bias[channel + filters - 1] * times;
+            const int32_t bias_0 = bias[channel], bias_1 = bias[channel + filters - 1];
             mct_dot_2x3_block block = {{{bias_0, bias_0, bias_0}, {bias_1, bias_1, bias_1}}, NULL};
 
-            dot(scratch, block_pixels, filter_0, filter_0 + (filters - 1) * taps, taps, channel + CHANNELS >= channels, &block);
-            if (f.is_small && inside != NULL && channels % CHANNELS == 0) {
+            dot(scratch, block_pixels, filter_0, filter_0 + (filters - 1) * taps, taps, channel + MCT_BLOCK_CHANNELS >= channels, &block);
+            if (f.is_small && inside != NULL && channels % MCT_BLOCK_CHANNELS == 0) {
                 finish_masked(&f, pixel, block_pixels, channel, &block);
             } else {
                 finish(&f, pixel, block_pixels, channel, filters, &block);

@@ -141,7 +141,7 @@ static void add_columns(const mct_conv2d_gradient_params *params, mct_tap_range 
 /* dW of one output pixel by one tap, as of a fully connected layer: a product each, so nothing is packed. */
 static MCT_NOINLINE void multiply_pixel(const int8_t *x, int32_t inputs, int32_t zero_point, int16_t g, int32_t *gradient)
 {
-    const int32_t zero_points = mct_pkhbt(zero_point, zero_point);
+    const int32_t zero_points = mct_both(zero_point);
 
     for (; inputs >= 4; inputs -= 4, x += 4, gradient += 4) {
         const int32_t word = mct_load_word(x);

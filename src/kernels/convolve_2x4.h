@@ -45,8 +45,12 @@ _Static_assert(offsetof(mct_convolve_2x4_task, bias) == 8 && offsetof(mct_convol
 #define MCT_AWAY(sum) "add " sum ", " sum ", " sum ", asr #31\n\t"
 #define MCT_SHIFT(sum, power) "smmlar " sum ", " sum ", " power ", lr\n\t"
 #define MCT_SATURATE(sum, bits) "ssat " sum ", #" bits ", " sum "\n\t"
+/* clang-format off */
 #define MCT_SCALE_4(a, b, c, d, multiplier)                                                                                                \
-    MCT_SCALE(a, multiplier) MCT_SCALE(b, multiplier) MCT_SCALE(c, multiplier) MCT_SCALE(d, multiplier)
+    MCT_SCALE(a, multiplier)                                                                                                               \
+    MCT_SCALE(b, multiplier)                                                                                                               \
+    MCT_SCALE(c, multiplier)                                                                                                               \
+    MCT_SCALE(d, multiplier)
 #define MCT_SCALE_AWAY(sum, before) MCT_SCALE(sum, "r2") MCT_AWAY(before)
 #define MCT_SHIFT_AWAY(sum, behind) MCT_SHIFT(sum, "r3") MCT_AWAY(behind)
 #define MCT_SATURATE_SHIFT(sum, behind, bits) MCT_SATURATE(sum, bits) MCT_SHIFT(behind, "r12")
@@ -61,16 +65,21 @@ _Static_assert(offsetof(mct_convolve_2x4_task, bias) == 8 && offsetof(mct_convol
 /* Two pixels, both channels of each as int16 of one word: MCT_JOIN; saturated or clamped between r2 and r3 into code_0 and code_1; and then 1
  * and 2 in the halves of value_0 and value_1 where that changed nothing. r1: 0, lr: 1 and 2. */
 #define MCT_JOIN(value_0, code_0, value_1, code_1)                                                                                         \
-    "pkhbt " value_0 ", " value_0 ", " code_0 ", lsl #16\n\tpkhbt " value_1 ", " value_1 ", " code_1 ", lsl #16\n\t"
+    "pkhbt " value_0 ", " value_0 ", " code_0 ", lsl #16\n\t"                                                                              \
+    "pkhbt " value_1 ", " value_1 ", " code_1 ", lsl #16\n\t"
 #define MCT_SATURATE_PAIRS(value_0, code_0, value_1, code_1)                                                                               \
-    MCT_JOIN(value_0, code_0, value_1, code_1) "ssat16 " code_0 ", #8, " value_0 "\n\tssat16 " code_1 ", #8, " value_1 "\n\t"
+    MCT_JOIN(value_0, code_0, value_1, code_1)                                                                                             \
+    "ssat16 " code_0 ", #8, " value_0 "\n\t"                                                                                               \
+    "ssat16 " code_1 ", #8, " value_1 "\n\t"
 #define MCT_CLAMP_PAIR(value, code)                                                                                                        \
     "ssub16 r12, " value ", r3\n\t"                                                                                                        \
     "sel " code ", r3, " value "\n\t"                                                                                                      \
     "ssub16 r12, " code ", r2\n\t"                                                                                                         \
     "sel " code ", " code ", r2\n\t"
 #define MCT_CLAMP_PAIRS(value_0, code_0, value_1, code_1)                                                                                  \
-    MCT_JOIN(value_0, code_0, value_1, code_1) MCT_CLAMP_PAIR(value_0, code_0) MCT_CLAMP_PAIR(value_1, code_1)
+    MCT_JOIN(value_0, code_0, value_1, code_1)                                                                                             \
+    MCT_CLAMP_PAIR(value_0, code_0)                                                                                                        \
+    MCT_CLAMP_PAIR(value_1, code_1)
 #define MCT_FLAG_PAIRS(value_0, code_0, value_1, code_1)                                                                                   \
     "eor " value_0 ", " value_0 ", " code_0 "\n\t"                                                                                         \
     "usub16 " value_0 ", r1, " value_0 "\n\t"                                                                                              \
@@ -79,105 +88,123 @@ _Static_assert(offsetof(mct_convolve_2x4_task, bias) == 8 && offsetof(mct_convol
     "usub16 " value_1 ", r1, " value_1 "\n\t"                                                                                              \
     "sel " value_1 ", lr, r1\n\t"
 /* The low bytes of both halves of code, in the low half of value. */
-#define MCT_PACK_PAIR(value, code) "uxtb16 " code ", " code "\n\torr " value ", " code ", " code ", lsr #8\n\t"
+#define MCT_PACK_PAIR(value, code)                                                                                                         \
+    "uxtb16 " code ", " code "\n\t"                                                                                                        \
+    "orr " value ", " code ", " code ", lsr #8\n\t"
 /* Four codes between r2 and r3. */
 #define MCT_CLAMP_QUAD(codes)                                                                                                              \
-    "ssub8 r12, " codes ", r3\n\tsel " codes ", r3, " codes "\n\tssub8 r12, " codes ", r2\n\tsel " codes ", " codes ", r2\n\t"
+    "ssub8 r12, " codes ", r3\n\t"                                                                                                         \
+    "sel " codes ", r3, " codes "\n\t"                                                                                                     \
+    "ssub8 r12, " codes ", r2\n\t"                                                                                                         \
+    "sel " codes ", " codes ", r2\n\t"
+/* clang-format on */
 
 __attribute__((naked, noinline)) static void mct_convolve_2x4(mct_convolve_2x4_task *task __attribute__((unused)))
 {
+    /* clang-format off */
     __asm__ volatile(
-        "push {r4-r11, lr}\n\t"
-        "mov r3, r0\n\t"
-        "ldr r0, [r3, #60]\n\t"
-        "ldr r1, [r3, #72]\n\t"
-        "sub sp, #12\n\t"
-        "strd r3, r1, [sp]\n" /* the task, the end of the rows; then the end of a quad's columns */
+            "push {r4-r11, lr}\n\t"
+            "mov r3, r0\n\t"
+            "ldr r0, [r3, #60]\n\t"
+            "ldr r1, [r3, #72]\n\t"
+            "sub sp, #12\n\t"
+            "strd r3, r1, [sp]\n" /* the task, the end of the rows; then the end of a quad's columns */
         "1:\n\t"
-        "ldr r1, [r3]\n\t"
-        "ldr r2, [r3, #4]\n\t"
-        "ldr r4, [r3, #8]\n\t"
-        "ldr r8, [r3, #12]\n\t"
-        "mov r5, r4\n\t"
-        "mov r6, r4\n\t"
-        "mov r7, r4\n\t"
-        "mov r9, r8\n\t"
-        "mov r10, r8\n\t"
-        "mov r11, r8\n\t" MCT_DOT_2X4(
-            "4") "str r0, [sp, #8]\n\t"
-                 "ldr r0, [sp]\n\t"
-                 "ldr r1, [r0, #16]\n\t"
-                 "ldr r2, [r0, #20]\n\t"
-                 "ldr r3, [r0, #56]\n\t"
-                 "ldr r12, [r0, #28]\n\t"
-                 "ldr lr, [r0, #32]\n\t"
-                 "cmp r3, #0\n\t"
-                 "ldr r3, [r0, #24]\n\t"
-                 "bne 5f\n\t" MCT_FINISH_8(
-                     "8") "ldr r12, [r0, #44]\n\t"
-                          "ldr r1, [r0, #36]\n\t"
-                          "ldr r2, [r0, #40]\n\t"
-                          "bfi r4, r8, #8, #8\n\t"
-                          "bfi r5, r9, #8, #8\n\t"
-                          "bfi r6, r10, #8, #8\n\t"
-                          "bfi r7, r11, #8, #8\n\t"
-                          "cmp r12, #0\n\t"
-                          "bne 4f\n"
-                          "2:\n\t"
-                          "add r3, r1, r2, lsl #1\n\t"
-                          "strh r4, [r1]\n\t"
-                          "strh r5, [r1, r2]\n\t"
-                          "add r1, r1, r2, lsl #2\n\t"
-                          "strh r6, [r3]\n\t"
-                          "strh r7, [r3, r2]\n\t"
-                          "str r1, [r0, #36]\n\t"
-                          "mov r3, r0\n\t"
-                          "ldr r0, [sp, #8]\n\t"
-                          "ldr r1, [r3, #64]\n\t"
-                          "ldr r2, [r3, #68]\n\t"
-                          "cmp r0, r1\n\t"
-                          "sub r0, r2\n\t"
-                          "bne 1b\n\t"
-                          "add sp, #12\n\t"
-                          "pop {r4-r11, pc}\n"
-                          "4:\n\t"
-                          "pkhbt r4, r4, r5, lsl #16\n\t"
-                          "pkhbt r6, r6, r7, lsl #16\n\t"
-                          "ldrd r2, r3, [r0, #48]\n\t" MCT_CLAMP_QUAD("r4") MCT_CLAMP_QUAD(
-                              "r6") "ldr r2, [r0, #40]\n\t"
-                                    "lsr r5, r4, #16\n\t"
-                                    "lsr r7, r6, #16\n\t"
-                                    "b 2b\n"
-                                    "5:\n\t" MCT_FINISH_8(
-                                        "16") "ldr r12, [r0, #44]\n\t"
-                                              "mov lr, #0x20002\n\t"
-                                              "sub lr, #1\n\t"
-                                              "mov r1, #0\n\t"
-                                              "cmp r12, #0\n\t"
-                                              "bne 7f\n\t" MCT_SATURATE_PAIRS("r4", "r8", "r5", "r9") MCT_FLAG_PAIRS("r4", "r8", "r5", "r9")
-                                                  MCT_SATURATE_PAIRS("r6", "r10", "r7", "r11") MCT_FLAG_PAIRS(
-                                                      "r6", "r10", "r7",
-                                                      "r11") "6:\n\t"
-                                                             "ldr r1, [r0, #56]\n\t"
-                                                             "orr r4, r4, r5, lsl #8\n\t"
-                                                             "orr r6, r6, r7, lsl #8\n\t"
-                                                             "pkhbt r5, r4, r6, lsl #16\n\t"
-                                                             "pkhtb r7, r6, r4, asr #16\n\t"
-                                                             "orr r5, r7\n\t"
-                                                             "str r5, [r1], #4\n\t"
-                                                             "str r1, [r0, #56]\n\t" MCT_PACK_PAIR("r4", "r8") MCT_PACK_PAIR("r5", "r9")
-                                                                 MCT_PACK_PAIR("r6", "r10") MCT_PACK_PAIR(
-                                                                     "r7",
-                                                                     "r11") "ldr r1, [r0, #36]\n\t"
-                                                                            "ldr r2, [r0, #40]\n\t"
-                                                                            "b 2b\n"
-                                                                            "7:\n\t"
-                                                                            "ldrd r2, r3, [r0, #48]\n\t" MCT_CLAMP_PAIRS("r4", "r8", "r5",
-                                                                                                                         "r9")
-                                                                                MCT_FLAG_PAIRS("r4", "r8", "r5", "r9")
-                                                                                    MCT_CLAMP_PAIRS("r6", "r10", "r7", "r11")
-                                                                                        MCT_FLAG_PAIRS("r6", "r10", "r7",
-                                                                                                       "r11") "b 6b\n" MCT_DOT_2X4_ENTRIES);
+            "ldr r1, [r3]\n\t"
+            "ldr r2, [r3, #4]\n\t"
+            "ldr r4, [r3, #8]\n\t"
+            "ldr r8, [r3, #12]\n\t"
+            "mov r5, r4\n\t"
+            "mov r6, r4\n\t"
+            "mov r7, r4\n\t"
+            "mov r9, r8\n\t"
+            "mov r10, r8\n\t"
+            "mov r11, r8\n\t"
+            MCT_DOT_2X4("4")
+            "str r0, [sp, #8]\n\t"
+            "ldr r0, [sp]\n\t"
+            "ldr r1, [r0, #16]\n\t"
+            "ldr r2, [r0, #20]\n\t"
+            "ldr r3, [r0, #56]\n\t"
+            "ldr r12, [r0, #28]\n\t"
+            "ldr lr, [r0, #32]\n\t"
+            "cmp r3, #0\n\t"
+            "ldr r3, [r0, #24]\n\t"
+            "bne 5f\n\t"
+            MCT_FINISH_8("8")
+            "ldr r12, [r0, #44]\n\t"
+            "ldr r1, [r0, #36]\n\t"
+            "ldr r2, [r0, #40]\n\t"
+            "bfi r4, r8, #8, #8\n\t"
+            "bfi r5, r9, #8, #8\n\t"
+            "bfi r6, r10, #8, #8\n\t"
+            "bfi r7, r11, #8, #8\n\t"
+            "cmp r12, #0\n\t"
+            "bne 4f\n"
+        "2:\n\t"
+            "add r3, r1, r2, lsl #1\n\t"
+            "strh r4, [r1]\n\t"
+            "strh r5, [r1, r2]\n\t"
+            "add r1, r1, r2, lsl #2\n\t"
+            "strh r6, [r3]\n\t"
+            "strh r7, [r3, r2]\n\t"
+            "str r1, [r0, #36]\n\t"
+            "mov r3, r0\n\t"
+            "ldr r0, [sp, #8]\n\t"
+            "ldr r1, [r3, #64]\n\t"
+            "ldr r2, [r3, #68]\n\t"
+            "cmp r0, r1\n\t"
+            "sub r0, r2\n\t"
+            "bne 1b\n\t"
+            "add sp, #12\n\t"
+            "pop {r4-r11, pc}\n"
+        "4:\n\t"
+            "pkhbt r4, r4, r5, lsl #16\n\t"
+            "pkhbt r6, r6, r7, lsl #16\n\t"
+            "ldrd r2, r3, [r0, #48]\n\t"
+            MCT_CLAMP_QUAD("r4")
+            MCT_CLAMP_QUAD("r6")
+            "ldr r2, [r0, #40]\n\t"
+            "lsr r5, r4, #16\n\t"
+            "lsr r7, r6, #16\n\t"
+            "b 2b\n"
+        "5:\n\t"
+            MCT_FINISH_8("16")
+            "ldr r12, [r0, #44]\n\t"
+            "mov lr, #0x20002\n\t"
+            "sub lr, #1\n\t"
+            "mov r1, #0\n\t"
+            "cmp r12, #0\n\t"
+            "bne 7f\n\t"
+            MCT_SATURATE_PAIRS("r4", "r8", "r5", "r9")
+            MCT_FLAG_PAIRS("r4", "r8", "r5", "r9")
+            MCT_SATURATE_PAIRS("r6", "r10", "r7", "r11")
+            MCT_FLAG_PAIRS("r6", "r10", "r7", "r11")
+        "6:\n\t"
+            "ldr r1, [r0, #56]\n\t"
+            "orr r4, r4, r5, lsl #8\n\t"
+            "orr r6, r6, r7, lsl #8\n\t"
+            "pkhbt r5, r4, r6, lsl #16\n\t"
+            "pkhtb r7, r6, r4, asr #16\n\t"
+            "orr r5, r7\n\t"
+            "str r5, [r1], #4\n\t"
+            "str r1, [r0, #56]\n\t"
+            MCT_PACK_PAIR("r4", "r8")
+            MCT_PACK_PAIR("r5", "r9")
+            MCT_PACK_PAIR("r6", "r10")
+            MCT_PACK_PAIR("r7", "r11")
+            "ldr r1, [r0, #36]\n\t"
+            "ldr r2, [r0, #40]\n\t"
+            "b 2b\n"
+        "7:\n\t"
+            "ldrd r2, r3, [r0, #48]\n\t"
+            MCT_CLAMP_PAIRS("r4", "r8", "r5", "r9")
+            MCT_FLAG_PAIRS("r4", "r8", "r5", "r9")
+            MCT_CLAMP_PAIRS("r6", "r10", "r7", "r11")
+            MCT_FLAG_PAIRS("r6", "r10", "r7", "r11")
+            "b 6b\n"
+            MCT_DOT_2X4_ENTRIES);
+    /* clang-format on */
 }
 
 #else
@@ -200,7 +227,7 @@ static inline void mct_convolve_2x4(mct_convolve_2x4_task *task)
         mct_dot_2x4(columns, rows, steps, sums);
         for (int32_t i = 0; i < 8; i++) {
             const int32_t code = mct_requantise_prepared(sums[i / 4][i % 4], scale[i / 4], task->zero_point);
-            const int32_t clamped = code < low ? low : code > high ? high : code;
+            const int32_t clamped = mct_clamp_s32(code, low, high);
 
             task->y[i % 4 * task->channels + i / 4] = (int8_t)clamped;
             bits |= (uint32_t)(clamped == code) << (8 * (i % 4) + i / 4);

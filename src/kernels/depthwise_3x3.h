@@ -1,5 +1,5 @@
-/* A channel of a depthwise 3x3 convolution of stride 1 or 2, in assembly: four neighbouring sums and what they need next take every register,
- * and become codes without leaving theirs. Compilers spill half of them. */
+/* A channel of a depthwise 3x3 convolution of stride 1 or 2 (depthwise_conv2d_s8), in assembly: four neighbouring sums and what they need
+ * next take every register, and become codes without leaving theirs. Compilers spill half of them. */
 #ifndef MCT_KERNELS_DEPTHWISE_3X3_H
 #define MCT_KERNELS_DEPTHWISE_3X3_H
 
@@ -33,6 +33,7 @@ typedef struct {
 
 /* r0: the window in the plane, r1: task, r2: y, r3: mask. r4 to r7: sums. r8 to r10: words of the plane's row, r11 and r12: the filter's.
  * Loads stand in groups, which the M4 likes, behind the last use of their registers, so that the M7 issues them beside multiplications. */
+/* clang-format off */
 #define MCT_3X3_BEGIN                                                                                                                      \
     "ldr lr, [r1, #28]\n\t"                                                                                                                \
     "ldr r7, [r1, #24]\n\t"                                                                                                                \
@@ -44,23 +45,32 @@ typedef struct {
 
 /* The row's sums are the addends plus its products; next: what is loaded for the next row once r8, r9 and r11, then r10 and r12 are free. */
 #define MCT_3X3_ROW_STRIDE_1(add4, add5, add6, next_row, next_8_9_11, next_10_12)                                                          \
-    "smlad r4, r8, r11, " add4 "\n\t" next_row "smlatb r5, r8, r11, " add5 "\n\t"                                                          \
+    "smlad r4, r8, r11, " add4 "\n\t"                                                                                                      \
+    next_row                                                                                                                               \
+    "smlatb r5, r8, r11, " add5 "\n\t"                                                                                                     \
     "smlabt r4, r9, r12, r4\n\t"                                                                                                           \
     "smlad r6, r9, r11, " add6 "\n\t"                                                                                                      \
     "smlad r5, r9, r12, r5\n\t"                                                                                                            \
-    "smlatb r7, r9, r11, r7\n\t" next_8_9_11 "smlabt r6, r10, r12, r6\n\t"                                                                 \
-    "smlad r7, r10, r12, r7\n\t" next_10_12
+    "smlatb r7, r9, r11, r7\n\t"                                                                                                           \
+    next_8_9_11                                                                                                                            \
+    "smlabt r6, r10, r12, r6\n\t"                                                                                                          \
+    "smlad r7, r10, r12, r7\n\t"                                                                                                           \
+    next_10_12
 
 #define MCT_3X3_ROW_STRIDE_2(add4, add5, add6, next_row, next_8_9_11, next_10_12)                                                          \
     "smlad r4, r8, r11, " add4 "\n\t"                                                                                                      \
     "smlad r5, r9, r11, " add5 "\n\t"                                                                                                      \
     "smlabt r4, r9, r12, r4\n\t"                                                                                                           \
     "ldr r8, [r0, #12]\n\t"                                                                                                                \
-    "ldr r9, [r0, #16]\n\t" next_row "smlad r6, r10, r11, " add6 "\n\t"                                                                    \
+    "ldr r9, [r0, #16]\n\t"                                                                                                                \
+    next_row                                                                                                                               \
+    "smlad r6, r10, r11, " add6 "\n\t"                                                                                                     \
     "smlabt r5, r10, r12, r5\n\t"                                                                                                          \
     "smlad r7, r8, r11, r7\n\t"                                                                                                            \
     "smlabt r6, r8, r12, r6\n\t"                                                                                                           \
-    "smlabt r7, r9, r12, r7\n\t" next_8_9_11 next_10_12
+    "smlabt r7, r9, r12, r7\n\t"                                                                                                           \
+    next_8_9_11                                                                                                                            \
+    next_10_12
 
 #define MCT_3X3_SUMS(ROW)                                                                                                                  \
     MCT_3X3_BEGIN                                                                                                                          \
@@ -99,7 +109,8 @@ typedef struct {
     "ssat r4, #8, r4\n\t"                                                                                                                  \
     "ssat r5, #8, r5\n\t"                                                                                                                  \
     "ssat r6, #8, r6\n\t"                                                                                                                  \
-    "ssat r7, #8, r7\n\t" MCT_3X3_STORE
+    "ssat r7, #8, r7\n\t"                                                                                                                  \
+    MCT_3X3_STORE
 
 /* Two pixels of the mask: bits of codes outside of the clamp are cleared. */
 #define MCT_3X3_MASK(first, second)                                                                                                        \
@@ -115,49 +126,63 @@ typedef struct {
     "strb lr, [r3, r9]\n\t"                                                                                                                \
     "add r3, r3, r9, lsl #1\n\t"
 
-#define MCT_3X3_CLAMP(sum) "usat " sum ", #8, " sum "\n\tuqadd8 " sum ", " sum ", r9\n\tsub " sum ", " sum ", r10\n\t"
+#define MCT_3X3_CLAMP(sum)                                                                                                                 \
+    "usat " sum ", #8, " sum "\n\t"                                                                                                        \
+    "uqadd8 " sum ", " sum ", r9\n\t"                                                                                                      \
+    "sub " sum ", " sum ", r10\n\t"
 
 #define MCT_3X3_FINISH_CLAMPED                                                                                                             \
-    MCT_3X3_RESCALE                                                                                                                        \
-    "ldr r9, [r1, #68]\n\t"                                                                                                                \
-    "ldr r10, [r1, #72]\n\t"                                                                                                               \
-    "ldr r11, [r1, #64]\n\t"                                                                                                               \
-    "cmp r9, #0\n\t"                                                                                                                       \
-    "beq 2f\n\t" MCT_3X3_MASK("r4", "r5") MCT_3X3_MASK("r6", "r7") "2:\n\t"                                                                \
-                                                                   "ldr r9, [r1, #76]\n\t"                                                 \
-                                                                   "ldr r10, [r1, #80]\n\t"                                                \
-                                                                   "ldr r11, [r1, #44]\n\t" MCT_3X3_CLAMP("r4") MCT_3X3_CLAMP("r5")        \
-                                                                       MCT_3X3_CLAMP("r6") MCT_3X3_CLAMP("r7") MCT_3X3_STORE
+        MCT_3X3_RESCALE                                                                                                                    \
+        "ldr r9, [r1, #68]\n\t"                                                                                                            \
+        "ldr r10, [r1, #72]\n\t"                                                                                                           \
+        "ldr r11, [r1, #64]\n\t"                                                                                                           \
+        "cmp r9, #0\n\t"                                                                                                                   \
+        "beq 2f\n\t"                                                                                                                       \
+        MCT_3X3_MASK("r4", "r5")                                                                                                           \
+        MCT_3X3_MASK("r6", "r7")                                                                                                           \
+    "2:\n\t"                                                                                                                               \
+        "ldr r9, [r1, #76]\n\t"                                                                                                            \
+        "ldr r10, [r1, #80]\n\t"                                                                                                           \
+        "ldr r11, [r1, #44]\n\t"                                                                                                           \
+        MCT_3X3_CLAMP("r4")                                                                                                                \
+        MCT_3X3_CLAMP("r5")                                                                                                                \
+        MCT_3X3_CLAMP("r6")                                                                                                                \
+        MCT_3X3_CLAMP("r7")                                                                                                                \
+        MCT_3X3_STORE
 
 /* All rows, four sums at a time. A row that is no whole number of fours begins its last four among those before: they are made twice.
  * four_bytes: what four sums move the window by; shift: 2^shift bytes for one. */
 #define MCT_3X3_CHANNEL(ROW, FINISH, four_bytes, shift)                                                                                    \
-    "push {r4-r11, lr}\n"                                                                                                                  \
-    "0:\n\t" MCT_3X3_SUMS(ROW) FINISH "ldr r8, [r1, #48]\n\t"                                                                              \
-                                      "add r0, #" four_bytes "\n\t"                                                                        \
-                                      "cmp r0, r8\n\t"                                                                                     \
-                                      "bls 0b\n\t"                                                                                         \
-                                      "sub r9, r0, r8\n\t"                                                                                 \
-                                      "cmp r9, #" four_bytes "\n\t"                                                                        \
-                                      "beq 1f\n\t"                                                                                         \
-                                      "lsr r9, r9, #" shift "\n\t"                                                                         \
-                                      "ldr r10, [r1, #44]\n\t"                                                                             \
-                                      "ldr r11, [r1, #68]\n\t"                                                                             \
-                                      "mov r0, r8\n\t"                                                                                     \
-                                      "mls r2, r9, r10, r2\n\t"                                                                            \
-                                      "mls r3, r9, r11, r3\n\t"                                                                            \
-                                      "b 0b\n"                                                                                             \
-                                      "1:\n\t"                                                                                             \
-                                      "ldr r9, [r1, #52]\n\t"                                                                              \
-                                      "ldr r10, [r1, #56]\n\t"                                                                             \
-                                      "ldr r11, [r1, #60]\n\t"                                                                             \
-                                      "add r0, r9\n\t"                                                                                     \
-                                      "add r8, r10\n\t"                                                                                    \
-                                      "subs r11, #1\n\t"                                                                                   \
-                                      "str r8, [r1, #48]\n\t"                                                                              \
-                                      "str r11, [r1, #60]\n\t"                                                                             \
-                                      "bne 0b\n\t"                                                                                         \
-                                      "pop {r4-r11, pc}\n"
+        "push {r4-r11, lr}\n"                                                                                                              \
+    "0:\n\t"                                                                                                                               \
+        MCT_3X3_SUMS(ROW)                                                                                                                  \
+        FINISH                                                                                                                             \
+        "ldr r8, [r1, #48]\n\t"                                                                                                            \
+        "add r0, #" four_bytes "\n\t"                                                                                                      \
+        "cmp r0, r8\n\t"                                                                                                                   \
+        "bls 0b\n\t"                                                                                                                       \
+        "sub r9, r0, r8\n\t"                                                                                                               \
+        "cmp r9, #" four_bytes "\n\t"                                                                                                      \
+        "beq 1f\n\t"                                                                                                                       \
+        "lsr r9, r9, #" shift "\n\t"                                                                                                       \
+        "ldr r10, [r1, #44]\n\t"                                                                                                           \
+        "ldr r11, [r1, #68]\n\t"                                                                                                           \
+        "mov r0, r8\n\t"                                                                                                                   \
+        "mls r2, r9, r10, r2\n\t"                                                                                                          \
+        "mls r3, r9, r11, r3\n\t"                                                                                                          \
+        "b 0b\n"                                                                                                                           \
+    "1:\n\t"                                                                                                                               \
+        "ldr r9, [r1, #52]\n\t"                                                                                                            \
+        "ldr r10, [r1, #56]\n\t"                                                                                                           \
+        "ldr r11, [r1, #60]\n\t"                                                                                                           \
+        "add r0, r9\n\t"                                                                                                                   \
+        "add r8, r10\n\t"                                                                                                                  \
+        "subs r11, #1\n\t"                                                                                                                 \
+        "str r8, [r1, #48]\n\t"                                                                                                            \
+        "str r11, [r1, #60]\n\t"                                                                                                           \
+        "bne 0b\n\t"                                                                                                                       \
+        "pop {r4-r11, pc}\n"
+/* clang-format on */
 
 /* Any stride between rows. y and the mask's byte are those of the first pixel. */
 typedef void mct_depthwise_3x3_channel(const int16_t *x, mct_depthwise_3x3_task *task, int8_t *y, uint8_t *mask);

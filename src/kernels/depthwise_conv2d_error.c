@@ -3,6 +3,7 @@
  * and column modulo the stride. */
 #include <string.h>
 
+#include "depthwise_plane.h"
 #include "mcutrain/backward.h"
 #include "plane_gather.h"
 

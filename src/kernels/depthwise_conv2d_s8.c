@@ -8,8 +8,8 @@
 
 #include "compiler.h"
 #include "depthwise_3x3.h"
-#include "depthwise_gather.h"
 #include "depthwise_plane.h"
+#include "plane_gather_s8.h"
 #include "requantize.h"
 
 /* A filter row is a whole number of words; the columns it gains are zeros. */
@@ -42,10 +42,10 @@ size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_param
            (filter_elements(&params->window) + mct_plane_elements(&plane)) * sizeof(int16_t);
 }
 
-static mct_gather_task gather_task(const mct_window *w, const mct_plane *plane)
+static mct_gather_s8_task gather_task(const mct_window *w, const mct_plane *plane)
 {
     const int32_t rows = mct_plane_rows(plane, w->in_height), columns = mct_plane_columns(plane, w->in_width);
-    const mct_gather_task task = {
+    const mct_gather_s8_task task = {
         .pixel_bytes = (size_t)w->in_channels,
         .columns = columns,
         .rows = rows,
@@ -92,13 +92,6 @@ typedef struct {
     bool is_small;    /* every sum (mct_is_small); sums are then twice what they stand for */
 } channel_output;
 
-static inline int32_t clamped(int32_t value, int32_t low, int32_t high)
-{
-    const int32_t raised = value < low ? low : value;
-
-    return raised > high ? high : raised;
-}
-
 /* Any clamp, with or without a mask. What the channel has is read first: stores through pointers make compilers read it again. */
 static MCT_SPECIALISED void store_row_any(const int32_t *restrict sums, int32_t count, size_t element, const channel_output *out,
                                           bool is_small)
@@ -116,9 +109,9 @@ static MCT_SPECIALISED void store_row_any(const int32_t *restrict sums, int32_t 
             value = mct_requantise_twice(*sums, multiplier, shift, zero_point);
         } else {
             /* Clamped once before, so that adding the zero point cannot overflow. */
-            value = clamped(mct_requantise(*sums, multiplier, shift), -1024, 1024) + zero_point;
+            value = mct_clamp_s32(mct_requantise(*sums, multiplier, shift), -1024, 1024) + zero_point;
         }
-        code = clamped(value, low, high);
+        code = mct_clamp_s32(value, low, high);
         *y = (int8_t)code;
         if (code != value && inside != NULL) {
             inside[element / 32] &= ~((uint32_t)1 << (element % 32));
@@ -138,7 +131,7 @@ static MCT_NOINLINE void store_row_masked(const int32_t *sums, int32_t count, si
 
 static MCT_SPECIALISED int8_t finish(int32_t value, const channel_output *out, bool is_whole_range)
 {
-    return (int8_t)(is_whole_range ? mct_saturate_s8(value) : clamped(value, out->clamp_min, out->clamp_max));
+    return (int8_t)(is_whole_range ? mct_saturate_s8(value) : mct_clamp_s32(value, out->clamp_min, out->clamp_max));
 }
 
 /* Small sums without a mask. */
@@ -349,7 +342,7 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     int32_t *const sums = scratch;
     int16_t *const filter = (int16_t *)(sums + w->out_width), *const values = filter + filter_elements(w);
     int16_t *const interior = values + plane.top * plane.width + plane.left;
-    const mct_gather_task gather = gather_task(w, &plane);
+    const mct_gather_s8_task gather = gather_task(w, &plane);
     const mct_plane_filter taps_of_channel = {filter, w->kernel_height, w->kernel_width};
     /* Neither a channel's sum nor a part of its products is further from its bias, whatever the input. */
     const int64_t products = (int64_t)taps * 128 * 256;
@@ -370,7 +363,7 @@ mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_params *params,
     }
     fill_plane(values, mct_plane_elements(&plane), params->input_zero_point);
     for (int32_t c = 0, o = 0; c < w->in_channels; c++) {
-        mct_gather_plane(x + c, interior, &gather);
+        mct_gather_plane_s8(x + c, interior, &gather);
         for (const int32_t end = o + outputs; o < end; o++, weights += taps) {
             const bool is_small = mct_is_small(products + (bias[o] < 0 ? -(int64_t)bias[o] : bias[o]), shift[o]);
 

@@ -61,30 +61,6 @@ static inline int32_t mct_add_product(int32_t sum, int32_t a, int32_t b)
 
 #if MCT_DSP
 
-/* (a.low, b.high) */
-static inline int32_t mct_low_and_high(int32_t a, int32_t b)
-{
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
-    int32_t result;
-    __asm__("pkhbt %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-#else
-    return (int32_t)(((uint32_t)a & 0xFFFFu) | ((uint32_t)b & 0xFFFF0000u));
-#endif
-}
-
-/* sum + a.low * b.high + a.high * b.low */
-static inline int32_t mct_cross_dot(int32_t a, int32_t b, int32_t sum)
-{
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
-    int32_t result;
-    __asm__("smladx %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
-    return result;
-#else
-    return mct_smlad(a, (int32_t)(((uint32_t)b << 16) | ((uint32_t)b >> 16)), sum);
-#endif
-}
-
 /* Up to four neighbouring sums in the making: what every step shares of two words of the plane and two of the filter. */
 typedef struct {
     int32_t s0, s1, s2, s3;
@@ -117,7 +93,7 @@ static MCT_SPECIALISED void mct_plane_word(const int16_t *x, const int16_t *w, i
     const int32_t here = mct_load_word(w), moved = mct_low_and_high(here, s->before), x0 = s->x;
 
     s->s0 = mct_smlad(x0, here, s->s0);
-    s->s1 = mct_cross_dot(x0, moved, s->s1);
+    s->s1 = mct_smladx(x0, moved, s->s1);
     if (count > 2 || !last) {
         s->x = mct_load_word(x + 2);
     }
@@ -125,7 +101,7 @@ static MCT_SPECIALISED void mct_plane_word(const int16_t *x, const int16_t *w, i
         s->s2 = mct_smlad(s->x, here, s->s2);
     }
     if (count > 3) {
-        s->s3 = mct_cross_dot(s->x, moved, s->s3);
+        s->s3 = mct_smladx(s->x, moved, s->s3);
     }
     s->before = here;
 }
@@ -263,40 +239,6 @@ static inline int32_t mct_plane_rows(const mct_plane *plane, int32_t height)
 static inline int32_t mct_plane_columns(const mct_plane *plane, int32_t width)
 {
     return mct_smaller_s32(width, plane->width - plane->left);
-}
-
-/* Elements `step` apart become neighbours. Loads in a row take one cycle each on the M4, and two where other work is between. */
-static inline void mct_plane_gather_s8(const int8_t *restrict source, int32_t step, int32_t zero_point, int16_t *restrict target,
-                                       int32_t count)
-{
-    for (; count >= 4; count -= 4, source += 4 * step, target += 4) {
-        const int32_t x0 = source[0], x1 = source[step], x2 = source[2 * step], x3 = source[3 * step];
-
-        MCT_LOAD_FENCE();
-        target[0] = (int16_t)(x0 - zero_point);
-        target[1] = (int16_t)(x1 - zero_point);
-        target[2] = (int16_t)(x2 - zero_point);
-        target[3] = (int16_t)(x3 - zero_point);
-    }
-    for (; count > 0; count--, source += step) {
-        *target++ = (int16_t)(*source - zero_point);
-    }
-}
-
-static inline void mct_plane_gather_s16(const int16_t *restrict source, int32_t step, int16_t *restrict target, int32_t count)
-{
-    for (; count >= 4; count -= 4, source += 4 * step, target += 4) {
-        const int16_t x0 = source[0], x1 = source[step], x2 = source[2 * step], x3 = source[3 * step];
-
-        MCT_LOAD_FENCE();
-        target[0] = x0;
-        target[1] = x1;
-        target[2] = x2;
-        target[3] = x3;
-    }
-    for (; count > 0; count--, source += step) {
-        *target++ = *source;
-    }
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* The inner loop of convolutions whose operands are int16 by now: two rows by four columns, eight sums.
+/* The inner loop of convolutions whose operands are int16 by now: two rows by four columns, eight sums. Forward (convolve_2x4.h) rows are
+ * filters and columns pixels; in the gradients (outer_2x4.h) rows are pixels or output channels, and columns input channels.
  *
  * Rows and columns are words of two taps and lie interleaved: for each step (a pair of taps) a word of either row, and a word of each of
  * the four columns. Which taps make a pair is free, as long as rows and columns agree. */
@@ -40,63 +41,101 @@ static inline int32_t mct_dot_skip(int32_t steps)
 
 /* A multiplication each cycle, beside it each load, two cycles before its first use and as soon as the last use of its register is over.
  * The next step's first loads are in this one (next), but not the next round's: there may be nothing behind it. */
-#define MCT_2X4_BEGIN(i) "ldr r12, [r0, #8+16*" #i "]\n\tldr r3, [r1, #12+8*" #i "]\n\tldr r2, [r1, #8+8*" #i "]\n\t"
+/* clang-format off */
+#define MCT_2X4_BEGIN(i)                                                                                                                   \
+    "ldr r12, [r0, #8+16*" #i "]\n\t"                                                                                                      \
+    "ldr r3, [r1, #12+8*" #i "]\n\t"                                                                                                       \
+    "ldr r2, [r1, #8+8*" #i "]\n\t"
 #define MCT_2X4_STEP(i, writeback, next_0, next_1, next_2)                                                                                 \
     "2" #i ":\n\t"                                                                                                                         \
-    "smlad r8, r3, r12, r8\n\t"                                                                                                            \
-    "ldr lr, [r0, #12+16*" #i "]\n\t"                                                                                                      \
-    "smlad r4, r2, r12, r4\n\t"                                                                                                            \
-    "ldr r12, [r0, #20+16*" #i "]\n\t"                                                                                                     \
-    "smlad r9, r3, lr, r9\n\t"                                                                                                             \
-    "smlad r5, r2, lr, r5\n\t"                                                                                                             \
-    "ldr lr, [r0, #16+16*" #i "]" writeback "\n\t"                                                                                         \
-    "smlad r11, r3, r12, r11\n\t"                                                                                                          \
-    "smlad r7, r2, r12, r7\n\t" next_0 "smlad r10, r3, lr, r10\n\t" next_1 "smlad r6, r2, lr, r6\n\t" next_2
+        "smlad r8, r3, r12, r8\n\t"                                                                                                        \
+        "ldr lr, [r0, #12+16*" #i "]\n\t"                                                                                                  \
+        "smlad r4, r2, r12, r4\n\t"                                                                                                        \
+        "ldr r12, [r0, #20+16*" #i "]\n\t"                                                                                                 \
+        "smlad r9, r3, lr, r9\n\t"                                                                                                         \
+        "smlad r5, r2, lr, r5\n\t"                                                                                                         \
+        "ldr lr, [r0, #16+16*" #i "]" writeback "\n\t"                                                                                     \
+        "smlad r11, r3, r12, r11\n\t"                                                                                                      \
+        "smlad r7, r2, r12, r7\n\t"                                                                                                        \
+        next_0                                                                                                                             \
+        "smlad r10, r3, lr, r10\n\t"                                                                                                       \
+        next_1                                                                                                                             \
+        "smlad r6, r2, lr, r6\n\t"                                                                                                         \
+        next_2
 #define MCT_2X4_MIDDLE(i, next, writeback)                                                                                                 \
     MCT_2X4_STEP(i, "", "ldr r12, [r0, #8+16*" #next "]\n\t", "ldr r3, [r1, #12+8*" #next "]\n\t",                                         \
                  "ldr r2, [r1, #8+8*" #next "]" writeback "\n\t")
-#define MCT_2X4_ENTRY(i) "3" #i ":\n\t" MCT_2X4_BEGIN(i) "b 2" #i "b\n"
-#define MCT_2X4_LAST_ENTRY "37:\n\tldr r12, [r0, #8+16*7]\n\tldr r3, [r1, #12+8*7]\n\tldr r2, [r1, #8+8*7]!\n\tb 27b\n"
+#define MCT_2X4_ENTRY(i)                                                                                                                   \
+    "3" #i ":\n\t"                                                                                                                         \
+        MCT_2X4_BEGIN(i)                                                                                                                   \
+        "b 2" #i "b\n"
+#define MCT_2X4_LAST_ENTRY                                                                                                                 \
+    "37:\n\t"                                                                                                                              \
+        "ldr r12, [r0, #8+16*7]\n\t"                                                                                                       \
+        "ldr r3, [r1, #12+8*7]\n\t"                                                                                                        \
+        "ldr r2, [r1, #8+8*7]!\n\t"                                                                                                        \
+        "b 27b\n"
 
 #define MCT_DOT_2X4(end)                                                                                                                   \
-    "tbh [pc, r2, lsl #1]\n"                                                                                                               \
+        "tbh [pc, r2, lsl #1]\n"                                                                                                           \
     "28:\n\t"                                                                                                                              \
-    ".hword (29f-28b)/2, (31f-28b)/2, (32f-28b)/2, (33f-28b)/2, (34f-28b)/2, (35f-28b)/2, (36f-28b)/2, (37f-28b)/2\n"                      \
-    "29:\n\t" MCT_2X4_BEGIN(0) MCT_2X4_MIDDLE(0, 1, "") MCT_2X4_MIDDLE(1, 2, "") MCT_2X4_MIDDLE(2, 3, "") MCT_2X4_MIDDLE(3, 4, "")         \
-        MCT_2X4_MIDDLE(4, 5, "") MCT_2X4_MIDDLE(5, 6, "") MCT_2X4_MIDDLE(6, 7, "!")                                                        \
-            MCT_2X4_STEP(7, "!", "ldr r12, [sp, #" end "]\n\t", "cmp r1, r12\n\t", "bne 29b\n\t")
+        ".hword (29f-28b)/2, (31f-28b)/2, (32f-28b)/2, (33f-28b)/2, (34f-28b)/2, (35f-28b)/2, (36f-28b)/2, (37f-28b)/2\n"                  \
+    "29:\n\t"                                                                                                                              \
+        MCT_2X4_BEGIN(0)                                                                                                                   \
+        MCT_2X4_MIDDLE(0, 1, "")                                                                                                           \
+        MCT_2X4_MIDDLE(1, 2, "")                                                                                                           \
+        MCT_2X4_MIDDLE(2, 3, "")                                                                                                           \
+        MCT_2X4_MIDDLE(3, 4, "")                                                                                                           \
+        MCT_2X4_MIDDLE(4, 5, "")                                                                                                           \
+        MCT_2X4_MIDDLE(5, 6, "")                                                                                                           \
+        MCT_2X4_MIDDLE(6, 7, "!")                                                                                                          \
+        MCT_2X4_STEP(7, "!", "ldr r12, [sp, #" end "]\n\t", "cmp r1, r12\n\t", "bne 29b\n\t")
 
 #define MCT_DOT_2X4_ENTRIES                                                                                                                \
-    MCT_2X4_ENTRY(1) MCT_2X4_ENTRY(2) MCT_2X4_ENTRY(3) MCT_2X4_ENTRY(4) MCT_2X4_ENTRY(5) MCT_2X4_ENTRY(6) MCT_2X4_LAST_ENTRY
+    MCT_2X4_ENTRY(1)                                                                                                                       \
+    MCT_2X4_ENTRY(2)                                                                                                                       \
+    MCT_2X4_ENTRY(3)                                                                                                                       \
+    MCT_2X4_ENTRY(4)                                                                                                                       \
+    MCT_2X4_ENTRY(5)                                                                                                                       \
+    MCT_2X4_ENTRY(6)                                                                                                                       \
+    MCT_2X4_LAST_ENTRY
 
 #else
 
 /* As many loads as there are registers stand together: on the M4 each but the first of a row takes one cycle. */
 #define MCT_2X4_STEP(i, writeback)                                                                                                         \
     "2" #i ":\n\t"                                                                                                                         \
-    "ldr r3, [r1, #12+8*" #i "]\n\t"                                                                                                       \
-    "ldr r2, [r1, #8+8*" #i "]" writeback "\n\t"                                                                                           \
-    "ldr r12, [r0, #8+16*" #i "]\n\t"                                                                                                      \
-    "ldr lr, [r0, #12+16*" #i "]\n\t"                                                                                                      \
-    "smlad r8, r3, r12, r8\n\t"                                                                                                            \
-    "smlad r4, r2, r12, r4\n\t"                                                                                                            \
-    "smlad r9, r3, lr, r9\n\t"                                                                                                             \
-    "smlad r5, r2, lr, r5\n\t"                                                                                                             \
-    "ldr r12, [r0, #20+16*" #i "]\n\t"                                                                                                     \
-    "ldr lr, [r0, #16+16*" #i "]" writeback "\n\t"                                                                                         \
-    "smlad r11, r3, r12, r11\n\t"                                                                                                          \
-    "smlad r7, r2, r12, r7\n\t"                                                                                                            \
-    "smlad r10, r3, lr, r10\n\t"                                                                                                           \
-    "smlad r6, r2, lr, r6\n\t"
+        "ldr r3, [r1, #12+8*" #i "]\n\t"                                                                                                   \
+        "ldr r2, [r1, #8+8*" #i "]" writeback "\n\t"                                                                                       \
+        "ldr r12, [r0, #8+16*" #i "]\n\t"                                                                                                  \
+        "ldr lr, [r0, #12+16*" #i "]\n\t"                                                                                                  \
+        "smlad r8, r3, r12, r8\n\t"                                                                                                        \
+        "smlad r4, r2, r12, r4\n\t"                                                                                                        \
+        "smlad r9, r3, lr, r9\n\t"                                                                                                         \
+        "smlad r5, r2, lr, r5\n\t"                                                                                                         \
+        "ldr r12, [r0, #20+16*" #i "]\n\t"                                                                                                 \
+        "ldr lr, [r0, #16+16*" #i "]" writeback "\n\t"                                                                                     \
+        "smlad r11, r3, r12, r11\n\t"                                                                                                      \
+        "smlad r7, r2, r12, r7\n\t"                                                                                                        \
+        "smlad r10, r3, lr, r10\n\t"                                                                                                       \
+        "smlad r6, r2, lr, r6\n\t"
 
 #define MCT_DOT_2X4(end)                                                                                                                   \
-    "tbh [pc, r2, lsl #1]\n"                                                                                                               \
+        "tbh [pc, r2, lsl #1]\n"                                                                                                           \
     "28:\n\t"                                                                                                                              \
-    ".hword (20f-28b)/2, (21f-28b)/2, (22f-28b)/2, (23f-28b)/2, (24f-28b)/2, (25f-28b)/2, (26f-28b)/2, (27f-28b)/2\n" MCT_2X4_STEP(0, "")  \
-        MCT_2X4_STEP(1, "") MCT_2X4_STEP(2, "") MCT_2X4_STEP(3, "") MCT_2X4_STEP(4, "") MCT_2X4_STEP(5, "") MCT_2X4_STEP(6, "")            \
-            MCT_2X4_STEP(7, "!") "ldr r12, [sp, #" end "]\n\t"                                                                             \
-                                 "cmp r1, r12\n\t"                                                                                         \
-                                 "bne 20b\n\t"
+        ".hword (20f-28b)/2, (21f-28b)/2, (22f-28b)/2, (23f-28b)/2, (24f-28b)/2, (25f-28b)/2, (26f-28b)/2, (27f-28b)/2\n"                  \
+        MCT_2X4_STEP(0, "")                                                                                                                \
+        MCT_2X4_STEP(1, "")                                                                                                                \
+        MCT_2X4_STEP(2, "")                                                                                                                \
+        MCT_2X4_STEP(3, "")                                                                                                                \
+        MCT_2X4_STEP(4, "")                                                                                                                \
+        MCT_2X4_STEP(5, "")                                                                                                                \
+        MCT_2X4_STEP(6, "")                                                                                                                \
+        MCT_2X4_STEP(7, "!")                                                                                                               \
+        "ldr r12, [sp, #" end "]\n\t"                                                                                                      \
+        "cmp r1, r12\n\t"                                                                                                                  \
+        "bne 20b\n\t"
+/* clang-format on */
 
 #define MCT_DOT_2X4_ENTRIES ""
 

@@ -1,3 +1,4 @@
+/* error_normalize: int32 sums to int16 mantissas of one exponent, also in place. */
 #include "block_float.h"
 #include "mcutrain/backward.h"
 #include "pairs.h"

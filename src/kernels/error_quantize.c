@@ -1,3 +1,4 @@
+/* error_quantize: float32 errors to int16 mantissas of one exponent. */
 #include <string.h>
 
 #include "block_float.h"

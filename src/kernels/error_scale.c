@@ -1,3 +1,4 @@
+/* error_scale: the clip mask, and a factor for each channel. */
 #include <string.h>
 
 #include "block_float.h"

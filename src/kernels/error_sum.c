@@ -1,3 +1,4 @@
+/* error_sum: the errors of two branches that meet. */
 #include "block_float.h"
 #include "mcutrain/backward.h"
 #include "pairs.h"

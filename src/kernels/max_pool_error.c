@@ -1,3 +1,4 @@
+/* dX of max_pool: each output error to where the maximum stood. */
 #include <string.h>
 
 #include "backward_window.h"

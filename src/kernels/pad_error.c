@@ -1,3 +1,4 @@
+/* dX of pad: the errors without the border. */
 #include <string.h>
 
 #include "mcutrain/backward.h"

@@ -1,9 +1,10 @@
-/* Channels of an image into planes, for the gradients of depthwise convolutions: elements `step` apart become neighbours. */
+/* Channels of an image of interleaved channels into planes (depthwise_plane.h), for the gradients of depthwise convolutions: elements `step`
+ * apart become neighbours. The forward kernel has its own, plane_gather_s8.h. */
 #ifndef MCT_KERNELS_PLANE_GATHER_H
 #define MCT_KERNELS_PLANE_GATHER_H
 
 #include "compiler.h"
-#include "depthwise_plane.h"
+#include "dsp.h"
 
 /* Where rows of columns lie, in elements: a column is `step` behind the one before it, a row `row_step` behind the row. */
 typedef struct {
@@ -34,7 +35,7 @@ static inline void mct_gather_row_s16(const int16_t *source, int32_t step, int32
 
 static inline void mct_gather_row_s8(const int8_t *source, int32_t step, int32_t zero_point, int32_t columns, int16_t *target)
 {
-    const int32_t zero_points = mct_pkhbt(zero_point, zero_point);
+    const int32_t zero_points = mct_both(zero_point);
     const int16_t *const end = target + columns, *const end_of_fours = target + columns / 4 * 4;
 
     for (; target != end_of_fours; target += 4) {

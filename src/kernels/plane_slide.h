@@ -36,13 +36,13 @@ static MCT_SPECIALISED void mct_slide_block(const mct_sliding *sliding, const in
             }
             s0 = mct_smlad(x0, here, s0);
             if (count > 1) {
-                s1 = mct_cross_dot(x0, moved, s1);
+                s1 = mct_smladx(x0, moved, s1);
             }
             if (count > 2) {
                 s2 = mct_smlad(x1, here, s2);
             }
             if (count > 3) {
-                s3 = mct_cross_dot(x1, moved, s3);
+                s3 = mct_smladx(x1, moved, s3);
             }
             if (count > 4) {
                 s4 = mct_smlad(x2, here, s4);
@@ -56,10 +56,10 @@ static MCT_SPECIALISED void mct_slide_block(const mct_sliding *sliding, const in
         const int32_t left = mct_low_and_high(0, before);
 
         if (count > 1) {
-            s1 = mct_cross_dot(x0, left, s1);
+            s1 = mct_smladx(x0, left, s1);
         }
         if (count > 3) {
-            s3 = mct_cross_dot(count > 4 ? x1 : mct_load_word(next + 2), left, s3);
+            s3 = mct_smladx(count > 4 ? x1 : mct_load_word(next + 2), left, s3);
         }
     }
     sums[0] = s0;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "integer.h"
+
 /* A multiplier that quantise_multiplier can have made. */
 static inline bool mct_multiplier_valid(int32_t multiplier, int32_t shift)
 {
@@ -154,8 +156,8 @@ static inline mct_clamp mct_clamp_make(int32_t zero_point, int32_t clamp_min, in
 /* Store the code of value, and return 1 where it lay inside the clamp, else 0. */
 static inline uint32_t mct_store_code(int32_t value, const mct_clamp *clamp, int8_t *code)
 {
-    int32_t clamped = value < clamp->low ? clamp->low : value;
-    clamped = clamped > clamp->high ? clamp->high : clamped;
+    const int32_t clamped = mct_clamp_s32(value, clamp->low, clamp->high);
+
     *code = (int8_t)(clamped + clamp->zero_point);
     return clamped == value;
 }

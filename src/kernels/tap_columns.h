@@ -88,7 +88,7 @@ static MCT_NOINLINE void mct_pack_pixels(const int8_t *low, const int8_t *high, 
 static inline void mct_pack_tap(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
                                 int32_t pixel, int32_t pixels, int32_t channels, const mct_outer_chunk *chunk)
 {
-    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
+    const int32_t zero_points = mct_both(params->input_zero_point);
     mct_tap_reader reader = mct_read_tap(&params->window, rows, columns, x, pixel);
     int32_t *words = chunk->columns;
 
@@ -127,7 +127,7 @@ static inline void mct_copy_patch(const mct_conv2d_gradient_params *params, cons
 static inline void mct_pack_patches(const mct_conv2d_gradient_params *params, const int8_t *x, int32_t pixel, int32_t pixels, int32_t first,
                                     int32_t end, int8_t *patches, const mct_outer_chunk *chunk)
 {
-    const int32_t zero_points = mct_pkhbt(params->input_zero_point, params->input_zero_point);
+    const int32_t zero_points = mct_both(params->input_zero_point);
     int32_t *words = chunk->columns;
 
     for (; pixels > 0; pixels -= 2, pixel += 2, words += MCT_OUTER_LANES) {

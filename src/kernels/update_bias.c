@@ -1,3 +1,4 @@
+/* update_bias: int32 biases, a step for each channel. */
 #include "update.h"
 
 #define LARGEST_STEP 1073741824.0f /* check: 2^30, mct_round_s32's limit */

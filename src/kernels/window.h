@@ -1,4 +1,4 @@
-/* Geometry of windows that slide over an image. */
+/* Geometry of windows that slide over an image, window by window; backward_window.h has it tap by tap. */
 #ifndef MCT_KERNELS_WINDOW_H
 #define MCT_KERNELS_WINDOW_H
 

@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mcutrain.bench.cases import Case, Output
-from mcutrain.bench.plan import bench_plan
-from mcutrain.boards import load_board
-from mcutrain.emulators.image import EpisodeImage
-from mcutrain.emulators.qemu import QemuRunner
-from mcutrain.episode.targets import LIMITS, build_for_board
-from mcutrain.golden.runner import run_golden
-from mcutrain.ops.base import Params, Window, mask_words
+from mcutrain.ops.base import Window, mask_words
 from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
-from mcutrain.ops.registry import KERNELS
-from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_weights import UpdateWeightsParams
+from support.board_runs import (
+    Operands,
+    backward,
+    board_leaves_goldens_bits,
+    on_both_cores,
+    random_codes,
+    random_mantissas,
+    update,
+)
 
 pytestmark = pytest.mark.qemu
-
-Operands = dict[str, NDArray[Any] | Output]
-
-
-def case(kernel: str, params: Params, operands: Operands, phase: Phase = Phase.BACKWARD) -> Case:
-    return Case(kernel, str(params), params, phase, operands, 1)
-
-
-def mantissas(generator: np.random.Generator, shape: tuple[int, ...], bits: int = 15) -> NDArray[np.int16]:
-    limit = 2**bits - 1
-    values = generator.integers(-limit, limit, shape, endpoint=True)
-    return np.where(generator.random(shape) < 0.1, limit * generator.choice([-1, 1], shape), values).astype(np.int16)
 
 
 def scaled_errors() -> list[Case]:
@@ -52,13 +39,13 @@ def scaled_errors() -> list[Case]:
         words[1 :: 1 + seed % 3] = (0, 0xFFFFFFFF)[seed % 2]
         scale = generator.integers(1 << 20, 1 << 31, channels) * generator.choice([1, 1, 1, -1], channels)
         operands: Operands = {
-            "error": mantissas(generator, (elements,), (15, 15, 2)[seed % 3]),
+            "error": random_mantissas(generator, (elements,), (15, 15, 2)[seed % 3]),
             "scale": (scale >> (28 if seed % 5 == 4 else 0)).astype(np.int32),
             "out": Output((elements,)),
             **({"inside": words} if seed % 4 else {}),
         }
         params = ErrorScaleParams(elements, channels, -31, (11, 15, 4)[seed % 3])
-        found.append(case("error_scale_b16", params, operands))
+        found.append(backward("error_scale_b16", params, operands))
     return found
 
 
@@ -68,17 +55,17 @@ def sums_and_normalised_sums() -> list[Case]:
         generator = np.random.default_rng(seed)
         for bits in (14, 15):
             summands: Operands = {
-                "a": mantissas(generator, (elements,), bits),
-                "b": mantissas(generator, (elements,), bits),
+                "a": random_mantissas(generator, (elements,), bits),
+                "b": random_mantissas(generator, (elements,), bits),
                 "out": Output((elements,)),
             }
-            found.append(case("error_sum_b16", ElementsParams(elements), summands))
+            found.append(backward("error_sum_b16", ElementsParams(elements), summands))
         for bits in (14, 16, 26, 29, 30, 31):
             limit = 2**bits - 1
             sums = generator.integers(-limit, limit, elements, endpoint=True)
             sums[generator.integers(elements)] = limit * generator.choice([-1, 1])
             operands: Operands = {"sums": sums.astype(np.int32), "out": Output((elements,))}
-            found.append(case("error_normalize_b16", ElementsParams(elements), operands))
+            found.append(backward("error_normalize_b16", ElementsParams(elements), operands))
     return found
 
 
@@ -86,10 +73,10 @@ def bias_gradients() -> list[Case]:
     found = []
     for seed, (channels, pixels) in enumerate(itertools.product((1, 2, 4, 7, 8), (1, 2, 3, 16))):
         operands: Operands = {
-            "g": mantissas(np.random.default_rng(seed), (pixels, channels)),
+            "g": random_mantissas(np.random.default_rng(seed), (pixels, channels)),
             "gradient": Output((channels,)),
         }
-        found.append(case("bias_gradient_b16", BiasGradientParams(pixels, channels), operands))
+        found.append(backward("bias_gradient_b16", BiasGradientParams(pixels, channels), operands))
     return found
 
 
@@ -102,18 +89,18 @@ def depthwise_gradients() -> list[Case]:
         side, outputs = (out - 1) * stride + kernel - 2 * pad, channels * (1 + seed % 2)
         window = Window(side, side, channels, out, out, outputs, kernel, kernel, stride, stride, pad, pad)
         params, shape = Conv2dGradientParams(window, -7), (outputs, kernel, kernel, 1)
-        g = mantissas(generator, (out, out, outputs), 11)
-        weights = generator.integers(-128, 128, shape).astype(np.int8)
+        g = random_mantissas(generator, (out, out, outputs), 11)
+        weights = random_codes(generator, shape)
         errors: Operands = {"g": g, "weights": weights, "sums": Output((side, side, channels))}
-        found.append(case("depthwise_conv2d_error_b16", params, errors))
-        x = generator.integers(-128, 128, (side, side, channels)).astype(np.int8)
+        found.append(backward("depthwise_conv2d_error_b16", params, errors))
+        x = random_codes(generator, (side, side, channels))
         gradient: Operands = {"x": x, "g": g, "gradient": Output(shape)}
         whole = DepthwiseWeightGradientParams(window, -7, outputs)
-        found.append(case("depthwise_conv2d_weight_gradient_b16", whole, gradient))
+        found.append(backward("depthwise_conv2d_weight_gradient_b16", whole, gradient))
         chosen = np.array([outputs - 1], np.int32)
         part: Operands = {"x": x[..., -1:].copy(), "g": g, "index": chosen, "gradient": Output((1, kernel, kernel))}
         one = DepthwiseWeightGradientParams(window, -7, 1)
-        found.append(case("depthwise_conv2d_weight_gradient_b16", one, part))
+        found.append(backward("depthwise_conv2d_weight_gradient_b16", one, part))
     return found
 
 
@@ -128,7 +115,7 @@ def updates() -> list[Case]:
             shape = (3, taps, selected)
             gradient = generator.integers(-(2**30), 2**30, shape).astype(np.int32)
             states: dict[str, Operands] = {
-                "master16": {"fraction": generator.integers(-128, 128, shape).astype(np.int8)},
+                "master16": {"fraction": random_codes(generator, shape)},
                 "stochastic8": {"random": np.array([seed + 1], np.uint32)},
                 "nearest8": {},
             }
@@ -142,33 +129,11 @@ def updates() -> list[Case]:
             if selected < inputs:
                 operands["index"] = np.sort(generator.choice(inputs, selected, replace=False)).astype(np.int32)
             params = UpdateWeightsParams(3, taps, inputs, selected, -127, cap)
-            found.append(case(f"update_weights_{rounding}_{mode}", params, operands, Phase.UPDATE))
+            found.append(update(f"update_weights_{rounding}_{mode}", params, operands))
     return found
 
 
-def board_leaves_goldens_bits(board: str, cases: list[Case]) -> bool:
-    """Whether all that the cases write, their trained state too, has golden's bits on the board's emulator."""
-    plan = bench_plan(cases)
-    image = EpisodeImage(
-        plan_crc32=plan.crc32,
-        adapt_samples=np.zeros((1, 4), np.int8),
-        adapt_labels=np.zeros(1, np.uint16),
-        test_samples=np.zeros((0, 4), np.int8),
-        test_labels=np.zeros(0, np.uint16),
-        order=np.zeros(1, np.uint16),
-        learning_rates=np.ones(1, np.float32),
-        evaluate_before=False,
-        evaluate_after=False,
-        trace_step=0,
-    )
-    golden = [line.values for line in run_golden(plan, image) if line.kind == "trace"]
-    written = [role.name for case in cases for role in KERNELS[case.kernel].outputs if role.name in case.operands]
-    assert len(golden) == len(written) > 0
-    traced = QemuRunner(build_for_board(plan, load_board(board))).run(image, limits=LIMITS).of_kind("trace")
-    return [line.values for line in traced] == golden
-
-
-@pytest.mark.parametrize("board", ["m4-1m", "m7-1m"])
+@on_both_cores
 @pytest.mark.parametrize(
     "make", [scaled_errors, sums_and_normalised_sums, bias_gradients, depthwise_gradients, updates]
 )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mcutrain.bench.cases import Case, Output
 from mcutrain.ops.base import Window
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams, input_shape, output_shape, weight_shape
-from mcutrain.ops.steps import Phase
-from support.board_runs import board_leaves_goldens_bits
+from support.board_runs import Operands, backward, board_leaves_goldens_bits, on_both_cores, random_codes
 
 pytestmark = pytest.mark.qemu
 
@@ -23,13 +20,12 @@ def gradients(window: Window, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     params = Conv2dGradientParams(window, int(rng.integers(-128, 128)))
     g = rng.integers(-2047, 2048, output_shape(window)).astype(np.int16)
-    weights = rng.integers(-128, 128, weight_shape(window)).astype(np.int8)
-    x = rng.integers(-128, 128, input_shape(window)).astype(np.int8)
-    error: dict[str, NDArray[Any] | Output] = {"g": g, "weights": weights, "sums": Output(input_shape(window))}
-    gradient: dict[str, NDArray[Any] | Output] = {"x": x, "g": g, "gradient": Output(weight_shape(window))}
+    weights, x = random_codes(rng, weight_shape(window)), random_codes(rng, input_shape(window))
+    error: Operands = {"g": g, "weights": weights, "sums": Output(input_shape(window))}
+    gradient: Operands = {"x": x, "g": g, "gradient": Output(weight_shape(window))}
     return [
-        Case("conv2d_error_b16", f"{window}", params, Phase.BACKWARD, error, 1),
-        Case("conv2d_weight_gradient_b16", f"{window}", params, Phase.BACKWARD, gradient, 1),
+        backward("conv2d_error_b16", params, error),
+        backward("conv2d_weight_gradient_b16", params, gradient),
     ]
 
 
@@ -53,7 +49,7 @@ def windows() -> list[Window]:
     return found
 
 
-@pytest.mark.parametrize("board", ["m4-1m", "m7-1m"])
+@on_both_cores
 def test_the_board_leaves_the_gradients_of_golden(board: str) -> None:
     cases = [case for seed, window in enumerate(windows()) for case in gradients(window, seed)]
     assert board_leaves_goldens_bits(board, cases)
