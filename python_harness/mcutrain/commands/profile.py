@@ -176,6 +176,7 @@ def _print(found: _Profile, rows: int) -> None:
     )
     console.print()
     console.print(_summary(found))
+    console.print(f"memory: {ZERO_WAIT_STATES}" + (f"; in flash: {found.flash.label}" if found.flash else ""))
     supply = found.supply
     if supply is None:
         console.print(f"energy: {NO_CURRENT}")
@@ -207,14 +208,14 @@ def _summary(found: _Profile) -> Table:
     for header in ("est. cycles", "range", "per MAC", "ms", "mJ", "instructions"):
         table.add_column(header, justify="right", no_wrap=True)
     for share, macs in ((found.inference, found.inference_macs), (found.breakdown.training, found.step_macs)):
-        memories = [(f"{share.name}, {ZERO_WAIT_STATES}", share.estimate)]
+        memories = [(share.name, share.estimate)]
         if found.flash:
-            memories.append((f"  {found.flash.label}", share.in_flash))
+            memories.append(("  in flash", share.in_flash))
         for name, estimate in memories:
             table.add_row(
                 name,
                 f"{estimate.cycles:,.0f}",
-                f"{estimate.low / 1e6:,.2f} to {estimate.high / 1e6:,.2f} M",
+                f"{estimate.low / 1e6:,.2f}-{estimate.high / 1e6:,.2f} M",
                 f"{estimate.cycles / macs:.2f}" if macs else "-",
                 f"{found.breakdown.milliseconds(estimate.cycles):,.2f}",
                 f"{found.supply.millijoules(estimate.cycles):,.3g}" if found.supply else "-",

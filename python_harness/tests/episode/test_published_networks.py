@@ -125,6 +125,7 @@ def test_a_board_has_the_bits_of_litert(board: str, network: PublishedNetwork) -
 @needs_qemu
 @pytest.mark.qemu
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @on_boards
 def test_a_board_has_the_bits_of_litert_on_all_ten_thousand_images_of_cifar10(board: str) -> None:
     assert_bits_of_litert_on(board, NETWORKS["resnet8"], 10_000)
