@@ -16,6 +16,7 @@ from mcutrain.ops.conv2d_gradient import Conv2dGradientParams, input_shape, outp
 from mcutrain.ops.depthwise_conv2d_gradient import (
     DEPTHWISE_CONV2D_ERROR_B16,
     DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16,
+    DepthwiseWeightGradientParams,
     depthwise_weight_shape,
 )
 from mcutrain.ops.error_normalize import ERROR_NORMALIZE_B16
@@ -165,4 +166,5 @@ def test_depthwise_gradients_of_wide_kernels_have_goldens_bits(
     error: dict[str, View] = {"g": g, "weights": random_codes(rng, shape), "sums": block32(input_shape(window))}
     golden_and_c_agree(form, DEPTHWISE_CONV2D_ERROR_B16, params, error)
     gradient: dict[str, View] = {"x": random_codes(rng, input_shape(window)), "g": g, "gradient": block32(shape)}
-    golden_and_c_agree(form, DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, params, gradient)
+    whole = DepthwiseWeightGradientParams(window, zero_point, window.out_channels)
+    golden_and_c_agree(form, DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, whole, gradient)
