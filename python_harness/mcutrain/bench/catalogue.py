@@ -239,7 +239,10 @@ def _update() -> Iterator[Case]:
 
 def _first_of_each(given: tuple[Case, ...]) -> list[Case]:
     """Reference kernels are portable C for comparison, not for speed: one shape each shows what they cost."""
-    return list({case.kernel: case for case in reversed(given)}.values())[::-1]
+    first: dict[str, Case] = {}
+    for case in given:
+        first.setdefault(case.kernel, case)
+    return list(first.values())
 
 
 def _reference_kernel(case: Case) -> str:

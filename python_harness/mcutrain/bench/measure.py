@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mcutrain.bench.cases import Case
-from mcutrain.bench.plan import bench_plan
+from mcutrain.bench.plan import bench_plan, one_step
 from mcutrain.boards import Board, load_board
-from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.targets import LIMITS, build_for_board
 from mcutrain.errors import MismatchError
@@ -71,7 +68,7 @@ def measure(cases: Sequence[Case], core: str) -> tuple[Measurement, ...]:
 def _measure_kernel(cases: Sequence[Case], board: Board) -> list[Measurement]:
     plan = bench_plan(cases)
     firmware = build_for_board(plan, board)
-    profile = QemuRunner(firmware).run(_one_step(plan.crc32), limits=LIMITS, profile=True).profile
+    profile = QemuRunner(firmware).run(one_step(plan), limits=LIMITS, profile=True).profile
     assert profile is not None
     functions = firmware.facts.functions
     estimates: dict[str, list[CycleEstimate]] = defaultdict(list)
@@ -97,18 +94,3 @@ def _measure_kernel(cases: Sequence[Case], board: Board) -> list[Measurement]:
             )
         )
     return rows
-
-
-def _one_step(plan_crc32: int) -> EpisodeImage:
-    """An episode of one step and no evaluation: each case runs once."""
-    return EpisodeImage(
-        plan_crc32=plan_crc32,
-        adapt_samples=np.zeros((1, 4), np.int8),
-        adapt_labels=np.zeros(1, np.uint16),
-        test_samples=np.zeros((0, 4), np.int8),
-        test_labels=np.zeros(0, np.uint16),
-        order=np.zeros(1, np.uint16),
-        learning_rates=np.ones(1, np.float32),
-        evaluate_before=False,
-        evaluate_after=False,
-    )

@@ -10,6 +10,7 @@ import numpy as np
 from mcutrain.bench.cases import Case, Output
 from mcutrain.compiler.arena import ArenaPlan, Block
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
+from mcutrain.emulators.image import EpisodeImage
 from mcutrain.graph import Graph
 from mcutrain.methods.training_graph import INPUT, TrainingGraph
 from mcutrain.ops.base import Role
@@ -49,6 +50,22 @@ def bench_plan(cases: Sequence[Case]) -> Plan:
         classes=1,
     )
     return Plan(training, tuple(build.steps), tuple(blocks), (), arena, offsets, trainable_bytes)
+
+
+def one_step(plan: Plan, *, trace: bool = False) -> EpisodeImage:
+    """An episode of one step and no evaluation: each case runs once. trace: the device says what each has written."""
+    return EpisodeImage(
+        plan_crc32=plan.crc32,
+        adapt_samples=np.zeros((1, 4), np.int8),
+        adapt_labels=np.zeros(1, np.uint16),
+        test_samples=np.zeros((0, 4), np.int8),
+        test_labels=np.zeros(0, np.uint16),
+        order=np.zeros(1, np.uint16),
+        learning_rates=np.ones(1, np.float32),
+        evaluate_before=False,
+        evaluate_after=False,
+        trace_step=0 if trace else None,
+    )
 
 
 def _add(build: StepBuilder, number: int, case: Case) -> None:

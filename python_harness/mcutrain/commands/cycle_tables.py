@@ -1,16 +1,16 @@
-"""Tables of estimated cycles, as ``profile`` and ``estimate`` print them."""
+"""Estimated cycles as ``profile`` and ``estimate`` print them: as tables, and as entries of --json."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from mcutrain.report import wording
-from mcutrain.timing.breakdown import Share
-from mcutrain.timing.cycles import total
+from mcutrain.timing.breakdown import Share, sum_shares
 
 
 def plain_table() -> Table:
@@ -27,7 +27,8 @@ def shares_table(title: str, shares: Sequence[Share], clock_hz: int, rows: int, 
     if in_flash:
         table.add_column("cycles in flash", justify="right", no_wrap=True)
     whole = sum(share.estimate.cycles for share in shares)
-    shown = shares if len(shares) <= rows else [*shares[: rows - 1], _rest(shares[rows - 1 :])]
+    rest = shares[rows - 1 :] if len(shares) > rows else ()
+    shown = [*shares[: rows - 1], sum_shares(f"{len(rest)} more", rest)] if rest else shares
     for share in shown:
         cycles = share.estimate.cycles
         table.add_row(
@@ -42,7 +43,13 @@ def shares_table(title: str, shares: Sequence[Share], clock_hz: int, rows: int, 
     return table
 
 
-def _rest(shares: Sequence[Share]) -> Share:
-    instructions = sum(share.instructions for share in shares)
-    stalls = total([share.stalls for share in shares])
-    return Share(f"{len(shares)} more", instructions, total([share.estimate for share in shares]), stalls=stalls)
+def share_entry(share: Share, clock_hz: int, *, in_flash: bool) -> dict[str, Any]:
+    """A share as --json gives it."""
+    estimates = {"": share.estimate, **({"_in_flash": share.in_flash} if in_flash else {})}
+    entry: dict[str, Any] = {"name": share.name, "instructions": share.instructions}
+    for where, estimate in estimates.items():
+        entry[f"estimated_cycles{where}"] = estimate.cycles
+        entry[f"estimated_cycles{where}_low"] = estimate.low
+        entry[f"estimated_cycles{where}_high"] = estimate.high
+        entry[f"estimated_milliseconds{where}"] = 1000 * estimate.cycles / clock_hz
+    return entry

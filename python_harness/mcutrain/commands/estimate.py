@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from mcutrain.boards import Board, load_board
-from mcutrain.commands.cycle_tables import shares_table
+from mcutrain.commands.cycle_tables import share_entry, shares_table
 from mcutrain.commands.options import JsonOption, MemoryOption, console, log, memory_model, print_json
 from mcutrain.emulators.profile import MarkCount
 from mcutrain.emulators.program import RESET, ProgramRun, profile_program
 from mcutrain.report import wording
 from mcutrain.timing import ProfileEstimate, estimate_profile
-from mcutrain.timing.breakdown import Share
-from mcutrain.timing.cycles import total
+from mcutrain.timing.breakdown import Share, function_of, group_shares, share_of, sum_shares
 from mcutrain.timing.estimate import Cell
 from mcutrain.timing.memory import ZERO_WAIT_STATES, FlashMemory
 
@@ -62,42 +61,29 @@ def estimate(
         _print(program, target, flash, run, found, rows)
 
 
-def _shares(found: ProfileEstimate, key: Callable[[Cell], str]) -> list[Share]:
-    groups: dict[str, list[Cell]] = {}
-    for cell in found.cells:
-        groups.setdefault(key(cell), []).append(cell)
-    shares = [
-        Share(
-            name,
-            sum(cell.instructions for cell in cells),
-            total([cell.estimate for cell in cells]),
-            stalls=total([cell.stalls for cell in cells]),
-        )
-        for name, cells in groups.items()
-    ]
+def _by(found: ProfileEstimate, name: Callable[[Cell], str]) -> list[Share]:
+    """One share for each name, most cycles first."""
+    shares = group_shares([share_of(cell, name(cell)) for cell in found.cells], lambda share: share.name)
     return sorted(shares, key=lambda share: (-share.estimate.cycles, share.name))
 
 
-def _function(cell: Cell) -> str:
-    return cell.function or "(no function)"
+def _by_mark(found: ProfileEstimate) -> list[Share]:
+    return _by(found, lambda cell: cell.mark)
 
 
 def _whole(found: ProfileEstimate) -> Share:
-    (share,) = _shares(found, lambda cell: "all")
-    return share
+    return sum_shares("all", _by_mark(found))
 
 
 def _document(
     program: Path, board: Board, flash: FlashMemory | None, run: ProgramRun, found: ProfileEstimate
 ) -> dict[str, Any]:
     def entry(share: Share) -> dict[str, Any]:
-        cycles = {"": share.estimate, **({"_in_flash": share.in_flash} if flash else {})}
-        estimates = {}
-        for where, figure in cycles.items():
-            estimates[f"estimated_cycles{where}"] = figure.cycles
-            estimates[f"estimated_cycles{where}_low"] = figure.low
-            estimates[f"estimated_cycles{where}_high"] = figure.high
-        return {"name": share.name, "instructions": share.instructions, **estimates}
+        # Of one run, and so whole numbers.
+        return {
+            **share_entry(share, board.clock_hz, in_flash=flash is not None),
+            "instructions": int(share.instructions),
+        }
 
     def marked(share: Share) -> dict[str, Any]:
         return {**entry(share), "visits": run.profile.instructions_per_mark[share.name].visits}
@@ -113,8 +99,8 @@ def _document(
         "memory": ZERO_WAIT_STATES,
         "memory_in_flash": flash.label if flash else None,
         "total": entry(_whole(found)),
-        "marks": [marked(share) for share in _shares(found, lambda cell: cell.mark)],
-        "functions": [entry(share) for share in _shares(found, _function)],
+        "marks": [marked(share) for share in _by_mark(found)],
+        "functions": [entry(share) for share in _by(found, function_of)],
     }
 
 
@@ -128,8 +114,8 @@ def _print(
         f"{board.clock_hz / 1e6:g} MHz; {whole.instructions:,.0f} instructions, exact. Timing model, {ZERO_WAIT_STATES}"
         + (f"; {whole.in_flash.cycles:,.0f} with {flash.label}." if flash else ".")
     )
-    tables = [("function", _shares(found, _function))]
-    marks = _shares(found, lambda cell: cell.mark)
+    tables = [("function", _by(found, function_of))]
+    marks = _by_mark(found)
     if [share.name for share in marks] != [RESET]:
         tables.insert(0, ("mark", marks))
     for title, shares in tables:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from mcutrain.boards import Board, load_board
-from mcutrain.commands.cycle_tables import plain_table, shares_table
+from mcutrain.commands.cycle_tables import plain_table, share_entry, shares_table
 from mcutrain.commands.options import (
     EpisodeArgument,
     ErrorsOption,
@@ -33,7 +33,7 @@ from mcutrain.errors import UsageError
 from mcutrain.report import wording
 from mcutrain.report.atomic import write_atomically
 from mcutrain.report.estimates import NO_CURRENT
-from mcutrain.timing import Breakdown, CycleEstimate
+from mcutrain.timing import Breakdown
 from mcutrain.timing.breakdown import OTHER, OperatorShare, Share
 from mcutrain.timing.energy import Supply, supply_of
 from mcutrain.timing.export import collapsed, perfetto, speedscope
@@ -154,18 +154,7 @@ class _Profile:
         return {**place, **self._entry(row), "functions": [self._entry(part) for part in row.functions]}
 
     def _entry(self, share: Share) -> dict[str, Any]:
-        estimates = self._estimate(share.estimate, "")
-        if self.flash:
-            estimates |= self._estimate(share.in_flash, "_in_flash")
-        return {"name": share.name, "instructions": share.instructions, **estimates}
-
-    def _estimate(self, estimate: CycleEstimate, where: str) -> dict[str, float]:
-        return {
-            f"estimated_cycles{where}": estimate.cycles,
-            f"estimated_cycles{where}_low": estimate.low,
-            f"estimated_cycles{where}_high": estimate.high,
-            f"estimated_milliseconds{where}": self.breakdown.milliseconds(estimate.cycles),
-        }
+        return share_entry(share, self.breakdown.clock_hz, in_flash=self.flash is not None)
 
 
 def _print(found: _Profile, rows: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mcutrain.timing.cycles import NO_CYCLES, CycleEstimate, total
-from mcutrain.timing.estimate import ProfileEstimate
+from mcutrain.timing.estimate import Cell, ProfileEstimate
 
 AnyShare = TypeVar("AnyShare", bound="Share")
 
@@ -55,19 +55,19 @@ class Breakdown:
     @property
     def training(self) -> Share:
         """All operators, without the driver's work."""
-        return _sum("training step", [row for row in self.operators if row.phase != OTHER])
+        return sum_shares("training step", [row for row in self.operators if row.phase != OTHER])
 
     def phases(self) -> tuple[Share, ...]:
         """By phase, in the order in which they run; the driver's work last."""
-        return _group(self.operators, lambda row: row.phase)
+        return group_shares(self.operators, lambda row: row.phase)
 
     def layers(self) -> tuple[Share, ...]:
         """By layer of the network; the driver's work is no layer."""
-        return _group([row for row in self.operators if row.phase != OTHER], lambda row: row.layer)
+        return group_shares([row for row in self.operators if row.phase != OTHER], lambda row: row.layer)
 
     def functions(self) -> tuple[Share, ...]:
         """By C function, most cycles first."""
-        found = _group([part for row in self.operators for part in row.functions], lambda part: part.name)
+        found = group_shares([part for row in self.operators for part in row.functions], lambda part: part.name)
         return tuple(sorted(found, key=lambda part: (-part.estimate.cycles, part.name)))
 
     def milliseconds(self, cycles: float) -> float:
@@ -90,12 +90,7 @@ def break_down(
     """Spread the estimate of a profile of ``steps`` training steps, and nothing else, over the operators of the plan."""
     parts: dict[str, list[Share]] = {}
     for cell in estimate.cells:
-        share = Share(
-            cell.function or "(no function)",
-            cell.instructions / steps,
-            cell.estimate.times(1 / steps),
-            stalls=cell.stalls.times(1 / steps),
-        )
+        share = share_of(cell, function_of(cell), runs=steps)
         parts.setdefault(OTHER if cell.mark in STEP_MARKS else cell.mark, []).append(share)
     rows = []
     for op, named in enumerate(operators):
@@ -106,7 +101,7 @@ def break_down(
 
 
 def _operator(op: int, named: OperatorName, functions: tuple[Share, ...]) -> OperatorShare:
-    whole = _sum(named.name, functions)
+    whole = sum_shares(named.name, functions)
     return OperatorShare(
         whole.name,
         whole.instructions,
@@ -114,19 +109,32 @@ def _operator(op: int, named: OperatorName, functions: tuple[Share, ...]) -> Ope
         op,
         named.layer,
         named.phase,
-        _group(functions, lambda f: f.name),
+        group_shares(functions, lambda f: f.name),
         stalls=whole.stalls,
     )
 
 
-def _sum(name: str, shares: Sequence[Share]) -> Share:
+def function_of(cell: Cell) -> str:
+    """The C function's name, for tables."""
+    return cell.function or "(no function)"
+
+
+def share_of(cell: Cell, name: str, *, runs: int = 1) -> Share:
+    """A cell as a share of each of ``runs`` runs."""
+    each = 1 / runs
+    return Share(name, cell.instructions / runs, cell.estimate.times(each), stalls=cell.stalls.times(each))
+
+
+def sum_shares(name: str, shares: Sequence[Share]) -> Share:
+    """All of them as one."""
     instructions = sum(share.instructions for share in shares)
     stalls = total([share.stalls for share in shares])
     return Share(name, instructions, total([share.estimate for share in shares]), stalls=stalls)
 
 
-def _group(shares: Sequence[AnyShare], key: Callable[[AnyShare], str]) -> tuple[Share, ...]:
+def group_shares(shares: Sequence[AnyShare], key: Callable[[AnyShare], str]) -> tuple[Share, ...]:
+    """One share for each key, in the order in which the keys are met."""
     groups: dict[str, list[AnyShare]] = {}
     for share in shares:
         groups.setdefault(key(share), []).append(share)
-    return tuple(_sum(name, members) for name, members in groups.items())
+    return tuple(sum_shares(name, members) for name, members in groups.items())

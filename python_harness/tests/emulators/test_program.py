@@ -79,6 +79,7 @@ def test_the_cycles_of_a_loop_are_those_of_the_table(tmp_path: Path, capsys: pyt
     assert work["estimated_cycles"] == 1 + 4 * ROUNDS - 2 + 3 + 3
     assert work["estimated_cycles_low"] == 1 + 3 * ROUNDS - 1 + 2 + 2
     assert work["estimated_cycles_high"] == 1 + 5 * ROUNDS - 3 + 4 + 4
+    assert repr(work["instructions"]) == str(1 + 2 * ROUNDS + 1 + 1)
     assert found["memory"] == "zero wait states" and found["memory_in_flash"] is None
 
 

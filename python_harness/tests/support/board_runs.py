@@ -12,9 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mcutrain.bench.cases import Case, Output
-from mcutrain.bench.plan import bench_plan
+from mcutrain.bench.plan import bench_plan, one_step
 from mcutrain.boards import load_board
-from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.targets import LIMITS, build_for_board
 from mcutrain.golden.runner import run_golden
@@ -80,18 +79,7 @@ def convolution_operands(
 def board_leaves_goldens_bits(board: str, cases: Sequence[Case]) -> bool:
     """Whether all that the cases write, their trained state too, has golden's bits on the board's emulator."""
     plan = bench_plan([replace(case, shape=f"case {number}") for number, case in enumerate(cases)])
-    image = EpisodeImage(
-        plan_crc32=plan.crc32,
-        adapt_samples=np.zeros((1, 4), np.int8),
-        adapt_labels=np.zeros(1, np.uint16),
-        test_samples=np.zeros((0, 4), np.int8),
-        test_labels=np.zeros(0, np.uint16),
-        order=np.zeros(1, np.uint16),
-        learning_rates=np.ones(1, np.float32),
-        evaluate_before=False,
-        evaluate_after=False,
-        trace_step=0,
-    )
+    image = one_step(plan, trace=True)
     golden = [line.values for line in run_golden(plan, image) if line.kind == "trace"]
     written = [role.name for case in cases for role in KERNELS[case.kernel].outputs if role.name in case.operands]
     assert len(golden) == len(written) > 0
