@@ -29,6 +29,9 @@ _C_TYPES = {
     "mask": "uint32_t",
     "b16": "mct_b16",
     "b32": "mct_b32",
+    "b64": "mct_b64",
+    "quantization": "mct_quantization",
+    "index": "mct_index",
     "scratch": "void",
 }
 _HEADERS = ("model", "types", "forward", "loss", "backward", "update")

@@ -46,22 +46,83 @@ class Params:
 
 @dataclass
 class Block:
-    """View of a mct_b16 or mct_b32: value = mantissa * 2**exponent[0].
+    """View of a mct_b16, mct_b32 or mct_b64: value = mantissa * 2**exponent[0].
 
-    exponent: int32, shape (1,). mantissa: int16 or int32, the tensor's shape. Both are views: write into them.
+    exponent: int32, shape (1,). mantissa: int16, int32 or int64, the tensor's shape. Both are views: write into them.
     """
 
     exponent: NDArray[np.int32]
     mantissa: NDArray[Any]
 
 
-# What golden kernels receive: a typed array view of the buffer in its shape, or a Block; masks are uint32 words (see pack_mask).
-View = NDArray[Any] | Block
+@dataclass
+class RuntimeQuantization:
+    """View of a mct_quantization: real = scale[0] * (code - zero_point[0]). scale: float32, zero_point: int32, both of shape (1,)."""
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int32]
+
+
+@dataclass
+class IndexList:
+    """View of a mct_index: the first count[0] elements of ``index`` (int32, as many as it can hold) are the list, ascending."""
+
+    count: NDArray[np.int32]
+    index: NDArray[np.int32]
+
+    @property
+    def listed(self) -> NDArray[np.int32]:
+        """The list: what a kernel computes, and all that it costs."""
+        return self.index[: int(self.count[0])]
+
+
+# What golden kernels receive: a typed array view of the buffer in its shape, or one of the above; masks are uint32 words (see pack_mask).
+View = NDArray[Any] | Block | RuntimeQuantization | IndexList
+
+
+def view_of(raw: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> View:
+    """The bytes ``raw`` of a buffer as what its dtype and shape say. Writing into the view writes the bytes."""
+    if dtype in _BLOCKS:
+        header, mantissa = _BLOCKS[dtype]
+        return Block(raw[:4].view(np.int32), raw[header:].view(mantissa).reshape(shape))
+    if dtype == "quantization":
+        return RuntimeQuantization(raw[:4].view(np.float32), raw[4:8].view(np.int32))
+    if dtype == "index":
+        return IndexList(raw[:4].view(np.int32), raw[4:].view(np.int32).reshape(shape))
+    return raw.view(_ARRAYS[dtype]).reshape(shape)
+
+
+def dtype_bytes(dtype: str, elements: int) -> int:
+    """Bytes of a buffer of so many elements, with the exponent of block floating point and the count of a list."""
+    if dtype in _BLOCKS:
+        header, mantissa = _BLOCKS[dtype]
+        return header + elements * mantissa.itemsize
+    if dtype == "quantization":
+        return 8
+    if dtype == "index":
+        return 4 + 4 * elements
+    return elements * _ARRAYS[dtype].itemsize
+
+
+# Where the mantissas begin, and what they are: int64 has to lie at a multiple of eight.
+_BLOCKS = {"b16": (4, np.dtype(np.int16)), "b32": (4, np.dtype(np.int32)), "b64": (8, np.dtype(np.int64))}
+_ARRAYS = {
+    "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
+    "int32": np.dtype(np.int32),
+    "uint32": np.dtype(np.uint32),
+    "float32": np.dtype(np.float32),
+    "mask": np.dtype(np.uint32),
+    "scratch": np.dtype(np.uint8),
+}
 
 
 @dataclass(frozen=True)
 class Role:
-    """One pointer argument of a kernel. dtype: int8, uint8, int32, uint32, float32, mask, b16, b32 or scratch."""
+    """One pointer argument of a kernel.
+
+    dtype: int8, uint8, int32, uint32, float32, mask, b16, b32, b64, quantization, index or scratch.
+    """
 
     name: str
     dtype: str

@@ -15,13 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Kernel, Params, mask_words
+from mcutrain.ops.base import Kernel, Params, dtype_bytes, mask_words
 from mcutrain.ops.registry import KERNELS
 
-Region = Literal["constant", "trainable", "arena", "io"]
-
-_ELEMENT_BYTES = {"int8": 1, "uint8": 1, "scratch": 1, "int32": 4, "uint32": 4, "float32": 4, "mask": 4}
-_BLOCK_ELEMENT_BYTES = {"b16": 2, "b32": 4}
+Region = Literal["constant", "trainable", "state", "arena", "io"]
+PERSISTENT: tuple[Region, ...] = ("trainable", "state")  # what lasts from one sample to the next, and what the digest covers
 
 
 class Phase(StrEnum):
@@ -37,9 +35,11 @@ class Phase(StrEnum):
 class Buffer:
     """A tensor of the training graph.
 
-    dtype: int8, uint8, int32, uint32, float32, mask (shape in words), b16, b32 or scratch (shape in bytes). region: constant (flash),
-    trainable (SRAM, covered by the digest, initialised from flash), arena (SRAM, planned) or io (mct_model_io). data: the values of a
-    constant, the initial values of a trainable. alias: the buffer whose bytes this one is under another shape.
+    dtype: one of Role's (a mask's shape is in words, scratch is in bytes; the shape of an index list says how many elements it can
+    hold, that of a quantization is (1,)). region: constant (flash), trainable (SRAM, covered by the digest, initialised from flash), state
+    (SRAM, covered by the digest, zero after a reset, no bytes in flash), arena (SRAM, planned, lost between programs) or io
+    (mct_model_io). data: the values of a constant, the initial values of a trainable; of an index list its elements, of a
+    quantization the scale and the zero point as float64. alias: the buffer whose bytes this one is under another shape.
     """
 
     name: str
@@ -56,10 +56,17 @@ class Buffer:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes it occupies, with the exponent of block floating point."""
-        if self.dtype in _BLOCK_ELEMENT_BYTES:
-            return 4 + self.elements * _BLOCK_ELEMENT_BYTES[self.dtype]
-        return self.elements * _ELEMENT_BYTES[self.dtype]
+        """Bytes it occupies, with the exponent of block floating point and the count of an index list."""
+        return dtype_bytes(self.dtype, self.elements)
+
+    def stored(self) -> bytes:
+        """The bytes of its data in memory."""
+        assert self.data is not None, self.name
+        if self.dtype == "index":
+            return np.array([self.elements, *self.data], np.int32).tobytes()
+        if self.dtype == "quantization":
+            return np.float32(self.data[0]).tobytes() + np.int32(self.data[1]).tobytes()
+        return np.ascontiguousarray(self.data).tobytes()
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,21 @@ class StepBuilder:
         """Add a constant in flash; its dtype is the array's."""
         return self.buffer(name, data.dtype.name, data.shape, "constant", data)
 
+    def index(self, name: str, elements: NDArray[np.int32]) -> str:
+        """Add a constant index list: ascending, as int32."""
+        return self.buffer(name, "index", elements.shape, "constant", elements)
+
+    def quantization(self, name: str, scale: float, zero_point: int) -> str:
+        """Add a constant quantisation."""
+        return self.buffer(name, "quantization", (1,), "constant", np.array([scale, zero_point], np.float64))
+
     def trainable(self, name: str, data: NDArray[Any]) -> str:
         """Add trainable state with its initial values."""
         return self.buffer(name, data.dtype.name, data.shape, "trainable", data)
+
+    def state(self, name: str, dtype: str, shape: tuple[int, ...]) -> str:
+        """Add state that is zero after a reset and lasts from sample to sample."""
+        return self.buffer(name, dtype, shape, "state")
 
     def mask(self, name: str, elements: int) -> str:
         """Add a clip mask over ``elements`` elements."""

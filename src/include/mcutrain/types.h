@@ -4,6 +4,7 @@
  *   clip mask   one bit an element, bit (i % 32) of word (i / 32), 1 where the error passes. mct_mask_words(n) words.
  *   mct_b16     block floating point: value = mantissa * 2^exponent, |mantissa| <= 32767.
  *   mct_b32     the same with int32 mantissas: sums before they are normalised.
+ *   mct_b64     the same with int64 mantissas: the gradients of a minibatch, summed up.
  * A mct_b16 and a mct_b32 begin or end together in memory when one is normalised into the other. */
 #ifndef MCUTRAIN_TYPES_H
 #define MCUTRAIN_TYPES_H
@@ -26,6 +27,24 @@ typedef struct {
     int32_t exponent;
     int32_t mantissa[];
 } mct_b32;
+
+typedef struct {
+    int32_t exponent;
+    int64_t mantissa[]; /* 8 bytes behind the start, on every machine */
+} mct_b64;
+
+/* A quantisation that is known at run time only: real = scale * (code - zero_point). */
+typedef struct {
+    float scale;
+    int32_t zero_point;
+} mct_quantization;
+
+/* A list of channels that is known at run time only: the first `count` elements of index, ascending. A kernel that takes one computes what the
+ * list holds, and costs no more than that. */
+typedef struct {
+    int32_t count;
+    int32_t index[];
+} mct_index;
 
 /* A window that slides over an image: convolutions and pools. Pads are rows and columns before the image; what lies behind it follows
  * from the output size. */
