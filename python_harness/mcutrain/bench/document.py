@@ -8,7 +8,7 @@ from pathlib import Path
 from mcutrain.bench.measure import Measurement
 from mcutrain.bench.peers import CMSIS_NN, PEERS, TINY_ENGINE
 from mcutrain.errors import UsageError
-from mcutrain.report.atomic import write_atomically
+from mcutrain.atomic import write_atomically
 
 BEGIN, END = "<!-- begin: bench kernels -->", "<!-- end: bench kernels -->"
 

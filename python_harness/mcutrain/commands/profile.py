@@ -31,7 +31,7 @@ from mcutrain.episode.run import PROFILED_STEPS, profile_inference, profile_step
 from mcutrain.episode.targets import build_for_board
 from mcutrain.errors import UsageError
 from mcutrain.report import wording
-from mcutrain.report.atomic import write_atomically
+from mcutrain.atomic import write_atomically
 from mcutrain.report.estimates import NO_CURRENT
 from mcutrain.timing import Breakdown
 from mcutrain.timing.breakdown import OTHER, OperatorShare, Share

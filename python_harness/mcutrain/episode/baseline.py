@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts
 from mcutrain.errors import UsageError
 from mcutrain.paths import BASELINES
-from mcutrain.report.atomic import write_atomically
+from mcutrain.atomic import write_atomically
 
 
 class _Strict(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcutrain.graph import Graph
 from mcutrain.methods.training_graph import TrainingGraph, add_io
+from mcutrain.ops.programs import INFER, Run
 from mcutrain.ops.rules import RULES, Lowering
 from mcutrain.ops.steps import StepBuilder
 
@@ -18,11 +19,9 @@ def inference(graph: Graph) -> TrainingGraph:
     return TrainingGraph(
         graph=graph,
         method="inference",
-        scheme="none",
-        error_mode="none",
-        weight_rounding="none",
+        options={},
         buffers=build.buffers,
-        steps=tuple(build.steps),
+        programs={INFER: (Run(tuple(build.steps)),)},
         classes=graph.tensors[graph.output].elements,
         output=context.place[graph.output],
     )

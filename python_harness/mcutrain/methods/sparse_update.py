@@ -6,6 +6,7 @@ by SGD with batch 1: ``W' = saturate(round(W - lr * G_W / s_W^2))``, ``b' = b - 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ from mcutrain.ops.rules import (
     layer_window,
     weight_scales,
 )
+from mcutrain.ops.programs import INFER, SAMPLE, Run
 from mcutrain.ops.steps import Phase, StepBuilder
 from mcutrain.ops.update_bias import UpdateBiasParams
 from mcutrain.ops.update_weights import UpdateWeightsParams
@@ -188,7 +190,7 @@ class _QasTrainer:
         }
         if rounding == "master16":
             shape = build.buffers[gradient].shape
-            operands["fraction"] = build.trainable(f"{op.name}.fraction", np.zeros(shape, dtype=np.int8))
+            operands["fraction"] = build.state(f"{op.name}.fraction", "int8", shape)
         elif rounding == "stochastic8":
             operands["random"] = RANDOM
         kernel = f"update_weights_{rounding}_{mode.suffix}"
@@ -276,15 +278,16 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
         RULES[op.kind].forward(context, op)
     error = _head_and_loss(context, head.op)
     _backward(context, body, head.op.inputs[0], error)
+    forward = Run(tuple(step for step in build.steps if step.phase is Phase.FORWARD))
+    rest = Run(tuple(step for step in build.steps if step.phase is not Phase.FORWARD))
     return TrainingGraph(
         graph=graph,
         method="sparse_update",
-        scheme=options.scheme,
-        error_mode=options.error_mode,
-        weight_rounding=options.weight_rounding,
+        options=dataclasses.asdict(options),
         buffers=build.buffers,
-        steps=tuple(build.steps),
+        programs={INFER: (forward,), SAMPLE: (forward, rest)},
         classes=layer_window(graph, head.op).out_channels,
+        logits=f"{head.op.name}.logits",
     )
 
 
