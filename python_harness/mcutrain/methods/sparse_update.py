@@ -28,6 +28,7 @@ from mcutrain.ops.bounds import largest_bias
 from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
+from mcutrain.ops.programs import INFER, SAMPLE, Run
 from mcutrain.ops.rules import (
     RULES,
     LayerTraining,
@@ -37,7 +38,6 @@ from mcutrain.ops.rules import (
     layer_window,
     weight_scales,
 )
-from mcutrain.ops.programs import INFER, SAMPLE, Run
 from mcutrain.ops.steps import Phase, StepBuilder
 from mcutrain.ops.update_bias import UpdateBiasParams
 from mcutrain.ops.update_weights import UpdateWeightsParams
