@@ -326,70 +326,6 @@ static MCT_SPECIALISED uint32_t add_word(const int8_t *a, const int8_t *b, int8_
     return inside;
 }
 
-/* The input of the larger scale is only shifted: its multiplier is a half (docs/arithmetic.md). */
-static bool is_shifted(const fine_scale *scale)
-{
-    return scale->multiplier == 1 << 30 && scale->shift == 0;
-}
-
-/* What add_shifted keeps in registers. */
-typedef struct {
-    int32_t zero_a, zero_b, multiplier_b, power_b, multiplier, power, zero_point;
-} shifted_constants;
-
-enum { LEFT_SHIFT = 20 }; /* of LiteRT: as a constant, a shift is part of an addition */
-
-static MCT_SPECIALISED int32_t add_shifted_codes(int32_t a, int32_t b, const shifted_constants *c)
-{
-    const int32_t high_b = mct_high_rounded_s32(b * (2 << LEFT_SHIFT) - c->zero_b, c->multiplier_b);
-    /* refine's division, by twice the dividend: a power of 2^31 would not fit */
-    const int32_t twice_b = (high_b + (high_b >> 31)) * 2;
-    const int32_t sum = mct_add_high_s32(twice_b, c->power_b, c->zero_a) + a * (1 << (LEFT_SHIFT - 1));
-    const int32_t high = mct_high_rounded_s32(sum + sum, c->multiplier);
-
-    return mct_add_high_s32(high + (high >> 31), c->power, c->zero_point);
-}
-
-/* All elements of small sums, without a narrower clamp than int8, where a is only shifted and b is divided: as few constants as there are
- * registers. Two at a time, as each is a chain of results that wait for one another. */
-static MCT_NOINLINE void add_shifted(const int8_t *a, const int8_t *b, int8_t *y, int32_t count, const add_context *add, uint32_t *inside)
-{
-    const shifted_constants constants = {
-        .zero_a = -(add->a.zero_point * (1 << (LEFT_SHIFT - 1))),
-        .zero_b = add->b.zero_point * (2 << LEFT_SHIFT),
-        .multiplier_b = add->b.multiplier,
-        .power_b = (int32_t)((uint32_t)1 << (31 - add->b.shift)),
-        .multiplier = add->multiplier,
-        .power = (int32_t)((uint32_t)1 << (32 + add->shift)),
-        .zero_point = add->zero_point,
-    };
-
-    if (inside != NULL) {
-        for (int32_t start = 0; start < count; start += WORD_BITS, inside++) {
-            const int32_t rest = count - start > WORD_BITS ? WORD_BITS : count - start;
-            uint32_t word = 0;
-
-            for (int32_t i = 0; i < rest; i++) {
-                const int32_t code = add_shifted_codes(a[start + i], b[start + i], &constants), clamped = mct_saturate_s8(code);
-
-                y[start + i] = (int8_t)clamped;
-                word |= (uint32_t)(code == clamped) << i;
-            }
-            *inside = word;
-        }
-        return;
-    }
-    for (const int8_t *const end = a + count / 2 * 2; a != end; a += 2, b += 2, y += 2) {
-        const int32_t a0 = a[0], a1 = a[1], b0 = b[0], b1 = b[1];
-
-        y[0] = (int8_t)mct_saturate_s8(add_shifted_codes(a0, b0, &constants));
-        y[1] = (int8_t)mct_saturate_s8(add_shifted_codes(a1, b1, &constants));
-    }
-    if (count % 2 != 0) {
-        *y = (int8_t)mct_saturate_s8(add_shifted_codes(*a, *b, &constants));
-    }
-}
-
 mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *inside)
 {
     if (params == NULL || a == NULL || b == NULL || y == NULL || !valid(params)) {
@@ -411,20 +347,6 @@ mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const in
         const mct_linear_form form = {p->a_factor, p->b_factor, p->offset, p->clamp_min, p->clamp_max - p->clamp_min};
 
         mct_add_linear(a, b, y, p->elements, &form, inside);
-        return MCT_OK;
-    }
-    const bool is_plain = add.is_small && p->left_shift == LEFT_SHIFT && p->clamp_min == INT8_MIN && p->clamp_max == INT8_MAX;
-
-    if (is_plain && is_shifted(&add.a) && add.b.shift > 0) {
-        add_shifted(a, b, y, p->elements, &add, inside);
-        return MCT_OK;
-    }
-    if (is_plain && is_shifted(&add.b) && add.a.shift > 0) {
-        add_context swapped = add;
-
-        swapped.a = add.b;
-        swapped.b = add.a;
-        add_shifted(b, a, y, p->elements, &swapped, inside);
         return MCT_OK;
     }
     for (int32_t start = 0; start < p->elements; start += WORD_BITS) {
