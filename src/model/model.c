@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "crc32.h"
-#include "kernels/float_math.h"
+#include "kernels/common/float_math.h"
+#include "model/crc32.h"
 
 #define SAVED_MAGIC 0x5354434du /* "MCTS" */
 #define SAVED_VERSION 1u
