@@ -32,13 +32,17 @@ Real = NDArray[np.float64]
 LABEL = 1
 ORACLES = ("numpy", "torch")
 
+
+def rounded_scales(made: Callable[[], Graph]) -> Callable[[], Graph]:
+    return lambda: with_power_of_two_scales(made())
+
+
 EVERY_NETWORK: dict[str, Callable[[], Graph]] = {
     **NETWORKS,
-    **{f"random {seed}": lambda seed=seed: random_network(seed) for seed in range(12)},  # type: ignore[misc]
-    **{f"uneven {seed}": lambda seed=seed: uneven_network(seed) for seed in range(16)},  # type: ignore[misc]
-    **{f"{name}, powers of two": lambda made=made: with_power_of_two_scales(made()) for name, made in NETWORKS.items()},  # type: ignore[misc]
+    **{f"random {seed}": functools.partial(random_network, seed) for seed in range(12)},
+    **{f"uneven {seed}": functools.partial(uneven_network, seed) for seed in range(16)},
+    **{f"{name}, powers of two": rounded_scales(made) for name, made in NETWORKS.items()},
 }
-
 
 # Block floating point is held against the oracle in these; its kernels are the same in all.
 SOME_NETWORKS = [*NETWORKS, "random 4", "random 6", *(f"uneven {seed}" for seed in (1, 5, 7, 9, 10, 11, 13))]
