@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.golden.executor import GoldenExecutor, typed_view
 from mcutrain.graph import Graph
-from mcutrain.methods.sparse_update import SparseUpdateOptions, find_head, sparse_update, trainable_layers
+from mcutrain.methods.classifier_head import find_head, trainable_layers
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.networks import NETWORKS, random_network, residual, samples
 from support.traced_step import StepGradients, run_step, traced_step
 

@@ -12,15 +12,11 @@ from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import ConvAttributes, Graph
+from mcutrain.methods.channels import largest_channels
+from mcutrain.methods.classifier_head import find_head, trainable_layers
 from mcutrain.methods.inference import inference
-from mcutrain.methods.sparse_update import (
-    SparseUpdateOptions,
-    find_head,
-    largest_channels,
-    reads_input,
-    sparse_update,
-    trainable_layers,
-)
+from mcutrain.methods.qas_trainer import reads_input
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Phase
 from support.networks import INPUT_SCALE, NETWORKS, NetBuilder, chain, pooled, residual, samples, separable
 from support.traced_step import run_step
