@@ -43,8 +43,38 @@ _C_TYPES = {
 }
 _HEADERS = ("types", "forward", "loss", "backward", "update")
 _C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short "
-    "signed sizeof static struct switch typedef union unsigned void volatile while main asm typeof".split()
+    (
+        *(
+            "asm",
+            "auto",
+            "break",
+            "case",
+            "char",
+            "const",
+            "continue",
+            "default",
+            "do",
+            "double",
+            "else",
+            "enum",
+            "extern",
+        ),
+        *("float", "for", "goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short"),
+        *(
+            "signed",
+            "sizeof",
+            "static",
+            "struct",
+            "switch",
+            "typedef",
+            "typeof",
+            "union",
+            "unsigned",
+            "void",
+            "volatile",
+        ),
+        "while",
+    )
 )
 
 

@@ -1,8 +1,8 @@
 """When the buffers of the arena are alive: the moments at which their bytes are still needed, loops taken into account.
 
-A buffer is alive from the step that writes it to the last one that reads it. What is alive as a loop begins its next round, because a step of
-the body reads it before any writes it again, lives through the whole loop. A buffer that a program writes anew has another life, and between
-two lives its bytes are anybody's.
+A buffer is alive from the step that writes it to the last one that reads it. What is alive as a loop begins its next round, because a step
+of the body reads it before any writes it again, lives through the whole loop. A buffer that a program writes anew has another life, and
+between two lives its bytes are anybody's.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def timeline(training: TrainingGraph, programs: Mapping[str, Program]) -> Timeli
     names: list[str] = []
     lives: list[Life] = []
     for name in (SAMPLE, UPDATE, INFER):
-        program = programs.get(name, ())
+        program = programs.get(name)
+        if not program:
+            continue
         kept = training.results if name == INFER else ()
         found = alive(training, program, kept)
         if name == INFER and _begins(programs.get(SAMPLE, ()), found, kept, training):

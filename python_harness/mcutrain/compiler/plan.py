@@ -77,8 +77,8 @@ class Plan:
     def first_visits(self, program: str) -> tuple[int, ...]:
         """For each moment of a program, the number of the first visit of its step there.
 
-        The visits of an operator are numbered by where they stand in the text of ``sample`` and ``update``; within a loop the next round has
-        the next number.
+        The visits of an operator are numbered by where they stand in the text of ``sample`` and ``update``; within a loop the next round
+        has the next number.
         """
         before = SAMPLE if program == UPDATE else ""
         seen: dict[str, int] = {}
@@ -147,7 +147,8 @@ class Plan:
     def macs(self, *, backward: bool) -> int:
         """Multiply-accumulates of a training sample's forward, or backward and update, phases; of an inference where nothing trains.
 
-        Of kernels with run-time lists the most that they can be. What ``update`` does is counted once a minibatch, shared among its samples.
+        Of kernels with run-time lists the most that they can be. What ``update`` does is counted once a minibatch, shared among its
+        samples.
         """
         programs = (SAMPLE, UPDATE) if SAMPLE in self.training.programs else (INFER,)
         total = 0

@@ -3,8 +3,8 @@
 Steps move inside a `Run` only, and a `Run` that two programs share keeps its order: for a training step that begins as an inference does,
 the forward steps stay as the network has them. In every other `Run` a step may move as long as reads and writes of each buffer keep their
 order (a weight is read by dX before its update writes it). Which of dX and dW of a layer should come first, or which branch of a residual
-block, depends on the sizes; a beam search over the orders decides. It minimises the peak of the live bytes and then their sum over the steps,
-so that no gradient waits for its update longer than it must.
+block, depends on the sizes; a beam search over the orders decides. It minimises the peak of the live bytes and then their sum over the
+steps, so that no gradient waits for its update longer than it must.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class HostModel:
     def __init__(self, built: BuiltHost) -> None:
         """Load the library and reset the model."""
         self._ffi = FFI()
-        self._ffi.cdef(declarations("status", "model") + "extern const mct_model episode_model;")
+        self._ffi.cdef(declarations("status", "model") + "extern mct_model episode_model;")
         self._library: Any = self._ffi.dlopen(str(built.library.resolve()))
         self._model: Any = self._ffi.addressof(self._library, "episode_model")
         # Eight bytes more: a plan that reads the caller's memory may load whole words of it.

@@ -134,6 +134,10 @@ class GoldenExecutor:
         assert isinstance(view, np.ndarray)
         return view.reshape(-1)
 
+    def view(self, name: str) -> View:
+        """A buffer as kernels see it; writing into the view writes the run's memory."""
+        return self._views[name]
+
     def bytes_of(self, name: str) -> bytes:
         """The bytes of a buffer now, as the board holds them."""
         buffer, root = self.plan.buffers[name], self.plan.training.root(name)

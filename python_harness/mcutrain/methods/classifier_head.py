@@ -52,7 +52,7 @@ def trainable_layers(graph: Graph) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FloatHead:
-    """A head whose forward step has been added, and its buffers: x int8 (features,), weights (classes, features), bias, logits (classes,)."""
+    """A head whose forward step has been added. Buffers: x int8 (features,), weights (classes, features), bias and logits (classes,)."""
 
     layer: str
     params: HeadF32Params

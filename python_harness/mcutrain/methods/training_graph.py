@@ -25,8 +25,8 @@ class TrainingGraph:
     """Programs in a valid order and the buffers they use.
 
     method: its name in the table of methods. options: the method's own options, as the user gave them. programs: see ops/programs.py.
-    classes: length of the logits or of the output. batch: samples between two runs of ``update`` (1: updates run in ``sample``). logits: the
-    float32 buffer of the classifier's output, or None. output: the buffer of the network's own int8 output, or None.
+    classes: length of the logits or of the output. batch: samples between two runs of ``update`` (1: updates run in ``sample``). logits:
+    the float32 buffer of the classifier's output, or None. output: the buffer of the network's own int8 output, or None.
     """
 
     graph: Graph

@@ -1,8 +1,8 @@
 """Programs: what runs when, as trees of runs and loops.
 
-A training graph has named programs (``PROGRAMS``): ``infer`` for one sample, ``sample`` for each training sample, ``update`` once a minibatch.
-A program is a sequence of `Run` (steps, one after the other) and `Repeat` (a body that runs several times). Code generation prints this
-tree, the golden executor interprets it, and every pass of the compiler works on it: nothing else decides what runs how often.
+A training graph has named programs (``PROGRAMS``): ``infer`` for one sample, ``sample`` for each training sample, ``update`` once a
+minibatch. A program is a sequence of `Run` (steps, one after the other) and `Repeat` (a body that runs several times). Code generation
+prints this tree, the golden executor interprets it, and every pass of the compiler works on it: nothing else decides what runs how often.
 
 * A step may stand in several places and programs; it is one function wherever it runs.
 * A pass may move steps inside a `Run` only. A `Run` object that two programs share is kept in its order.
@@ -51,8 +51,8 @@ Program = tuple[Run | Repeat, ...]
 class Moment:
     """A step where it stands in a program's text.
 
-    starts: counters of the loops that begin with this step. ends: for each loop that ends with it, how many moments before it the loop began.
-    visits: how often it runs in one go of the program.
+    starts: counters of the loops that begin with this step. ends: for each loop that ends with it, how many moments before it the loop
+    began. visits: how often it runs in one go of the program.
     """
 
     step: Step

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan, compile_plan
-from mcutrain.golden.executor import GoldenExecutor, typed_view
+from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import Graph
 from mcutrain.methods.classifier_head import find_head, trainable_layers
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
@@ -151,7 +151,7 @@ def finite_difference(plan: Plan, name: str, element: int, sample: NDArray[np.in
     losses = []
     for sign in (1.0, -1.0):
         executor = GoldenExecutor(plan)
-        view = typed_view(executor.trainable, plan.buffers[name], plan.offsets[name])
+        view = executor.view(name)
         assert isinstance(view, np.ndarray)
         view.reshape(-1)[element] += np.float32(sign * distance)
         run_step(executor, sample, LABEL, 0.0)

@@ -79,8 +79,10 @@ def test_a_branch_without_a_trained_layer_gets_no_error() -> None:
 def test_only_what_trains_is_trainable_state() -> None:
     plan = planned(chain(), scheme="b2; conv1")
     head = "fully_connected5"
-    trained = {name for name, buffer in plan.buffers.items() if buffer.region == "trainable"}
-    assert trained == {"conv1.weights", "conv1.fraction", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    regions = {name: buffer.region for name, buffer in plan.buffers.items()}
+    trained = {name for name, region in regions.items() if region == "trainable"}
+    assert trained == {"conv1.weights", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    assert {name for name, region in regions.items() if region == "state"} == {"conv1.fraction"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
