@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mcutrain.compiler.plan import Plan
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import Graph
-from mcutrain.methods.sparse_update import SparseUpdateOptions, find_head, sparse_update, trainable_layers
+from mcutrain.methods.classifier_head import find_head, trainable_layers
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.errors import FULL_MANTISSA_BITS
 from support.networks import (
     NETWORKS,

@@ -296,6 +296,26 @@ def separable() -> Graph:
     return net.graph(net.dense(net.mean(y), 4))
 
 
+def siamese(*, shared: bool = True) -> Graph:
+    """Two convolutions of the same input by the same weights and the same bias; not shared: by copies of these."""
+    net = NetBuilder(7)
+    stem = net.conv("x", 6, relu=True)
+    left, right = net.conv(stem, 8), net.conv(stem, 8)
+    graph = net.graph(net.dense(net.flatten(net.global_pool(net.add(left, right))), 5))
+    twin, own = graph.operators[1], graph.operators[2]
+    tensors = dict(graph.tensors)
+    for name, other in zip(own.inputs[1:], twin.inputs[1:], strict=True):
+        if shared:
+            del tensors[name]
+        else:
+            tensors[name] = replace(tensors[other], name=name)
+    inputs = twin.inputs if shared else own.inputs
+    operators = (*graph.operators[:2], replace(own, inputs=inputs), *graph.operators[3:])
+    made = replace(graph, tensors=tensors, operators=operators)
+    validate(made)
+    return made
+
+
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "chain": chain,
     "residual": residual,
