@@ -90,7 +90,7 @@ def layer_of(name: str, layer: str) -> Layer:
     graph = NETWORKS_OF_ALL_LAYERS[name]()
     training = sparse_update(graph, SparseUpdateOptions(scheme="full", error_mode="f32"))
     sample = samples(graph, 1)[0]
-    activations = traced_step(isolated(training, training.steps), sample, LABEL).activations
+    activations = traced_step(isolated(training), sample, LABEL).activations
     network = NumpyNetwork(graph, activations)
     op = next(op for op in network.layers if op.name == layer)
     found, bounds = network.gradients(sample, LABEL), network.bounds(sample, LABEL)
@@ -109,7 +109,7 @@ def steps_taken(of: Layer, rate: float, scheme: str = "full", **options: object)
     """By how many codes a training step lowers each weight (rows of output channels) and each bias."""
     chosen = SparseUpdateOptions(scheme=scheme, error_mode="f32", **options)  # type: ignore[arg-type]
     training = sparse_update(of.graph, chosen)
-    executor = GoldenExecutor(isolated(training, training.steps))
+    executor = GoldenExecutor(isolated(training))
     executor.seed(1)
 
     def stored() -> tuple[Real, Real]:
