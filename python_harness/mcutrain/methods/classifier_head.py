@@ -8,6 +8,7 @@ import numpy as np
 
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, Operator
+from mcutrain.methods.minibatch import Minibatch
 from mcutrain.methods.training_graph import LABEL, LEARNING_RATE, LOSS, PREDICTION
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
@@ -113,8 +114,21 @@ def add_head_error(context: Lowering, head: FloatHead, gradient: str) -> str:
     return error
 
 
-def add_head_update(context: Lowering, head: FloatHead, gradient: str) -> None:
-    """Add the head's own update, by SGD."""
+def add_head_update(context: Lowering, head: FloatHead, gradient: str, minibatch: Minibatch) -> None:
+    """Add the head's own update, by SGD: at once, or once a minibatch by sums of float32."""
+    build, layer = context.build, head.layer
+    if minibatch.waits:
+        sums = {
+            "weight_gradient": build.state(
+                f"{layer}.weight_gradient_sum", "float32", build.buffers[head.weights].shape
+            ),
+            "bias_gradient": build.state(f"{layer}.bias_gradient_sum", "float32", build.buffers[head.bias].shape),
+        }
+        operands = {"x": head.x, "gradient": gradient, **sums}
+        build.step(f"{layer}.accumulate", "head_accumulate_f32", head.params, Phase.UPDATE, layer, operands)
+        operands = {"learning_rate": minibatch.learning_rate, **sums, "weights": head.weights, "bias": head.bias}
+        build.step(f"{layer}.update", "head_step_f32", head.params, Phase.UPDATE, layer, operands, once_a_batch=True)
+        return
     operands = {
         "x": head.x,
         "gradient": gradient,
@@ -122,4 +136,4 @@ def add_head_update(context: Lowering, head: FloatHead, gradient: str) -> None:
         "weights": head.weights,
         "bias": head.bias,
     }
-    context.build.step(f"{head.layer}.update", "head_update_f32", head.params, Phase.UPDATE, head.layer, operands)
+    build.step(f"{layer}.update", "head_update_f32", head.params, Phase.UPDATE, layer, operands)

@@ -22,11 +22,12 @@ from mcutrain.methods.classifier_head import (
     trainable_layers,
 )
 from mcutrain.methods.forward import lower_forward
+from mcutrain.methods.minibatch import Minibatch
 from mcutrain.methods.qas_trainer import GRADIENT_SCALINGS, WEIGHT_ROUNDINGS, QasTrainer
 from mcutrain.methods.scheme import parse_scheme
 from mcutrain.methods.training_graph import TrainingGraph, add_io
 from mcutrain.ops.errors import ERROR_MODES
-from mcutrain.ops.programs import INFER, SAMPLE, Run
+from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Run
 from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
 
@@ -37,7 +38,7 @@ class SparseUpdateOptions:
 
     scheme: see Scheme. error_mode: b16 or f32. weight_rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor
     in LSB (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count
-    the input's scale as 1/255 in the layer that reads it.
+    the input's scale as 1/255 in the layer that reads it. batch: samples of an update.
     """
 
     scheme: str = "biases"
@@ -46,6 +47,7 @@ class SparseUpdateOptions:
     step_cap: float = 0.5
     gradient_scaling: str = "qas"
     input_scale_correction: bool = True
+    batch: int = 1
 
 
 def _check_choice(what: str, value: str, valid: tuple[str, ...]) -> None:
@@ -66,33 +68,41 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
     layers = trainable_layers(graph)
     training = layer_training(graph, parse_scheme(options.scheme, layers), layers)
     build = StepBuilder()
+    minibatch = Minibatch(options.batch)
     context = Lowering(
         graph=graph,
         build=build,
         mode=ERROR_MODES[options.error_mode],
         trainer=QasTrainer(
-            options.weight_rounding, options.step_cap, options.gradient_scaling, options.input_scale_correction
+            options.weight_rounding,
+            options.step_cap,
+            options.gradient_scaling,
+            options.input_scale_correction,
+            minibatch,
         ),
         training=training,
         wanted=wanted_errors(body, training),
     )
     context.place[graph.input] = add_io(build, graph)
+    minibatch.begin(build)
     lower_forward(context, body)
     classifier = add_head(context, head.op)
     gradient = add_loss(context, classifier)
     features = head.op.inputs[0]
     error = add_head_error(context, classifier, gradient) if features in context.wanted else None
-    add_head_update(context, classifier, gradient)
+    add_head_update(context, classifier, gradient, minibatch)
     if error is not None:
         walk_back(context, body, features, error)
     forward = Run(tuple(step for step in build.steps if step.phase is Phase.FORWARD))
+    update = {UPDATE: (Run(tuple(build.update_steps)),)} if build.update_steps else {}
     rest = Run(tuple(step for step in build.steps if step.phase is not Phase.FORWARD))
     return TrainingGraph(
         graph=graph,
         method="sparse_update",
         options=dataclasses.asdict(options),
         buffers=build.buffers,
-        programs={INFER: (forward,), SAMPLE: (forward, rest)},
+        programs={INFER: (forward,), SAMPLE: (forward, rest), **update},
+        batch=options.batch,
         classes=classifier.params.classes,
         logits=classifier.logits,
     )

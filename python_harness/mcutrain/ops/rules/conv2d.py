@@ -139,6 +139,7 @@ class ConvRule(Rule):
         graph, build, mode = context.graph, context.build, context.errors
         window = layer_window(graph, op)
         training = context.training.get(op.name)
+        bits = context.mantissa_bits[op.name] = conv_mantissa_bits(self._error_window(window))
         g = mode.scale(
             build,
             f"{op.name}.scaled_error",
@@ -146,7 +147,7 @@ class ConvRule(Rule):
             error,
             context.inside[op.name],
             effective_scales(graph, op),
-            conv_mantissa_bits(self._error_window(window)),
+            bits,
         )
         errors: dict[str, str] = {}
         if training is not None and training.bias:
