@@ -2,7 +2,8 @@
 
 #include "kernels/update/update_steps.h"
 
-#define LARGEST_STEP 2097152.0f /* check: 2^21, beyond any distance between two masters (2^16) and within half-even's 2^22 */
+/* Beyond any distance between two masters, and within half-even's. check: 2^16 < LARGEST_STEP == 2^21 < 2^22 */
+#define LARGEST_STEP 2097152.0f
 
 #define UNIT 256.0f
 #define LONGEST_SHORT_STEP 127.0f /* in units, within int16 */

@@ -2,9 +2,9 @@
 
 #include "kernels/update/update_steps.h"
 
-#define LARGEST_STEP 2097152.0f /* check: 2^21, within half-even's 2^22 */
+#define LARGEST_STEP 2097152.0f /* within half-even's. check: LARGEST_STEP == 2^21 < 2^22 */
 #define UNIT 1.0f
-#define LONGEST_SHORT_STEP 30000.0f /* within int16, a weight away from its ends */
+#define LONGEST_SHORT_STEP 30000.0f /* within int16, a weight away from its ends. check: LONGEST_SHORT_STEP + 128 < 2^15 */
 
 #if MCT_DSP
 
