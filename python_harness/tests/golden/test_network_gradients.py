@@ -22,7 +22,7 @@ LABEL = 1
 
 
 def planned(graph: Graph, mode: str, scheme: str = "full") -> Plan:
-    return compile_plan(sparse_update(graph, SparseUpdateOptions(scheme=scheme, error_mode=mode)))
+    return compile_plan(sparse_update(graph, SparseUpdateOptions.model_validate({"scheme": scheme, "errors": mode})))
 
 
 def both(graph: Graph, mode: str = "f32", scheme: str = "full") -> tuple[StepGradients, StepGradients]:
