@@ -10,13 +10,16 @@ import typer
 
 from mcutrain.boards import load_board
 from mcutrain.commands.options import (
+    BatchOption,
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
+    MethodOption,
     SchemeOption,
     WeightsOption,
     console,
     load,
+    method_options,
     print_json,
 )
 from mcutrain.compiler.codegen import generate
@@ -37,10 +40,12 @@ def build(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     json: JsonOption = False,
 ) -> None:
     """Generate the C sources of an episode and build its firmware."""
-    definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
+    definition = load(episode, method_options(scheme, errors, weights, batch, option))
     prepared = prepare(definition)
     if sources_only:
         if output is None:

@@ -21,8 +21,6 @@ from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_bias import UpdateBiasParams
 from mcutrain.ops.update_weights import UpdateWeightsParams
 
-WEIGHT_ROUNDINGS = ("master16", "stochastic8", "nearest8")
-GRADIENT_SCALINGS = ("qas", "none")
 _UNIT_RANGE_SCALE = 1.0 / 255.0
 
 
@@ -30,8 +28,8 @@ _UNIT_RANGE_SCALE = 1.0 / 255.0
 class QasTrainer:
     """Adds the update steps of a layer.
 
-    rounding: one of WEIGHT_ROUNDINGS. step_cap: largest step of a tensor in LSB (weights) or output LSB (biases), 0 for none.
-    gradient_scaling: one of GRADIENT_SCALINGS. input_scale_correction: count the input's scale as 1/255 in the layer that reads it.
+    rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor in LSB (weights) or output LSB (biases), 0 for none.
+    gradient_scaling: qas or none. input_scale_correction: count the input's scale as 1/255 in the layer that reads it.
     """
 
     rounding: str

@@ -6,10 +6,10 @@ by SGD (see qas_trainer.py).
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from typing import Literal
 
-from mcutrain.errors import UsageError
+from pydantic import Field
+
 from mcutrain.graph import Graph
 from mcutrain.methods.backward import walk_back, wanted_errors
 from mcutrain.methods.channels import layer_training
@@ -23,7 +23,8 @@ from mcutrain.methods.classifier_head import (
 )
 from mcutrain.methods.forward import lower_forward
 from mcutrain.methods.minibatch import Minibatch
-from mcutrain.methods.qas_trainer import GRADIENT_SCALINGS, WEIGHT_ROUNDINGS, QasTrainer
+from mcutrain.methods.options import MethodOptions
+from mcutrain.methods.qas_trainer import QasTrainer
 from mcutrain.methods.scheme import parse_scheme
 from mcutrain.methods.training_graph import TrainingGraph, add_io
 from mcutrain.ops.errors import ERROR_MODES
@@ -32,27 +33,32 @@ from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
 
 
-@dataclass(frozen=True)
-class SparseUpdateOptions:
-    """What a user can choose.
+class SparseUpdateOptions(MethodOptions):
+    """What a user can choose."""
 
-    scheme: see Scheme. error_mode: b16 or f32. weight_rounding: master16, stochastic8 or nearest8. step_cap: largest step of a tensor
-    in LSB (weights) or output LSB (biases), 0 for none. gradient_scaling: qas or none (for comparison). input_scale_correction: count
-    the input's scale as 1/255 in the layer that reads it. batch: samples of an update.
-    """
-
-    scheme: str = "biases"
-    error_mode: str = "b16"
-    weight_rounding: str = "master16"
-    step_cap: float = 0.5
-    gradient_scaling: str = "qas"
-    input_scale_correction: bool = True
-    batch: int = 1
-
-
-def _check_choice(what: str, value: str, valid: tuple[str, ...]) -> None:
-    if value not in valid:
-        raise UsageError(f"{what} {value!r} is not one of {', '.join(valid)}")
+    scheme: str = Field(
+        default="biases",
+        description="what trains: head, biases, full, or e.g. 'b20; 24@1/4 conv30@1/2' (docs/schemes.md)",
+    )
+    errors: Literal["b16", "f32"] = Field(
+        default="b16", description="error tensors: b16 (block floating point) or f32 (reference)"
+    )
+    weights: Literal["master16", "stochastic8", "nearest8"] = Field(
+        default="master16", description="weight rounding: eight bits more of state, stochastic, or to nearest"
+    )
+    batch: int = Field(default=1, ge=1, description="samples whose gradients make one update")
+    gradient_scaling: Literal["qas", "none"] = Field(
+        default="qas", description="quantisation-aware scaling, or none for comparison"
+    )
+    input_scale_correction: bool = Field(
+        default=True, description="count the input's scale as 1/255 in the layer that reads it"
+    )
+    step_cap: float = Field(
+        default=0.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="largest step of a tensor, in LSB (weights) or output LSB (biases); 0 for none",
+    )
 
 
 def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
@@ -60,9 +66,6 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
 
     Raises UsageError for a network that cannot be trained, or for options that do not fit it.
     """
-    _check_choice("error mode", options.error_mode, tuple(ERROR_MODES))
-    _check_choice("weight rounding", options.weight_rounding, WEIGHT_ROUNDINGS)
-    _check_choice("gradient scaling", options.gradient_scaling, GRADIENT_SCALINGS)
     head = find_head(graph)
     body = graph.operators[: head.index]
     layers = trainable_layers(graph)
@@ -72,9 +75,9 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
     context = Lowering(
         graph=graph,
         build=build,
-        mode=ERROR_MODES[options.error_mode],
+        mode=ERROR_MODES[options.errors],
         trainer=QasTrainer(
-            options.weight_rounding,
+            options.weights,
             options.step_cap,
             options.gradient_scaling,
             options.input_scale_correction,
@@ -99,7 +102,7 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
     return TrainingGraph(
         graph=graph,
         method="sparse_update",
-        options=dataclasses.asdict(options),
+        options=options.model_dump(),
         buffers=build.buffers,
         programs={INFER: (forward,), SAMPLE: (forward, rest), **update},
         batch=options.batch,

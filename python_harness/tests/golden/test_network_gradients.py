@@ -51,7 +51,7 @@ SOME_NETWORKS = [*NETWORKS, "random 4", "random 6", *(f"uneven {seed}" for seed 
 
 def planned(graph: Graph, mode: str, scheme: str = "full") -> Plan:
     """A plan whose buffers keep their own addresses: its gradients are those of any other, and it is made at once."""
-    training = sparse_update(graph, SparseUpdateOptions(scheme=scheme, error_mode=mode))
+    training = sparse_update(graph, SparseUpdateOptions.model_validate({"scheme": scheme, "errors": mode}))
     return isolated(training)
 
 

@@ -88,7 +88,7 @@ class Layer:
 
 def layer_of(name: str, layer: str) -> Layer:
     graph = NETWORKS_OF_ALL_LAYERS[name]()
-    training = sparse_update(graph, SparseUpdateOptions(scheme="full", error_mode="f32"))
+    training = sparse_update(graph, SparseUpdateOptions(scheme="full", errors="f32"))
     sample = samples(graph, 1)[0]
     activations = traced_step(isolated(training), sample, LABEL).activations
     network = NumpyNetwork(graph, activations)
@@ -107,7 +107,7 @@ def layer_of(name: str, layer: str) -> Layer:
 
 def steps_taken(of: Layer, rate: float, scheme: str = "full", **options: object) -> tuple[Real, Real]:
     """By how many codes a training step lowers each weight (rows of output channels) and each bias."""
-    chosen = SparseUpdateOptions(scheme=scheme, error_mode="f32", **options)  # type: ignore[arg-type]
+    chosen = SparseUpdateOptions(scheme=scheme, errors="f32", **options)  # type: ignore[arg-type]
     training = sparse_update(of.graph, chosen)
     executor = GoldenExecutor(isolated(training))
     executor.seed(1)
@@ -181,7 +181,7 @@ def test_of_a_layer_that_trains_in_part_the_chosen_channels_step_and_no_other() 
     """By the same steps as they would in the whole layer."""
     of = layer_of("chain", "conv1")
     rate = 20.0 / of.weights.largest
-    taken, _ = steps_taken(of, rate, "b all; conv1@1/3", step_cap=0.0, weight_rounding="nearest8")
+    taken, _ = steps_taken(of, rate, "b all; conv1@1/3", step_cap=0.0, weights="nearest8")
     data = of.graph.tensors[of.op.inputs[1]].data
     assert data is not None
     magnitude = (np.abs(data.astype(np.float64)) * of.scales.reshape(-1, 1, 1, 1)).sum(axis=(0, 1, 2))
