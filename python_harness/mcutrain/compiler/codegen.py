@@ -88,6 +88,14 @@ def _constants(plan: Plan) -> Iterator[str]:
         if buffer.region == "constant" and buffer.alias is None and name in used:
             assert buffer.data is not None
             yield f"/* {_comment(name)} {list(buffer.shape)} */"
+            if buffer.dtype == "index":
+                words = np.frombuffer(buffer.stored(), np.int32)
+                yield _array(f"ALIGNED static const int32_t {_symbol(plan, name)}", words)
+                continue
+            if buffer.dtype == "quantization":
+                scale, zero_point = buffer.data
+                yield f"static const mct_quantization {_symbol(plan, name)} = {{{_float(scale)}, {int(zero_point)}}};"
+                continue
             yield _array(f"ALIGNED static const {_C_TYPES[buffer.dtype]} {_symbol(plan, name)}", buffer.data)
 
 
@@ -144,6 +152,8 @@ def _argument(plan: Plan, step: Step, role: Role, *, written: bool) -> str:
     if role.name not in step.operands:
         return "NULL"
     name = step.operands[role.name]
+    if role.dtype in ("index", "quantization") and plan.buffers[plan.training.root(name)].region == "constant":
+        return f"(const {_C_TYPES[role.dtype]} *)(const void *)&{address(plan, name)}"
     if plan.buffers[plan.training.root(name)].region in ("constant", "io"):
         return address(plan, name)
     const = "" if written else "const "

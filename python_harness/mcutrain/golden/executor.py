@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan
 from mcutrain.methods.training_graph import INPUT, LABEL, LEARNING_RATE, LOSS, PREDICTION, RANDOM
-from mcutrain.ops.base import Block, View
+from mcutrain.ops.base import Block, View, view_of
 from mcutrain.ops.steps import Buffer, Step
 
 _DTYPES = {
@@ -62,6 +62,8 @@ class GoldenExecutor:
         if buffer.region == "constant":
             data = self.plan.buffers[root].data
             assert data is not None
+            if buffer.dtype in ("index", "quantization"):
+                return view_of(np.frombuffer(buffer.stored(), np.uint8), buffer.dtype, buffer.shape)
             constant = np.array(data).reshape(buffer.shape)
             constant.flags.writeable = False
             return constant
