@@ -168,13 +168,12 @@ class _QasTrainer:
         selected, factor = training.selected, self._weight_factor(context, op)
         part = f"{op.name}.selected" if selected.size < selectable_channels(context.graph, op) else None
         depthwise = op.kind == "depthwise_conv2d"
-        if depthwise:
-            factor = factor[selected]
         params = UpdateWeightsParams(
-            out_channels=factor.size,
+            out_channels=window.out_channels,
             taps=window.kernel_height * window.kernel_width,
             in_channels=1 if depthwise else window.in_channels,
-            selected=1 if depthwise else int(selected.size),
+            most_rows=int(selected.size) if depthwise else window.out_channels,
+            most_selected=1 if depthwise else int(selected.size),
             weight_min=min(-127, int(weights.min())),
             step_cap=self.options.step_cap,
         )
@@ -295,7 +294,8 @@ def _head_and_loss(context: Lowering, op: Operator) -> str:
     assert weights.data is not None and bias.data is not None
     scales = weight_scales(graph, op)
     classes, features = weights.shape
-    params = HeadF32Params(features=features, classes=classes, feature_scale=x.scale, feature_zero_point=x.zero_point)
+    params = HeadF32Params(features=features, classes=classes)
+    quantization = build.quantization(f"{op.name}.input_quantization", x.scale, x.zero_point)
     float_weights = (weights.data.astype(np.float64) * scales[:, None]).astype(np.float32)
     float_bias = (bias.data.astype(np.float64) * scales * x.scale).astype(np.float32)
     place, layer = context.place[x.name], op.name
@@ -303,17 +303,18 @@ def _head_and_loss(context: Lowering, op: Operator) -> str:
     head_bias = build.trainable(f"{layer}.bias", float_bias)
     logits = build.buffer(f"{layer}.logits", "float32", (classes,))
     gradient = build.buffer(f"{layer}.logits_gradient", "float32", (classes,))
-    forward = {"x": place, "weights": head_weights, "bias": head_bias, "logits": logits, "prediction": PREDICTION}
+    features_of = {"x": place, "x_quantization": quantization}
+    forward = {**features_of, "weights": head_weights, "bias": head_bias, "logits": logits, "prediction": PREDICTION}
     build.step(layer, "head_f32", params, Phase.FORWARD, layer, forward)
     loss = {"logits": logits, "label": LABEL, "gradient": gradient, "loss": LOSS}
     loss_params = SoftmaxCrossEntropyF32Params(classes=classes)
     build.step(f"{layer}.loss", "softmax_cross_entropy_f32", loss_params, Phase.LOSS, layer, loss)
     error = build.buffer(f"{layer}.input_error", "float32", x.shape)
     if x.name in context.wanted:
-        operands = {"weights": head_weights, "gradient": gradient, "error": error}
+        operands = {"weights": head_weights, "gradient": gradient, "x_quantization": quantization, "error": error}
         build.step(f"{layer}.input_error", "head_error_f32", params, Phase.BACKWARD, layer, operands)
     update = {
-        "x": place,
+        **features_of,
         "gradient": gradient,
         "learning_rate": LEARNING_RATE,
         "weights": head_weights,
