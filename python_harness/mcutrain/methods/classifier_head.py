@@ -53,11 +53,12 @@ def trainable_layers(graph: Graph) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FloatHead:
-    """A head whose forward step has been added. Buffers: x int8 (features,), weights (classes, features), bias and logits (classes,)."""
+    """A head whose forward step has been added. Buffers: x int8 (features,) and its quantisation, weights (classes, features), bias and logits (classes,)."""
 
     layer: str
     params: HeadF32Params
     x: str
+    quantization: str
     weights: str
     bias: str
     logits: str
@@ -72,7 +73,7 @@ def add_head(context: Lowering, op: Operator) -> FloatHead:
         context.require_unshared(op, shared)
     scales = weight_scales(graph, op)
     classes, features = weights.shape
-    params = HeadF32Params(features=features, classes=classes, feature_scale=x.scale, feature_zero_point=x.zero_point)
+    params = HeadF32Params(features=features, classes=classes)
     float_weights = (weights.data.astype(np.float64) * scales[:, None]).astype(np.float32)
     float_bias = (bias.data.astype(np.float64) * scales * x.scale).astype(np.float32)
     layer = op.name
@@ -80,12 +81,14 @@ def add_head(context: Lowering, op: Operator) -> FloatHead:
         layer=layer,
         params=params,
         x=context.place[x.name],
+        quantization=build.quantization(f"{layer}.input_quantization", x.scale, x.zero_point),
         weights=build.trainable(f"{layer}.weights", float_weights),
         bias=build.trainable(f"{layer}.bias", float_bias),
         logits=build.buffer(f"{layer}.logits", "float32", (classes,)),
     )
     operands = {
         "x": head.x,
+        "x_quantization": head.quantization,
         "weights": head.weights,
         "bias": head.bias,
         "logits": head.logits,
@@ -109,7 +112,12 @@ def add_head_error(context: Lowering, head: FloatHead, gradient: str) -> str:
     """Add the step of d loss / d code of the features; returns its buffer, float32 (features,)."""
     build, layer = context.build, head.layer
     error = build.buffer(f"{layer}.input_error", "float32", build.buffers[head.x].shape)
-    operands = {"weights": head.weights, "gradient": gradient, "error": error}
+    operands = {
+        "weights": head.weights,
+        "gradient": gradient,
+        "x_quantization": head.quantization,
+        "error": error,
+    }
     build.step(f"{layer}.input_error", "head_error_f32", head.params, Phase.BACKWARD, layer, operands)
     return error
 
@@ -124,13 +132,14 @@ def add_head_update(context: Lowering, head: FloatHead, gradient: str, minibatch
             ),
             "bias_gradient": build.state(f"{layer}.bias_gradient_sum", "float32", build.buffers[head.bias].shape),
         }
-        operands = {"x": head.x, "gradient": gradient, **sums}
+        operands = {"x": head.x, "x_quantization": head.quantization, "gradient": gradient, **sums}
         build.step(f"{layer}.accumulate", "head_accumulate_f32", head.params, Phase.UPDATE, layer, operands)
         operands = {"learning_rate": minibatch.learning_rate, **sums, "weights": head.weights, "bias": head.bias}
         build.step(f"{layer}.update", "head_step_f32", head.params, Phase.UPDATE, layer, operands, once_a_batch=True)
         return
     operands = {
         "x": head.x,
+        "x_quantization": head.quantization,
         "gradient": gradient,
         "learning_rate": LEARNING_RATE,
         "weights": head.weights,

@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from mcutrain.ops.mean_rate import MeanRateParams
 
 from mcutrain.methods.training_graph import LEARNING_RATE, SAMPLES
 from mcutrain.ops.bounds import accumulator_window_bits
 from mcutrain.ops.error_quantize import ElementsParams
-from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
 

@@ -48,13 +48,12 @@ class QasTrainer:
         selected, factor = training.selected, self._weight_factor(context, op)
         part = f"{op.name}.selected" if selected.size < selectable_channels(context.graph, op) else None
         depthwise = op.kind == "depthwise_conv2d"
-        if depthwise:
-            factor = factor[selected]
         params = UpdateWeightsParams(
-            out_channels=factor.size,
+            out_channels=window.out_channels,
             taps=window.kernel_height * window.kernel_width,
             in_channels=1 if depthwise else window.in_channels,
-            selected=1 if depthwise else int(selected.size),
+            most_rows=int(selected.size) if depthwise else window.out_channels,
+            most_selected=1 if depthwise else int(selected.size),
             weight_min=min(-127, int(weights.min())),
             step_cap=self.minibatch.step_cap(self.step_cap),
         )

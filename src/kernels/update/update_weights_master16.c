@@ -96,7 +96,7 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                            int8_t *fraction)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {
@@ -108,7 +108,7 @@ mct_status mct_update_weights_master16_b16(const mct_update_weights_params *para
 }
 
 mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                            int8_t *fraction)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {

@@ -87,7 +87,7 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                              const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                              const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                               uint32_t *random)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || random == NULL || *random == 0) {
@@ -99,7 +99,7 @@ mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *p
 }
 
 mct_status mct_update_weights_stochastic8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                              const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                              const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                               uint32_t *random)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || random == NULL || *random == 0) {
