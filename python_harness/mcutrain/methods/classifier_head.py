@@ -53,7 +53,10 @@ def trainable_layers(graph: Graph) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FloatHead:
-    """A head whose forward step has been added. Buffers: x int8 (features,) and its quantisation, weights (classes, features), bias and logits (classes,)."""
+    """A head whose forward step has been added.
+
+    Buffers: x int8 (features,) and its quantisation, weights (classes, features), bias and logits (classes,).
+    """
 
     layer: str
     params: HeadF32Params
