@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mcutrain.ops.base import Block, IndexList, Kernel, Params, RuntimeQuantization, View, Window, mask_words, pack_mask
+from mcutrain.status import status_number
 from support.ckernels import block16, block32, call, index_list, quantization
 
-OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = 0, 1, 2
+OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = map(status_number, ("MCT_OK", "MCT_ERROR_ARGUMENT", "MCT_ERROR_NOT_FINITE"))
 _STALE = 0x5A  # what outputs hold before they are written
 
 # Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2 and 4 output channels; and the chunks of the DSP form.
