@@ -31,7 +31,12 @@ from mcutrain.ops.conv2d_gradient import (
     weight_shape,
 )
 from mcutrain.ops.depthwise_conv2d import DEPTHWISE_CONV2D_S8, DepthwiseConv2dS8Params
-from mcutrain.ops.depthwise_conv2d_gradient import DEPTHWISE_CONV2D_ERROR_B16, depthwise_weight_shape
+from mcutrain.ops.depthwise_conv2d_gradient import (
+    DEPTHWISE_CONV2D_ERROR_B16,
+    DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16,
+    DepthwiseWeightGradientParams,
+    depthwise_weight_shape,
+)
 from mcutrain.ops.error_normalize import ERROR_NORMALIZE_B16
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ERROR_SCALE_B16, ErrorScaleParams
@@ -220,6 +225,24 @@ def test_the_input_of_a_depthwise_convolution_sums_all_outputs_of_its_channel(
     }
     sums = golden_and_c_agree(form, DEPTHWISE_CONV2D_ERROR_B16, Conv2dGradientParams(w, 0), views)["sums"]
     assert sums.mantissa.item() == -outputs * 128 * (2**bits - 1)
+
+
+@both_signs
+@both_forms
+def test_a_depthwise_weight_gradient_over_96_x_96_pixels_fits_with_9_bits_and_not_with_10(form: str, sign: int) -> None:
+    w = Window(96, 96, 1, 96, 96, 2, 3, 3, 1, 1, 1, 1)
+    bits = conv_mantissa_bits(w)
+    views: dict[str, Any] = {
+        "x": np.full(input_shape(w), 127, np.int8),
+        "g": saturated(output_shape(w), bits, sign),
+        "gradient": block32(depthwise_weight_shape(w)),
+    }
+    params = DepthwiseWeightGradientParams(w, -128, 2)
+    gradient = golden_and_c_agree(form, DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16, params, views)["gradient"].mantissa
+    assert (gradient[:, 1, 1] == sign * 96 * 96 * 255 * (2**9 - 1)).all()
+    views["g"].mantissa[...] = sign * (2**10 - 1)
+    with pytest.raises(OverflowError, match="too many bits"):
+        DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16.golden(params, views)
 
 
 # The forward and its bias

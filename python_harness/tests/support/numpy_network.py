@@ -10,6 +10,7 @@ estimator). Without those codes the network is the real function itself, which f
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -199,12 +200,12 @@ class NumpyNetwork:
         A float32 sum of n products is at most (n + a few) * 2^-24 of the sum of the products' magnitudes away. So the largest difference
         comes from walking backward over magnitudes: what came in, and what each operator adds to it.
         """
-        by_logits = self._by_logits(sample, label)
+        by_logits, logits = self._by_logits(sample, label), self._logits(sample)
         weights, bias = (self.parameters[name] for name in self.head.inputs[1:])
         features = np.abs(self.values[self.head.inputs[0]].reshape(-1))
         in_logits = UNIT_ROUNDOFF * (features.size + 4) * (np.abs(weights) @ features + np.abs(bias)).max()
-        # exp_f32: six terms of Horner and their remainder, 8 roundings; its argument's own error is at most u |x|, and |x| e^x < 1.
-        in_exponentials = 2 * in_logits + UNIT_ROUNDOFF * (by_logits.size + 16)
+        # exp_f32: its polynomial's steps and remainder count as 16 roundings, that of its argument x as |x| of them.
+        in_exponentials = 2 * in_logits + UNIT_ROUNDOFF * (by_logits.size + 16 + logits.max() - logits)
         probabilities = by_logits + (np.arange(by_logits.size) == label)
         in_gradient = in_exponentials * probabilities + UNIT_ROUNDOFF * np.abs(by_logits)
 
@@ -220,7 +221,7 @@ class NumpyNetwork:
             **self._by_codes(walk),
             head_weights=head_step(np.outer(step, features), weights),
             head_bias=head_step(step, bias),
-            loss=in_exponentials + UNIT_ROUNDOFF * 16 * (1.0 + self.loss(sample, label)),
+            loss=float(in_exponentials.max()) + UNIT_ROUNDOFF * 16 * (1.0 + self.loss(sample, label)),
         )
 
     def scaled_errors(self, sample: NDArray[np.int8], label: int) -> dict[str, Real]:
@@ -324,6 +325,7 @@ def scales_of(weights: Tensor) -> Real:
     return np.broadcast_to(weights.quantization.scale.astype(np.float64), weights.shape[:1])
 
 
+@functools.cache
 def windows_of(
     shape: tuple[int, ...],
     out: tuple[int, ...],
@@ -342,6 +344,7 @@ def windows_of(
         j = column * stride[1] - padding.left + tap % kernel[1]
         if 0 <= i < height and 0 <= j < width:
             windows[row, column, tap] = i * width + j
+    windows.flags.writeable = False
     return windows
 
 
