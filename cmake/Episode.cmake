@@ -51,6 +51,7 @@ function(mcutrain_add_episode name)
     endif()
     target_include_directories(${name} PRIVATE "${model_dir}")
     target_link_libraries(${name} PRIVATE mcutrain_flags)
+    target_compile_definitions(${name} PRIVATE MCT_TRACE) # the runtime reports operators where an image asks for it
     # The binary must not depend on where it was built: the same sources give the same SHA-256.
     target_compile_options(${name} PRIVATE "-ffile-prefix-map=${model_dir}=model")
 endfunction()

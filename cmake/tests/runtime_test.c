@@ -2,23 +2,18 @@
 #include <string.h>
 
 #include "mcutrain/model.h"
-#include "runtime/crc32.h"
+#include "model/crc32.h"
 #include "runtime/image.h"
-#include "runtime/random.h"
+#include "kernels/common/random.h"
 
-const mct_model_info mct_model = {.plan_crc32 = 7, .input_bytes = 5, .classes = 2};
-mct_model_state mct_model_io;
-void mct_model_reset(void)
-{
-}
-mct_status mct_model_infer(void)
+static mct_status nothing(void)
 {
     return MCT_OK;
 }
-mct_status mct_model_train(void)
-{
-    return MCT_OK;
-}
+
+static mct_model_io io;
+const mct_model episode_model = {
+    .name = "small", .plan_crc32 = 7, .input_bytes = 5, .classes = 2, .batch = 1, .io = &io, .infer = nothing, .sample = nothing};
 
 /* One sample of 5 bytes (stride 8), its label 1, and one step with one learning rate. */
 typedef struct {
@@ -39,7 +34,7 @@ static small_image valid_image(void)
 
     memset(&image, 0, sizeof(image));
     image.header = (mct_image_header){.magic = 0x4554434du,
-                                      .version = 1,
+                                      .version = 2,
                                       .image_bytes = sizeof(image),
                                       .plan_crc32 = 7,
                                       .sample_bytes = 5,
@@ -64,7 +59,7 @@ static mct_status open_image(small_image *image, uint32_t memory_bytes)
     mct_image opened;
 
     seal(image);
-    return mct_image_open((const uint8_t *)image, memory_bytes, &opened);
+    return mct_image_open(&episode_model, (const uint8_t *)image, memory_bytes, &opened);
 }
 
 int main(void)

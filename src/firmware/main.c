@@ -12,5 +12,5 @@ int main(void)
         .external_bytes = MCT_VALUE(mct_external_bytes),
     };
 
-    return (int)mct_episode_run((const uint8_t *)mct_external_base, &port);
+    return (int)mct_episode_run(&episode_model, (const uint8_t *)mct_external_base, &port);
 }

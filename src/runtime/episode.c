@@ -2,20 +2,19 @@
 
 #include <string.h>
 
-#include "crc32.h"
 #include "image.h"
-#include "mcutrain/model.h"
+#include "model/crc32.h"
 #include "protocol.h"
 #include "state.h"
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define NO_OPERATOR 0xffffffffu
 #define DUMP_BYTES_PER_LINE 64u
 
 mct_runtime_state mct_runtime;
-uint32_t mct_model_trace;
+uint32_t mct_trace;
 
-_Static_assert(sizeof(mct_runtime) + sizeof(mct_model_trace) == MCT_RUNTIME_STATIC_BYTES, "the planner counts on this size");
+_Static_assert(sizeof(mct_runtime) + sizeof(mct_trace) == MCT_RUNTIME_STATIC_BYTES, "the planner counts on this size");
 
 static uint32_t float_bits(float value)
 {
@@ -25,17 +24,17 @@ static uint32_t float_bits(float value)
     return bits;
 }
 
-static void print_boot(const mct_port_info *port, uint32_t image_crc32)
+static void print_boot(const mct_model *model, const mct_port_info *port, uint32_t image_crc32)
 {
     mct_line_begin("boot");
-    mct_line_hex("plan", mct_model.plan_crc32);
+    mct_line_hex("plan", model->plan_crc32);
     mct_line_hex("image", image_crc32);
     mct_line_decimal("protocol", PROTOCOL_VERSION);
     mct_line_text("board", port->board);
     mct_line_decimal("data", port->data_bytes);
     mct_line_decimal("bss", port->bss_bytes);
-    mct_line_decimal("arena", mct_model.arena_bytes);
-    mct_line_decimal("trainable", mct_model.trainable_bytes);
+    mct_line_decimal("arena", model->arena_bytes);
+    mct_line_decimal("trainable", model->trainable_bytes + model->state_bytes);
     mct_line_decimal("stack", port->stack_reserve_bytes);
     mct_line_end();
 }
@@ -52,36 +51,35 @@ static mct_status print_end(mct_status status)
     return status;
 }
 
-static void print_prediction(const char *set, uint32_t n)
+static void print_prediction(const mct_model *model, const char *set, uint32_t n)
 {
     mct_line_begin("prediction");
     mct_line_text("set", set);
     mct_line_decimal("n", n);
-    mct_line_decimal("class", (uint32_t)mct_model_io.prediction);
-    mct_line_hex("output", mct_model.output_bytes > 0 ? mct_crc32(0, mct_model.output, mct_model.output_bytes) : 0);
+    mct_line_decimal("class", (uint32_t)mct_prediction(model));
+    mct_line_hex("output", model->output_bytes > 0 ? mct_crc32(0, model->output, model->output_bytes) : 0);
     mct_line_end();
 }
 
-static mct_status evaluate(const mct_image *image, const char *set)
+static mct_status evaluate(const mct_model *model, const mct_image *image, const char *set)
 {
     const uint32_t total = image->header->test_count;
     uint32_t correct = 0;
     uint32_t digest = 0;
 
     for (uint32_t n = 0; n < total; n++) {
-        mct_model_io.input = (const int8_t *)(image->test_samples + (size_t)n * image->sample_stride);
         mct_mark_infer_begin();
-        const mct_status status = mct_model_infer();
+        const mct_status status = mct_infer(model, (const int8_t *)(image->test_samples + (size_t)n * image->sample_stride));
         mct_mark_infer_end();
         if (status != MCT_OK) {
             return status;
         }
-        const uint8_t prediction = (uint8_t)mct_model_io.prediction;
+        const uint8_t prediction = (uint8_t)mct_prediction(model);
         digest = mct_crc32(digest, &prediction, 1);
-        digest = mct_crc32(digest, mct_model.output, mct_model.output_bytes);
-        correct += mct_model_io.prediction == (int32_t)image->test_labels[n] ? 1u : 0u;
+        digest = mct_crc32(digest, model->output, model->output_bytes);
+        correct += mct_prediction(model) == (int32_t)image->test_labels[n] ? 1u : 0u;
         if ((image->header->flags & MCT_IMAGE_PREDICTIONS) != 0) {
-            print_prediction(set, n);
+            print_prediction(model, set, n);
         }
     }
     mct_line_begin("evaluation");
@@ -93,67 +91,86 @@ static mct_status evaluate(const mct_image *image, const char *set)
     return MCT_OK;
 }
 
-static mct_status train_step(const mct_image *image, uint32_t n)
+/* Whether the n-th sample ends a minibatch. The last one, where it is cut short, counts if the image says that the schedule ends there. */
+static int ends_batch(const mct_model *model, const mct_image_header *header, uint32_t n)
+{
+    return (n + 1u) % model->batch == 0 || (n + 1u == header->steps && (header->flags & MCT_IMAGE_ENDS) != 0);
+}
+
+/* Train on the n-th sample, and end the minibatch behind it. */
+static mct_status train(const mct_model *model, const mct_image *image, uint32_t n)
 {
     const mct_image_header *header = image->header;
     const uint32_t sample = image->order[n];
     const uint32_t rate = n / header->steps_per_learning_rate;
     const uint32_t last_rate = header->learning_rate_count - 1u;
+    mct_status status = mct_set_learning_rate(model, image->learning_rates[rate < last_rate ? rate : last_rate]);
+
+    if (status == MCT_OK) {
+        status = mct_train(model, (const int8_t *)(image->adapt_samples + (size_t)sample * image->sample_stride),
+                           (int32_t)image->adapt_labels[sample]);
+    }
+    if (status == MCT_OK && ends_batch(model, header, n)) {
+        status = mct_end_batch(model);
+    }
+    return status;
+}
+
+static mct_status train_step(const mct_model *model, const mct_image *image, uint32_t n)
+{
+    const mct_image_header *header = image->header;
 
     mct_runtime.step = n;
-    mct_model_io.input = (const int8_t *)(image->adapt_samples + (size_t)sample * image->sample_stride);
-    mct_model_io.label = image->adapt_labels[sample];
-    mct_model_io.learning_rate = image->learning_rates[rate < last_rate ? rate : last_rate];
-    mct_model_trace = (header->flags & MCT_IMAGE_TRACE) != 0 && n == header->trace_step ? 1u : 0u;
+    mct_trace = (header->flags & MCT_IMAGE_TRACE) != 0 && n == header->trace_step ? 1u : 0u;
     mct_mark_step_begin();
-    const mct_status status = mct_model_train();
+    const mct_status status = train(model, image, n);
     mct_mark_step_end();
-    mct_model_trace = 0;
+    mct_trace = 0;
     if (status != MCT_OK) {
         return status;
     }
     const int digest_is_due = (n + 1u) % header->digest_every == 0 || n + 1u == header->steps;
     mct_line_begin("step");
     mct_line_decimal("n", n);
-    mct_line_hex("loss", float_bits(mct_model_io.loss));
-    mct_line_decimal("prediction", (uint32_t)mct_model_io.prediction);
-    mct_line_hex("digest", digest_is_due ? mct_crc32(0, mct_model.trainable, mct_model.trainable_bytes) : 0);
+    mct_line_hex("loss", float_bits(mct_loss(model)));
+    mct_line_decimal("prediction", (uint32_t)mct_prediction(model));
+    mct_line_hex("digest", digest_is_due ? mct_digest(model) : 0);
     mct_line_end();
     return MCT_OK;
 }
 
-static mct_status run(const mct_image *image)
+static mct_status run(const mct_model *model, const mct_image *image)
 {
     const mct_image_header *header = image->header;
-    mct_status status = MCT_OK;
 
     mct_runtime.dump_op = header->dump_op;
-    mct_model_io = (mct_model_state){.random = header->seed};
-    mct_model_reset();
-    if ((header->flags & MCT_IMAGE_EVALUATE_BEFORE) != 0) {
-        status = evaluate(image, "before");
+    mct_runtime.dump_visit = header->dump_visit;
+    mct_reset(model);
+    mct_status status = mct_seed(model, header->seed);
+    if ((header->flags & MCT_IMAGE_EVALUATE_BEFORE) != 0 && status == MCT_OK) {
+        status = evaluate(model, image, "before");
     }
     for (uint32_t n = 0; n < header->steps && status == MCT_OK; n++) {
-        status = train_step(image, n);
+        status = train_step(model, image, n);
     }
     if ((header->flags & MCT_IMAGE_EVALUATE_AFTER) != 0 && status == MCT_OK) {
-        status = evaluate(image, "after");
+        status = evaluate(model, image, "after");
     }
     return status;
 }
 
-mct_status mct_episode_run(const uint8_t *image_address, const mct_port_info *port)
+mct_status mct_episode_run(const mct_model *model, const uint8_t *image_address, const mct_port_info *port)
 {
     mct_image image;
 
     mct_runtime = (mct_runtime_state){.dump_op = NO_OPERATOR};
-    mct_model_trace = 0;
-    const mct_status status = mct_image_open(image_address, port->external_bytes, &image);
-    print_boot(port, status == MCT_OK ? image.header->crc32 : 0);
-    return print_end(status == MCT_OK ? run(&image) : status);
+    mct_trace = 0;
+    const mct_status status = mct_image_open(model, image_address, port->external_bytes, &image);
+    print_boot(model, port, status == MCT_OK ? image.header->crc32 : 0);
+    return print_end(status == MCT_OK ? run(model, &image) : status);
 }
 
-static void dump(const mct_model_tensor *tensor)
+static void dump(const mct_model_tensor *tensor, uint32_t visit)
 {
     const uint8_t *bytes = tensor->data;
 
@@ -163,6 +180,7 @@ static void dump(const mct_model_tensor *tensor)
         mct_line_begin("dump");
         mct_line_decimal("n", mct_runtime.step);
         mct_line_decimal("op", tensor->op);
+        mct_line_decimal("visit", visit);
         mct_line_decimal("output", tensor->output);
         mct_line_decimal("offset", offset);
         mct_line_bytes("bytes", bytes + offset, left < DUMP_BYTES_PER_LINE ? left : DUMP_BYTES_PER_LINE);
@@ -170,10 +188,10 @@ static void dump(const mct_model_tensor *tensor)
     }
 }
 
-void mct_model_traced(uint32_t op)
+void mct_traced(const mct_model *model, uint32_t op, uint32_t visit)
 {
-    for (uint32_t i = 0; i < mct_model.trace_count; i++) {
-        const mct_model_tensor *tensor = &mct_model.trace[i];
+    for (uint32_t i = 0; i < model->trace_count; i++) {
+        const mct_model_tensor *tensor = &model->trace[i];
 
         if (tensor->op != op) {
             continue;
@@ -181,11 +199,12 @@ void mct_model_traced(uint32_t op)
         mct_line_begin("trace");
         mct_line_decimal("n", mct_runtime.step);
         mct_line_decimal("op", op);
+        mct_line_decimal("visit", visit);
         mct_line_decimal("output", tensor->output);
         mct_line_hex("crc", mct_crc32(0, tensor->data, tensor->size_bytes));
         mct_line_end();
-        if (op == mct_runtime.dump_op) {
-            dump(tensor);
+        if (op == mct_runtime.dump_op && visit == mct_runtime.dump_visit) {
+            dump(tensor, visit);
         }
     }
 }

@@ -2,10 +2,10 @@
 
 #include <stddef.h>
 
-#include "crc32.h"
+#include "model/crc32.h"
 
 #define IMAGE_MAGIC 0x4554434du /* "MCTE" */
-#define IMAGE_VERSION 1u
+#define IMAGE_VERSION 2u
 
 /* `count` elements of `element_bytes` at `offset` lie behind the header and inside the image, aligned. 64 bits: the product cannot wrap. */
 static int fits(const mct_image_header *header, uint32_t offset, uint32_t count, uint32_t element_bytes, uint32_t alignment)
@@ -47,10 +47,11 @@ static int header_is_sound(const mct_image_header *header, uint32_t memory_bytes
                                       header->image_bytes - (uint32_t)offsetof(mct_image_header, plan_crc32));
 }
 
-static int belongs_to_model(const mct_image_header *header)
+static int belongs_to_model(const mct_model *model, const mct_image_header *header)
 {
-    return header->plan_crc32 == mct_model.plan_crc32 && header->sample_bytes == mct_model.input_bytes && header->seed != 0 &&
-           (header->flags & ~(MCT_IMAGE_EVALUATE_BEFORE | MCT_IMAGE_EVALUATE_AFTER | MCT_IMAGE_PREDICTIONS | MCT_IMAGE_TRACE)) == 0;
+    return header->plan_crc32 == model->plan_crc32 && header->sample_bytes == model->input_bytes && header->seed != 0 &&
+           (header->flags &
+            ~(MCT_IMAGE_EVALUATE_BEFORE | MCT_IMAGE_EVALUATE_AFTER | MCT_IMAGE_PREDICTIONS | MCT_IMAGE_TRACE | MCT_IMAGE_ENDS)) == 0;
 }
 
 /* A step needs a sample to draw, a learning rate, and divisors that are not 0. */
@@ -60,12 +61,12 @@ static int steps_are_sound(const mct_image_header *header)
            (header->adapt_count > 0 && header->learning_rate_count > 0 && header->steps_per_learning_rate > 0 && header->digest_every > 0);
 }
 
-mct_status mct_image_open(const uint8_t *address, uint32_t memory_bytes, mct_image *image)
+mct_status mct_image_open(const mct_model *model, const uint8_t *address, uint32_t memory_bytes, mct_image *image)
 {
     const mct_image_header *header = (const mct_image_header *)(const void *)address;
 
     if ((uintptr_t)address % 4u != 0 || memory_bytes < sizeof(*header) || !header_is_sound(header, memory_bytes) ||
-        !belongs_to_model(header) || !steps_are_sound(header)) {
+        !belongs_to_model(model, header) || !steps_are_sound(header)) {
         return MCT_ERROR_FORMAT;
     }
     const uint32_t stride = (header->sample_bytes + 3u) & ~3u; /* check: sample_bytes is the model's, far below 2^32 */
@@ -83,9 +84,8 @@ mct_status mct_image_open(const uint8_t *address, uint32_t memory_bytes, mct_ima
     const void *test_labels = address + (header->test_count > 0 ? header->test_labels : 0);
     const void *order = address + (header->steps > 0 ? header->order : 0);
     const void *learning_rates = address + (header->learning_rate_count > 0 ? header->learning_rates : 0);
-    if (!all_below(adapt_labels, header->adapt_count, mct_model.classes) ||
-        !all_below(test_labels, header->test_count, mct_model.classes) || !all_below(order, header->steps, header->adapt_count) ||
-        !all_finite(learning_rates, header->learning_rate_count)) {
+    if (!all_below(adapt_labels, header->adapt_count, model->classes) || !all_below(test_labels, header->test_count, model->classes) ||
+        !all_below(order, header->steps, header->adapt_count) || !all_finite(learning_rates, header->learning_rate_count)) {
         return MCT_ERROR_FORMAT;
     }
     *image = (mct_image){header, adapt_samples, adapt_labels, test_samples, test_labels, order, learning_rates, stride};

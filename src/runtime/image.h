@@ -10,12 +10,13 @@
 #define MCT_IMAGE_EVALUATE_AFTER 2u
 #define MCT_IMAGE_PREDICTIONS 4u
 #define MCT_IMAGE_TRACE 8u
+#define MCT_IMAGE_ENDS 16u
 
 /* The 24 words of the header, in their order. */
 typedef struct {
     uint32_t magic, version, image_bytes, crc32, plan_crc32, sample_bytes, adapt_count, test_count, steps, seed;
     uint32_t adapt_samples, adapt_labels, test_samples, test_labels, order, learning_rates;
-    uint32_t learning_rate_count, steps_per_learning_rate, flags, trace_step, dump_op, digest_every, reserved[2];
+    uint32_t learning_rate_count, steps_per_learning_rate, flags, trace_step, dump_op, digest_every, dump_visit, reserved;
 } mct_image_header;
 
 _Static_assert(sizeof(mct_image_header) == 96, "the header has 24 words");
@@ -33,6 +34,6 @@ typedef struct {
 
 /* Check the image at `address`, which lies in a memory of `memory_bytes`, against the model. MCT_ERROR_FORMAT on anything wrong: `image` is
  * then unchanged, and nothing outside the memory has been read. */
-MCT_MUST_CHECK mct_status mct_image_open(const uint8_t *address, uint32_t memory_bytes, mct_image *image);
+MCT_MUST_CHECK mct_status mct_image_open(const mct_model *model, const uint8_t *address, uint32_t memory_bytes, mct_image *image);
 
 #endif

@@ -1,7 +1,7 @@
 #include "protocol.h"
 
-#include "crc32.h"
 #include "mcutrain/episode.h"
+#include "model/crc32.h"
 #include "state.h"
 
 static void put(char c)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mcutrain.atomic import write_atomically
 from mcutrain.bench.measure import Measurement
 from mcutrain.bench.peers import CMSIS_NN, PEERS, TINY_ENGINE
 from mcutrain.errors import UsageError
-from mcutrain.report.atomic import write_atomically
 
 BEGIN, END = "<!-- begin: bench kernels -->", "<!-- end: bench kernels -->"
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from mcutrain.bench.cases import Case, Output
 from mcutrain.compiler.arena import ArenaPlan, Block
+from mcutrain.compiler.liveness import Timeline
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.graph import Graph
 from mcutrain.methods.training_graph import INPUT, TrainingGraph
 from mcutrain.ops.base import Role
+from mcutrain.ops.programs import SAMPLE, Moment, Run
 from mcutrain.ops.registry import KERNELS
 from mcutrain.ops.steps import StepBuilder
 
@@ -24,8 +26,9 @@ def bench_plan(cases: Sequence[Case]) -> Plan:
     build.buffer(INPUT, "int8", (4,), "io")
     for number, case in enumerate(cases):
         _add(build, number, case)
+    steps = tuple(build.steps)
     blocks, offsets, trainable_bytes = [], dict[str, int](), 0
-    for number, step in enumerate(build.steps):
+    for number, step in enumerate(steps):
         end = 0
         for name in step.operands.values():
             buffer = build.buffers[name]
@@ -42,14 +45,13 @@ def bench_plan(cases: Sequence[Case]) -> Plan:
     training = TrainingGraph(
         graph=Graph("bench", {}, (), INPUT, INPUT, "none", ""),
         method="bench",
-        scheme="none",
-        error_mode="b16",
-        weight_rounding="none",
+        options={},
         buffers=build.buffers,
-        steps=tuple(build.steps),
+        programs={SAMPLE: (Run(steps),)},
         classes=1,
     )
-    return Plan(training, tuple(build.steps), tuple(blocks), (), arena, offsets, trainable_bytes)
+    when = Timeline(tuple(Moment(step) for step in steps), (SAMPLE,) * len(steps), ())
+    return Plan(training, when, tuple(blocks), (), arena, offsets, trainable_bytes, state_bytes=0)
 
 
 def one_step(plan: Plan, *, trace: bool = False) -> EpisodeImage:

@@ -70,7 +70,7 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
         "schema_version": 1,
         "model": made.training.graph.name,
         "method": made.training.method,
-        "scheme": made.training.scheme,
+        "scheme": made.training.options.get("scheme", "none"),
         "plan_crc32": f"{made.crc32:08x}",
         "fits": fit.fits,
         "sram_peak_bytes": fit.sram_peak_bytes,
@@ -78,7 +78,7 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
         "sram_limit_bytes": fit.sram_limit_bytes,
         "sram": {
             "arena": made.arena_bytes,
-            "trainable": made.trainable_bytes,
+            "trainable": made.persistent_bytes,
             "io": IO_BYTES,
             "runtime": fit.runtime_bytes,
             "stack_reserve": fit.stack_bytes,
@@ -119,7 +119,7 @@ def _print(made: Plan, fit: Fit) -> None:
         Region("initial values of the trainable state", "flash", made.trainable_bytes),
         Region("code (reserve)", "flash", fit.flash_bytes - made.constant_bytes),
         Region("arena", "sram", made.arena_bytes),
-        Region("trainable state", "sram", made.trainable_bytes),
+        Region("trainable state", "sram", made.persistent_bytes),
         Region("runtime and io", "sram", fit.runtime_bytes + IO_BYTES),
         Region("stack (reserve)", "sram", fit.stack_bytes),
     ]
@@ -136,7 +136,7 @@ def _print(made: Plan, fit: Fit) -> None:
         for step in made.steps
         if step.phase is Phase.BACKWARD and step.name.endswith(".scaled_error")
     }
-    if bits and made.training.error_mode == "b16":
+    if bits and made.training.options.get("error_mode") == "b16":
         proven = ", ".join(f"{layer} {count}" for layer, count in bits.items())
         console.print(f"\nError mantissa bits, proven to keep every int32 sum from overflowing: {proven}")
     console.print(

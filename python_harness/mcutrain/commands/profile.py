@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from mcutrain.atomic import write_atomically
 from mcutrain.boards import Board, load_board
 from mcutrain.commands.cycle_tables import plain_table, share_entry, shares_table
 from mcutrain.commands.options import (
@@ -31,7 +32,6 @@ from mcutrain.episode.run import PROFILED_STEPS, profile_inference, profile_step
 from mcutrain.episode.targets import build_for_board
 from mcutrain.errors import UsageError
 from mcutrain.report import wording
-from mcutrain.report.atomic import write_atomically
 from mcutrain.report.estimates import NO_CURRENT
 from mcutrain.timing import Breakdown
 from mcutrain.timing.breakdown import OTHER, OperatorShare, Share

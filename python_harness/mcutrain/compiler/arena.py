@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from mcutrain.compiler.packing import Link, pack
 
@@ -30,21 +30,29 @@ class Block:
     """A tensor that lives in the arena.
 
     size_bytes: above 0. first_op: index of the operator that writes it. last_op: index of the last operator that reads
-    it, at least first_op; the block is live during both and all between.
+    it, at least first_op; the block is live during both and all between. more_lives: (first, last) of further lives, in
+    order, each behind the one before: the tensor is written anew there, at the same place.
     """
 
     name: str
     size_bytes: int
     first_op: int
     last_op: int
+    more_lives: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def lives(self) -> tuple[tuple[int, int], ...]:
+        """(first, last) operator of every life, in order."""
+        return ((self.first_op, self.last_op), *self.more_lives)
 
 
 @dataclass(frozen=True)
 class InPlace:
     """``output`` starts at the very offset of ``source``: the last operator to read the source writes the output.
 
-    The two may overlap in bytes at that operator, and need not be of one size. may_end: the output may instead end
-    where the source ends, sizes rounded up to the alignment; the planner chooses, and the offsets tell.
+    The two may overlap in bytes at that operator, and need not be of one size. Every life of the output begins where one of
+    the source ends. may_end: the output may instead end where the source ends, sizes rounded up to the alignment; the
+    planner chooses, and the offsets tell. It does not choose so where a block of the chain has more lives than one.
     """
 
     source: str
@@ -88,21 +96,27 @@ def plan_arena(
     if not blocks:
         return ArenaPlan(offsets={}, size_bytes=0, lower_bound_bytes=0, optimal=True, method="first-fit")
     may_end = {tie.output: tie.may_end for tie in in_place}
-    chains = _chains(blocks, in_place)
+    chains = [_in_time(chain) for chain in _chains(blocks, in_place)]
     links = [
         [
-            Link(b.first_op, b.last_op + 1, -(-b.size_bytes // alignment_bytes), may_end.get(b.name, False))
-            for b in chain
+            Link(
+                first,
+                last + 1,
+                -(-block.size_bytes // alignment_bytes),
+                may_end.get(block.name, False) and not any(other.more_lives for other, _ in chain),
+            )
+            for block, (first, last) in chain
         ]
         for chain in chains
     ]
-    op_count = 1 + max(block.last_op for block in blocks)
+    op_count = 1 + max(block.lives[-1][1] for block in blocks)
     lower_bound_bytes = max(live_bytes(blocks, in_place, op_count, alignment_bytes=alignment_bytes))
     packed = pack(links, lower_bound_bytes // alignment_bytes, time_limit_seconds, seed)
     placed = [
         (bottom * alignment_bytes, block.first_op, block.name)
         for bottoms, chain in zip(packed.bottoms, chains, strict=True)
-        for bottom, block in zip(bottoms, chain, strict=True)
+        for bottom, (block, life) in zip(bottoms, chain, strict=True)
+        if life == block.lives[0]
     ]
     plan = ArenaPlan(
         offsets={name: offset for offset, _, name in sorted(placed)},
@@ -144,12 +158,12 @@ def check_arena(
             )
     for a, b in combinations(blocks, 2):
         at_a, at_b = plan.offsets[a.name], plan.offsets[b.name]
-        live_together = a.first_op <= b.last_op and b.first_op <= a.last_op
+        meetings = [max(s[0], t[0]) for s in a.lives for t in b.lives if s[0] <= t[1] and t[0] <= s[1]]
         share_bytes = at_a < at_b + b.size_bytes and at_b < at_a + a.size_bytes
-        if live_together and share_bytes and frozenset((a.name, b.name)) not in ties:
+        if meetings and share_bytes and frozenset((a.name, b.name)) not in ties:
             raise ArenaPlanError(
                 f"{a.name} at [{at_a}, {at_a + a.size_bytes}) and {b.name} at [{at_b}, {at_b + b.size_bytes}) share "
-                f"bytes while both are live at operator {max(a.first_op, b.first_op)}"
+                f"bytes while both are live at operator {meetings[0]}"
             )
 
 
@@ -165,13 +179,15 @@ def live_bytes(
     size = {block.name: _round_up(block.size_bytes, alignment_bytes) for block in blocks}
     live = [0] * op_count
     for block in blocks:
-        if block.last_op >= op_count:
-            raise ValueError(f"block {block.name}: last operator {block.last_op}, but there are only {op_count}")
-        for op in range(block.first_op, block.last_op + 1):
-            live[op] += size[block.name]
-    first_op = {block.name: block.first_op for block in blocks}
+        for first, last in block.lives:
+            if last >= op_count:
+                raise ValueError(f"block {block.name}: last operator {last}, but there are only {op_count}")
+            for op in range(first, last + 1):
+                live[op] += size[block.name]
+    lives = {block.name: block.lives for block in blocks}
     for tie in in_place:
-        live[first_op[tie.output]] -= min(size[tie.source], size[tie.output])
+        for first, _ in lives[tie.output]:
+            live[first] -= min(size[tie.source], size[tie.output])
     return live
 
 
@@ -190,8 +206,11 @@ def _validate(blocks: Sequence[Block], in_place: Sequence[InPlace], alignment_by
     for block in blocks:
         if block.size_bytes < 1:
             raise ValueError(f"block {block.name}: {block.size_bytes} bytes; a block has at least 1")
-        if not 0 <= block.first_op <= block.last_op:
-            raise ValueError(f"block {block.name}: live from operator {block.first_op} to {block.last_op}")
+        before = -1
+        for first, last in block.lives:
+            if not before < first <= last:
+                raise ValueError(f"block {block.name}: live from operator {first} to {last}")
+            before = last
     sources: set[str] = set()
     outputs: set[str] = set()
     for tie in in_place:
@@ -199,15 +218,19 @@ def _validate(blocks: Sequence[Block], in_place: Sequence[InPlace], alignment_by
         for name in (tie.source, tie.output):
             if name not in by_name:
                 raise ValueError(f"{where}: there is no block {name}")
-        if by_name[tie.source].last_op != by_name[tie.output].first_op:
+        source_lives, output_lives = by_name[tie.source].lives, by_name[tie.output].lives
+        ends = {last for _, last in source_lives}
+        if any(first not in ends for first, _ in output_lives):
             raise ValueError(f"{where}: the operator that writes the output is not the last to read the source")
+        if any(s[0] <= t[1] and t[0] <= s[1] and s[1] != t[0] for s in source_lives for t in output_lives):
+            raise ValueError(f"{where}: the two are alive together")
         if tie.source in sources or tie.output in outputs:
             raise ValueError(f"{where}: a block is the source of one tie and the output of one tie at most")
         sources.add(tie.source)
         outputs.add(tie.output)
     # One operator would write two results to one place. This also rules out cycles: all their blocks are such.
     for name in sorted(sources & outputs):
-        if by_name[name].first_op == by_name[name].last_op:
+        if any(first == last for first, last in by_name[name].lives):
             raise ValueError(f"in place: {name} lives for one operator and cannot be both output and source there")
 
 
@@ -226,3 +249,14 @@ def _chains(blocks: Sequence[Block], in_place: Sequence[InPlace]) -> list[list[B
             chain.append(by_name[next_of[chain[-1].name]])
         chains.append(chain)
     return chains
+
+
+def _in_time(chain: Sequence[Block]) -> list[tuple[Block, tuple[int, int]]]:
+    """Every life of the blocks of a chain, in order of time: each is over, or hands its place on, as the next begins."""
+    order = {block.name: place for place, block in enumerate(chain)}
+    lives = [(block, life) for block in chain for life in block.lives]
+    lives.sort(key=lambda entry: (entry[1], order[entry[0].name]))
+    for (before, (_, last)), (block, (first, _)) in pairwise(lives):
+        if first < last:
+            raise ValueError(f"in place: {before.name} and {block.name} share a place and are alive together")
+    return lives

@@ -7,6 +7,9 @@ one before it ends, instead of starting where that starts: then the packing choo
 Two neighbouring parts of a silhouette lie one within the other. So whichever of two silhouettes lies above the other at
 one operator does so at every operator that sees both; and "above" has no cycles, because lives are intervals: of those
 that meet in a ring some three meet at one operator, where their order is plain.
+
+A chain may also pause, where a tensor is written anew later: its silhouette then has a gap, and neither holds. Such packings
+are solved as geometry alone.
 """
 
 from __future__ import annotations
@@ -32,9 +35,10 @@ class ArenaTimeoutError(McutrainError):
 
 @dataclass(frozen=True)
 class Link:
-    """A block of a chain: height (in units of the alignment) during operators [start, stop).
+    """A block of a chain, or one of its lives: height (in units of the alignment) during operators [start, stop).
 
-    may_end: it may end where the link before it ends; without, it starts where that starts.
+    It starts one operator before the link before it stops, or later. may_end: it may end where the link before it ends;
+    without, it starts where that starts.
     """
 
     start: int
@@ -84,6 +88,11 @@ class _Part:
         return self.bottom + self.height
 
 
+def pauses(chains: Sequence[Chain]) -> bool:
+    """Whether some chain has a gap between two of its links."""
+    return any(link.start >= before.stop for chain in chains for before, link in pairwise(chain))
+
+
 def _link_bottoms(chain: Chain, ends: Sequence[bool]) -> list[int]:
     """The bottom of each link, the lowest at 0."""
     bottoms = [0]
@@ -98,7 +107,7 @@ def _silhouette(chain: Chain, ends: Sequence[bool]) -> list[_Part]:
     for index, (link, bottom) in enumerate(zip(chain, _link_bottoms(chain, ends), strict=True)):
         start = link.start
         own = _Part(start, link.stop, bottom, link.height, index)
-        if parts:
+        if parts and start < parts[-1].stop:
             before = parts.pop()
             larger = max(before, own, key=lambda part: part.height)
             both = _Part(start, start + 1, larger.bottom, larger.height, larger.link)
@@ -120,6 +129,7 @@ class _Silhouettes:
     def __init__(self, chains: Sequence[Chain], ends: Ends) -> None:
         self.ends = ends
         self.parts = [_silhouette(chain, own) for chain, own in zip(chains, ends, strict=True)]
+        self.pauses = pauses(chains)
         self.heights = [max(part.top for part in parts) for parts in self.parts]
         # clearance[i][j]: how far above position i the position of j must be, if j lies above i.
         self.clearance: list[dict[int, int]] = [{} for _ in chains]
@@ -156,14 +166,19 @@ class _Silhouettes:
     def settled(self, positions: Sequence[int]) -> _Placement:
         """Let every silhouette sink as far as it goes, from below, until none moves.
 
-        Never makes the packing higher: what is below an item has only sunk, so its old place is still free. Plans that
-        differ by slack alone become one and the same.
+        Never makes the packing higher: what is below an item has only sunk, so its old place is still free. (Where silhouettes
+        have gaps there may be no such order: then it ends as soon as that lowers nothing.) Plans that differ by slack alone
+        become one and the same.
         """
+        height = self._height(positions)
         while True:
             sunk = self.place(self._from_below(positions), "first-fit")
-            if sunk == list(positions):
-                return _Placement(self.ends, sunk, max(p + own for p, own in zip(sunk, self.heights, strict=True)))
-            positions = sunk
+            if sunk == list(positions) or (self.pauses and self._height(sunk) >= height):
+                return _Placement(self.ends, list(positions), height)
+            positions, height = sunk, self._height(sunk)
+
+    def _height(self, positions: Sequence[int]) -> int:
+        return max(position + own for position, own in zip(positions, self.heights, strict=True))
 
     def _from_below(self, positions: Sequence[int]) -> list[int]:
         """Every item after all that it lies above; otherwise by position."""
@@ -174,7 +189,7 @@ class _Silhouettes:
         left = sorted(range(len(positions)), key=lambda item: (positions[item], item))
         order: list[int] = []
         while left:
-            item = next(item for item in left if below[item].isdisjoint(left))
+            item = next((item for item in left if below[item].isdisjoint(left)), left[0])
             left.remove(item)
             order.append(item)
         return order
@@ -247,7 +262,8 @@ def _solve(
     fast on loose packings, order (which of two lies above the other) on tight ones, and together they prove best
     that nothing lower exists.
     """
-    for order, geometry in ((False, True), (True, False), (True, True)):
+    models = ((False, True), (True, False), (True, True))
+    for order, geometry in models[:1] if pauses(chains) else models:
         best, optimal = _Model(chains, bound, best, order=order, geometry=geometry).search(time_limit_seconds / 3, seed)
         if optimal:
             return best, True

@@ -9,38 +9,119 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from mcutrain.boards import Board
 from mcutrain.compiler.arena import ArenaPlan, Block, InPlace, live_bytes, plan_arena
-from mcutrain.compiler.schedule import arena_blocks, schedules
+from mcutrain.compiler.liveness import Timeline, timeline
+from mcutrain.compiler.schedule import schedules
 from mcutrain.errors import UsageError
-from mcutrain.methods.training_graph import TrainingGraph
-from mcutrain.ops.steps import Buffer, Phase, Step
+from mcutrain.methods.training_graph import INPUT, TrainingGraph
+from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Moment, Program, Run, moments, training_visits
+from mcutrain.ops.steps import PERSISTENT, Buffer, Phase, Region, Step
 
 ALIGNMENT_BYTES = 8
 PLACEMENT_LIMIT_SECONDS = 4.0  # of the solver's own deterministic time, for each order
-IO_BYTES = 24  # sizeof(mct_model_io)
+IO_BYTES = 28  # sizeof(mct_model_io)
+
+InputPlacement = Literal["sram", "external"]
+INPUT_PLACEMENTS: tuple[InputPlacement, ...] = get_args(InputPlacement)
+
+
+@dataclass(frozen=True)
+class TracedTensor:
+    """A tensor that operator ``op`` writes, as the output-th of its outputs."""
+
+    op: int
+    output: int
+    name: str
+    buffer: Buffer
 
 
 @dataclass(frozen=True)
 class Plan:
     """A training graph with an order and addresses.
 
-    offsets: byte offset of every arena and trainable buffer (roots only) within its region. in_place: pairs that start or end
-    together in the arena.
-    inference_op_count: how many of the first steps make an inference.
+    training: its programs are in the order in which they run. timeline: the moments of all programs, which blocks and live bytes count in.
+    offsets: byte offset of every arena and persistent buffer (roots only) within its memory; the state lies behind the trainables, in one
+    piece. in_place: pairs that start or end together in the arena. trainable_bytes, state_bytes: of the two parts of the persistent memory.
     """
 
     training: TrainingGraph
-    steps: tuple[Step, ...]
+    timeline: Timeline
     blocks: tuple[Block, ...]
     in_place: tuple[InPlace, ...]
     arena: ArenaPlan
     offsets: Mapping[str, int]
     trainable_bytes: int
+    state_bytes: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step once; its index is the number of its operator."""
+        return self.training.steps
+
+    @cached_property
+    def ops(self) -> Mapping[str, int]:
+        """The number of each operator, by the name of its step."""
+        return {step.name: op for op, step in enumerate(self.steps)}
+
+    @cached_property
+    def visits(self) -> tuple[int, ...]:
+        """How often each operator runs in one sample and the update behind it."""
+        visits = training_visits(self.training.programs)
+        return tuple(visits[step.name] for step in self.steps)
+
+    def first_visits(self, program: str) -> tuple[int, ...]:
+        """For each moment of a program, the number of the first visit of its step there.
+
+        The visits of an operator are numbered by where they stand in the text of ``sample`` and ``update``; within a loop the next round
+        has the next number.
+        """
+        before = SAMPLE if program == UPDATE else ""
+        seen: dict[str, int] = {}
+        for moment in self.moments_of(before):
+            seen[moment.step.name] = seen.get(moment.step.name, 0) + moment.visits
+        first: list[int] = []
+        for moment in self.moments_of(program):
+            first.append(seen.get(moment.step.name, 0))
+            seen[moment.step.name] = first[-1] + moment.visits
+        return tuple(first)
+
+    @cached_property
+    def traced(self) -> tuple[TracedTensor, ...]:
+        """Every tensor that an operator writes, in the order of operators and roles; scratch is none."""
+        rows: list[TracedTensor] = []
+        for op, step in enumerate(self.steps):
+            roles = [role for role in step.definition.outputs if role.dtype != "scratch" and role.name in step.operands]
+            names = [step.operands[role.name] for role in roles]
+            rows += [TracedTensor(op, output, name, self.buffers[name]) for output, name in enumerate(names)]
+        return tuple(rows)
+
+    def ops_of(self, program: str) -> tuple[int, ...]:
+        """The operators of a program, each once, in the order of its text."""
+        return tuple(dict.fromkeys(self.ops[moment.step.name] for moment in self.moments_of(program)))
+
+    def moments_of(self, program: str) -> list[Moment]:
+        """The moments of a program; none where the method has no such program."""
+        return moments(self.training.programs.get(program, ()))
+
+    @property
+    def input_placement(self) -> InputPlacement:
+        """Where a sample lies while it is worked on: in the arena, or in memory that is mapped anyway."""
+        return "sram" if self.buffers[INPUT].region == "arena" else "external"
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of a sample."""
+        return self.buffers[INPUT].size_bytes
+
+    @property
+    def persistent_bytes(self) -> int:
+        """What the digest covers: trainables and state."""
+        return self.trainable_bytes + self.state_bytes
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:
@@ -53,11 +134,6 @@ class Plan:
         return self.arena.size_bytes
 
     @property
-    def inference_op_count(self) -> int:
-        """Steps of the forward phase; they come first."""
-        return sum(step.phase is Phase.FORWARD for step in self.steps)
-
-    @property
     def constant_bytes(self) -> int:
         """Bytes of constants in flash, and of the initial values of the trainable state."""
         constants = sum(b.size_bytes for b in self.buffers.values() if b.region == "constant" and b.alias is None)
@@ -65,18 +141,29 @@ class Plan:
 
     @property
     def static_bytes(self) -> int:
-        """Bytes that generated code reserves in SRAM: arena, trainable state and mct_model_io."""
-        return self.arena_bytes + self.trainable_bytes + IO_BYTES
+        """Bytes that generated code reserves in SRAM: arena, persistent memory and mct_model_io."""
+        return self.arena_bytes + self.persistent_bytes + IO_BYTES
 
     def macs(self, *, backward: bool) -> int:
-        """Multiply-accumulates of a step's forward, or backward and update, phases."""
-        return sum(
-            step.definition.macs(step.params) for step in self.steps if (step.phase is not Phase.FORWARD) == backward
-        )
+        """Multiply-accumulates of a training sample's forward, or backward and update, phases; of an inference where nothing trains.
+
+        Of kernels with run-time lists the most that they can be. What ``update`` does is counted once a minibatch, shared among its
+        samples.
+        """
+        programs = (SAMPLE, UPDATE) if SAMPLE in self.training.programs else (INFER,)
+        total = 0
+        for program in programs:
+            own = sum(
+                moment.visits * moment.step.definition.macs(moment.step.params)
+                for moment in self.moments_of(program)
+                if (moment.step.phase is not Phase.FORWARD) == backward
+            )
+            total += own // self.training.batch if program == UPDATE else own
+        return total
 
     def live_bytes(self) -> list[int]:
-        """Live arena bytes at every step."""
-        return live_bytes(self.blocks, self.in_place, len(self.steps))
+        """Live arena bytes at every moment."""
+        return live_bytes(self.blocks, self.in_place, len(self.timeline.moments))
 
     @cached_property
     def crc32(self) -> int:
@@ -94,6 +181,7 @@ class Plan:
             }
             for step in self.steps
         ]
+        programs = {name: _outline(program, self.ops) for name, program in self.training.programs.items()}
         buffers = {
             name: {
                 "dtype": b.dtype,
@@ -101,13 +189,22 @@ class Plan:
                 "region": b.region,
                 "alias": b.alias,
                 "offset": self.offsets.get(name),
-                "sha256": hashlib.sha256(np.ascontiguousarray(b.data).tobytes()).hexdigest()
-                if b.data is not None
-                else None,
+                "sha256": hashlib.sha256(b.stored()).hexdigest() if b.data is not None else None,
             }
             for name, b in sorted(self.buffers.items())
         }
-        return json.dumps({"steps": steps, "buffers": buffers}, sort_keys=True, separators=(",", ":"))
+        document = {"steps": steps, "buffers": buffers, "programs": programs, "batch": self.training.batch}
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _outline(program: Program, ops: Mapping[str, int]) -> list[Any]:
+    """A program as JSON: a run is a list of operators, a loop an object."""
+    return [
+        [ops[step.name] for step in node.steps]
+        if isinstance(node, Run)
+        else {"count": node.count, "counter": node.counter, "body": _outline(node.body, ops)}
+        for node in program
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -119,23 +216,66 @@ def _plain(value: Any) -> Any:
     return int(value)
 
 
-def compile_plan(training: TrainingGraph) -> Plan:
-    """Order the steps, share memory in place where a kernel allows it, and place every buffer."""
-    steps, blocks, in_place, arena = _placed(training)
-    offsets = dict(arena.offsets)
-    trainable_bytes = 0
-    for name, buffer in training.buffers.items():
-        if buffer.region == "trainable" and buffer.alias is None:
-            offsets[name] = trainable_bytes
-            trainable_bytes += _aligned(buffer.size_bytes)
-    return Plan(training, steps, blocks, in_place, arena, offsets, trainable_bytes)
+def compile_plan(training: TrainingGraph, input_placement: InputPlacement = "sram") -> Plan:
+    """Order the steps, share memory in place where a kernel allows it, and place every buffer.
+
+    input_placement: "sram" plans the sample into the arena, where it is free once its last reader has run; "external" reads it where it
+    lies, on boards that have that memory mapped.
+    """
+    training = _with_input(training, input_placement)
+    placed = _placed(training)
+    offsets, sizes = dict(placed.arena.offsets), dict.fromkeys(PERSISTENT, 0)
+    end = 0
+    for region in PERSISTENT:
+        for name, buffer in training.buffers.items():
+            if buffer.region == region and buffer.alias is None:
+                offsets[name] = end
+                end += _aligned(buffer.size_bytes)
+                sizes[region] += _aligned(buffer.size_bytes)
+    return Plan(
+        training=placed.training,
+        timeline=placed.timeline,
+        blocks=placed.blocks,
+        in_place=placed.in_place,
+        arena=placed.arena,
+        offsets=offsets,
+        trainable_bytes=sizes["trainable"],
+        state_bytes=sizes["state"],
+    )
+
+
+def _with_input(training: TrainingGraph, placement: InputPlacement) -> TrainingGraph:
+    """The input in the arena, or where the caller has it."""
+    region: Region = "arena" if placement == "sram" else "io"
+    moved = {
+        name: dataclasses.replace(buffer, region=region)
+        for name, buffer in training.buffers.items()
+        if training.root(name) == INPUT
+    }
+    return dataclasses.replace(training, buffers={**training.buffers, **moved})
 
 
 def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-_Placed = tuple[tuple[Step, ...], tuple[Block, ...], tuple[InPlace, ...], ArenaPlan]
+@dataclass(frozen=True)
+class _Placed:
+    """An order of the programs, and where it puts the buffers of the arena."""
+
+    training: TrainingGraph
+    timeline: Timeline
+    blocks: tuple[Block, ...]
+    in_place: tuple[InPlace, ...]
+    arena: ArenaPlan
+
+
+def arena_blocks(training: TrainingGraph, when: Timeline) -> tuple[Block, ...]:
+    """Every buffer of the arena with its lives, in the order in which they begin."""
+    lives: dict[str, list[tuple[int, int]]] = {}
+    for life in sorted(when.lives, key=lambda life: (life.first, life.last, life.buffer)):
+        lives.setdefault(life.buffer, []).append((life.first, life.last))
+    return tuple(Block(name, training.buffers[name].size_bytes, *own[0], tuple(own[1:])) for name, own in lives.items())
 
 
 def _placed(training: TrainingGraph) -> _Placed:
@@ -144,21 +284,23 @@ def _placed(training: TrainingGraph) -> _Placed:
     Ties are tried first only where they are needed, then all. What cannot be below an arena found, by its lower bound, is not placed.
     """
     candidates = []
-    for steps in schedules(training):
-        blocks = tuple(arena_blocks(training, steps))
-        pairs = tuple(_in_place_pairs(training, steps, blocks))
-        live = live_bytes(blocks, pairs, len(steps), alignment_bytes=ALIGNMENT_BYTES)
+    for programs in schedules(training):
+        ordered = dataclasses.replace(training, programs=programs)
+        when = timeline(ordered, programs)
+        blocks = arena_blocks(ordered, when)
+        pairs = tuple(in_place_pairs(ordered, when, blocks))
+        live = live_bytes(blocks, pairs, len(when.moments), alignment_bytes=ALIGNMENT_BYTES)
         for in_place in dict.fromkeys((_needed(pairs, blocks, live), pairs)):
-            candidates.append((max(live), steps, blocks, in_place))
+            candidates.append((max(live), ordered, when, blocks, in_place))
     candidates.sort(key=lambda candidate: candidate[0])
     best: _Placed | None = None
-    for bound, steps, blocks, in_place in candidates:
-        if best is None or bound < best[3].size_bytes:
+    for bound, ordered, when, blocks, in_place in candidates:
+        if best is None or bound < best.arena.size_bytes:
             arena = plan_arena(
                 blocks, in_place, alignment_bytes=ALIGNMENT_BYTES, time_limit_seconds=PLACEMENT_LIMIT_SECONDS
             )
-            if best is None or arena.size_bytes < best[3].size_bytes:
-                best = steps, blocks, in_place, arena
+            if best is None or arena.size_bytes < best.arena.size_bytes:
+                best = _Placed(ordered, when, blocks, in_place, arena)
     assert best is not None, "a training graph has steps"
     return best
 
@@ -174,25 +316,43 @@ def _needed(pairs: Sequence[InPlace], blocks: Sequence[Block], live: Sequence[in
     return tuple(pair for pair in pairs if live[op[pair.output]] + min(size[pair.source], size[pair.output]) > bound)
 
 
-def _in_place_pairs(training: TrainingGraph, steps: tuple[Step, ...], blocks: tuple[Block, ...]) -> list[InPlace]:
-    """For each step the first pair its kernel allows whose input dies there and whose output is born there."""
+def in_place_pairs(training: TrainingGraph, when: Timeline, blocks: Sequence[Block]) -> list[InPlace]:
+    """For each step the first pair its kernel allows whose input dies there and whose output is born there, wherever the step stands."""
     lives = {block.name: block for block in blocks}
     pairs: list[InPlace] = []
-    taken: set[str] = set()
-    for index, step in enumerate(steps):
+    chain_of: dict[str, list[Block]] = {}  # the blocks that already share a place with one
+    sources: set[str] = set()
+    for index, moment in enumerate(when.moments):
+        step = moment.step
         for input_role, output_role in step.in_place:
             if input_role not in step.operands or output_role not in step.operands:
                 continue
             source, output = (training.root(step.operands[role]) for role in (input_role, output_role))
-            if source not in lives or output not in lives or source in taken:
+            if source not in lives or output not in lives or source in sources or output in chain_of:
                 continue
-            if lives[source].last_op == index == lives[output].first_op and lives[source].first_op < index:
+            chain = chain_of.get(source, [lives[source]])
+            if lives[output].first_op == index and _hands_over(chain, lives[source], lives[output]):
                 behind = _aligned(training.buffers[source].size_bytes) - _aligned(training.buffers[output].size_bytes)
                 may_end = behind > 0 and step.definition.in_place_behind(step.params, behind)
                 pairs.append(InPlace(source, output, may_end))
-                taken.add(source)
+                sources.add(source)
+                chain_of[source] = chain_of[output] = chain
+                chain.append(lives[output])
                 break
     return pairs
+
+
+def _hands_over(chain: Sequence[Block], source: Block, output: Block) -> bool:
+    """Whether every life of the output begins where one of the source ends, and it meets no block of the chain otherwise."""
+    ends = {last for _, last in source.lives}
+    if any(first == last for first, last in source.lives) or any(first not in ends for first, _ in output.lives):
+        return False
+    return all(
+        s[1] < t[0] or t[1] < s[0] or (block is source and s[1] == t[0])
+        for block in chain
+        for s in block.lives
+        for t in output.lives
+    )
 
 
 @dataclass(frozen=True)
@@ -211,7 +371,7 @@ class Fit:
 
 def fit(plan: Plan, board: Board, *, runtime_bytes: int, stack_bytes: int, code_bytes: int) -> Fit:
     """What the plan needs on ``board``; code_bytes is the flash that kernels and runtime take."""
-    fixed = plan.trainable_bytes + IO_BYTES + runtime_bytes + stack_bytes
+    fixed = plan.persistent_bytes + IO_BYTES + runtime_bytes + stack_bytes
     peak = plan.arena_bytes + fixed
     flash = plan.constant_bytes + code_bytes
     return Fit(
@@ -234,7 +394,7 @@ def require_fit(plan: Plan, board: Board, found: Fit) -> None:
     if found.sram_peak_bytes > found.sram_limit_bytes:
         raise UsageError(
             f"{plan.training.graph.name} does not fit {board.name}: needs {found.sram_peak_bytes:,} B of SRAM "
-            f"(arena {plan.arena_bytes:,}, trainable {plan.trainable_bytes:,}, runtime and io {found.runtime_bytes + IO_BYTES:,}, "
+            f"(arena {plan.arena_bytes:,}, trainable state {plan.persistent_bytes:,}, runtime and io {found.runtime_bytes + IO_BYTES:,}, "
             f"stack {found.stack_bytes:,}), the board has {found.sram_limit_bytes:,} B; largest tensor {largest.name} "
             f"({largest.size_bytes:,} B); train fewer weights or later layers, or take a board with more SRAM"
         )
@@ -244,4 +404,14 @@ def require_fit(plan: Plan, board: Board, found: Fit) -> None:
     )
 
 
-__all__ = ["ALIGNMENT_BYTES", "IO_BYTES", "Fit", "Plan", "compile_plan", "fit", "require_fit"]
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "INPUT_PLACEMENTS",
+    "IO_BYTES",
+    "Fit",
+    "InputPlacement",
+    "Plan",
+    "compile_plan",
+    "fit",
+    "require_fit",
+]

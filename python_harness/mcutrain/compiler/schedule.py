@@ -1,21 +1,30 @@
 """Order the steps of a training graph so that the least memory is alive, and each update runs as soon as that allows.
 
-The forward steps keep the network's order, because an inference is the first steps of a plan. Behind them every step may move as
-long as reads and writes of each buffer keep their order (a weight is read by dX before its update writes it). Which of dX and dW of
-a layer should come first, or which branch of a residual block, depends on the sizes; a beam search over the orders decides. It
-minimises the peak of the live bytes and then their sum over the steps, so that no gradient waits for its update longer than it must.
+Steps move inside a `Run` only, and a `Run` that two programs share keeps its order: for a training step that begins as an inference does,
+the forward steps stay as the network has them. In every other `Run` a step may move as long as reads and writes of each buffer keep their
+order (a weight is read by dX before its update writes it). Which of dX and dW of a layer should come first, or which branch of a residual
+block, depends on the sizes; a beam search over the orders decides. It minimises the peak of the live bytes and then their sum over the
+steps, so that no gradient waits for its update longer than it must.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcutrain.compiler.arena import Block
+from mcutrain.compiler.liveness import alive, touched
 from mcutrain.methods.training_graph import TrainingGraph
-from mcutrain.ops.steps import Phase, Step
+from mcutrain.ops.programs import INFER, Program, Repeat, Run, runs
+from mcutrain.ops.steps import Step
 
 BEAM_WIDTH = 64
+
+Programs = Mapping[str, Program]
+
+
+class ScheduleError(AssertionError):
+    """A pass has moved a step out of its run, or past a step that it depends on."""
 
 
 def dependencies(training: TrainingGraph, steps: Sequence[Step]) -> list[set[int]]:
@@ -42,57 +51,82 @@ def dependencies(training: TrainingGraph, steps: Sequence[Step]) -> list[set[int
     return needs
 
 
-def arena_blocks(training: TrainingGraph, steps: Sequence[Step]) -> list[Block]:
-    """Lifetime of every arena buffer under this order; the network's own output lives to the end."""
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for index, step in enumerate(steps):
-        for name in (*step.reads(), *step.writes()):
-            root = training.root(name)
-            if training.buffers[root].region == "arena":
-                first.setdefault(root, index)
-                last[root] = index
-    if training.output is not None:
-        last[training.root(training.output)] = len(steps) - 1
-    return [Block(name, training.buffers[name].size_bytes, first[name], last[name]) for name in first]
+def check_order(training: TrainingGraph, before: Program, after: Program) -> None:
+    """Hold what a pass made of a program against what it was. Raises ScheduleError where their results could differ."""
+    if _skeleton(before) != _skeleton(after):
+        raise ScheduleError("a pass has changed the runs and loops of a program")
+    for was, now in zip(runs(before), runs(after), strict=True):
+        if sorted(step.name for step in was.steps) != sorted(step.name for step in now.steps):
+            raise ScheduleError("a pass has moved a step out of its run, dropped or doubled it")
+        at = {step.name: index for index, step in enumerate(now.steps)}
+        if len(at) != len(
+            now.steps
+        ):  # a step that runs twice in a row of steps: only the very order is known to be right
+            if was != now:
+                raise ScheduleError("a pass has moved steps in a run that has one of them twice")
+            continue
+        for index, needs in enumerate(dependencies(training, was.steps)):
+            step = was.steps[index]
+            for need in needs:
+                if at[was.steps[need].name] > at[step.name]:
+                    raise ScheduleError(
+                        f"{step.name} has been moved before {was.steps[need].name}, which it depends on"
+                    )
 
 
-def peak_bytes(blocks: Sequence[Block], op_count: int) -> int:
-    """Largest sum of live bytes, without in-place reuse."""
-    change = [0] * (op_count + 1)
-    for block in blocks:
-        change[block.first_op] += block.size_bytes
-        change[block.last_op + 1] -= block.size_bytes
-    peak = live = 0
-    for delta in change:
-        live += delta
-        peak = max(peak, live)
-    return peak
+def _skeleton(program: Program) -> list[object]:
+    return [
+        len(node.steps) if isinstance(node, Run) else (node.count, node.counter, _skeleton(node.body))
+        for node in program
+    ]
 
 
-def schedule(training: TrainingGraph) -> tuple[Step, ...]:
-    """The steps in the best order that the search finds in which every update runs as soon as it may."""
+def schedule(training: TrainingGraph) -> dict[str, Program]:
+    """The programs in the best order that the search finds in which every update runs as soon as it may."""
     return _searched(training, update_at_once=True)
 
 
-def schedules(training: TrainingGraph) -> tuple[tuple[Step, ...], ...]:
-    """Orders worth placing: the one of `schedule`, one in which updates may wait, and the one in which the rules emitted the steps.
+def schedules(training: TrainingGraph) -> tuple[dict[str, Program], ...]:
+    """Orders worth placing: the one of `schedule`, one in which updates may wait, and the one in which the method emitted the steps.
 
     The fewest live bytes do not always pack into the smallest arena, so the caller places each and keeps the first of the best.
     """
-    prefix, behind = _split(training)
-    orders = [schedule(training), _searched(training, update_at_once=False), tuple(prefix + behind)]
+    orders = [schedule(training), _searched(training, update_at_once=False), dict(training.programs)]
+    for order in orders:
+        for name, program in training.programs.items():
+            check_order(training, program, order[name])
     return tuple(order for index, order in enumerate(orders) if order not in orders[:index])
 
 
-def _searched(training: TrainingGraph, *, update_at_once: bool) -> tuple[Step, ...]:
-    prefix, behind = _split(training)
-    return tuple(prefix + _Search(training, prefix, behind, update_at_once).best())
+def _searched(training: TrainingGraph, *, update_at_once: bool) -> dict[str, Program]:
+    """Every run that no other program shares, and that has no step twice, in the best order found."""
+    seen = Counter(id(run) for program in training.programs.values() for run in runs(program))
+    found: dict[str, Program] = {}
+    for name, program in training.programs.items():
+        state = alive(training, program, training.results if name == INFER else ())
+        at = 0
+
+        def best(run: Run) -> Run:
+            nonlocal at
+            first, at = at, at + len(run.steps)
+            if seen[id(run)] > 1 or len({step.name for step in run.steps}) < len(run.steps) or not run.steps:
+                return run
+            before, after = state.before[first], state.after[at - 1]  # noqa: B023 - called before the loop goes on
+            return Run(tuple(_Search(training, run.steps, before, after, update_at_once).best()))
+
+        found[name] = _mapped(program, best)
+    return found
 
 
-def _split(training: TrainingGraph) -> tuple[list[Step], list[Step]]:
-    prefix = [step for step in training.steps if step.phase is Phase.FORWARD]
-    return prefix, [step for step in training.steps if step.phase is not Phase.FORWARD]
+def _mapped(program: Program, change: Callable[[Run], Run]) -> Program:
+    """The program with every run changed, in the order of its text."""
+    nodes: list[Run | Repeat] = []
+    for node in program:
+        if isinstance(node, Run):
+            nodes.append(change(node))
+        else:
+            nodes.append(Repeat(node.count, _mapped(node.body, change), node.counter))
+    return tuple(nodes)
 
 
 @dataclass(frozen=True)
@@ -112,30 +146,28 @@ class _Partial:
 
 
 class _Search:
-    """Beam search over the orders of the steps behind the forward pass."""
+    """Beam search over the orders of the steps of one run. before, after: the buffers of the arena that are alive round it."""
 
     def __init__(
-        self, training: TrainingGraph, prefix: Sequence[Step], behind: Sequence[Step], update_at_once: bool
+        self,
+        training: TrainingGraph,
+        steps: Sequence[Step],
+        before: frozenset[str],
+        after: frozenset[str],
+        update_at_once: bool,
     ) -> None:
         self._update_at_once = update_at_once
         self._training = training
-        self._behind = behind
-        offset = len(prefix)
-        needs = dependencies(training, [*prefix, *behind])[offset:]
-        self._needs = [sum(1 << (need - offset) for need in own if need >= offset) for own in needs]
-        self._touched = [self._roots(step) for step in behind]
-        # For each buffer the steps that use it, as bits: it dies with the last of them.
+        self._steps = steps
+        self._needs = [sum(1 << need for need in needs) for needs in dependencies(training, steps)]
+        self._touched = [touched(training, step) for step in steps]
+        # For each buffer the steps that use it, as bits: it dies with the last of them, unless something behind the run needs it.
         self._users: dict[str, int] = {}
         for index, roots in enumerate(self._touched):
             for root in roots:
                 self._users[root] = self._users.get(root, 0) | 1 << index
-        born = {root for step in prefix for root in self._roots(step)}
-        self._born_before = born
-        self._start = sum(self._size(root) for root in born if root in self._users)
-
-    def _roots(self, step: Step) -> frozenset[str]:
-        roots = {self._training.root(name) for name in (*step.reads(), *step.writes())}
-        return frozenset(root for root in roots if self._training.buffers[root].region == "arena")
+        self._before, self._after = before, after
+        self._start = sum(self._size(root) for root in before)
 
     def _size(self, root: str) -> int:
         return self._training.buffers[root].size_bytes
@@ -143,7 +175,7 @@ class _Search:
     def best(self) -> list[Step]:
         """The steps in the best order found."""
         beam = [_Partial(0, self._start, self._start, 0, ())]
-        for _ in self._behind:
+        for _ in self._steps:
             grown: dict[int, _Partial] = {}
             for partial in beam:
                 for index in self._next(partial.done):
@@ -152,7 +184,7 @@ class _Search:
                     if found.done not in grown or found.cost < grown[found.done].cost:
                         grown[found.done] = found
             beam = sorted(grown.values(), key=lambda partial: partial.cost)[:BEAM_WIDTH]
-        return [self._behind[index] for index in beam[0].order]
+        return [self._steps[index] for index in beam[0].order]
 
     def _next(self, done: int) -> list[int]:
         """The steps that may come behind those of ``done``.
@@ -160,21 +192,19 @@ class _Search:
         An update starts no buffer, so it can only free memory, and running it at once never raises the peak. It has to be said: the
         sum alone would rather hold a small gradient for long than spend a step on its update where much else is alive.
         """
-        ready = [
-            index for index in range(len(self._behind)) if not done >> index & 1 and not self._needs[index] & ~done
-        ]
+        ready = [index for index in range(len(self._steps)) if not done >> index & 1 and not self._needs[index] & ~done]
         updates = [index for index in ready if not self._new(index, done)] if self._update_at_once else []
         return updates[:1] or ready
 
     def _new(self, index: int, done: int) -> list[str]:
         """The buffers that a step behind those of ``done`` starts."""
-        return [root for root in self._touched[index] if root not in self._born_before and not self._users[root] & done]
+        return [root for root in self._touched[index] if root not in self._before and not self._users[root] & done]
 
     def _extend(self, partial: _Partial, index: int) -> _Partial:
         """``partial`` with one more step."""
         done = partial.done | 1 << index
         new = self._new(index, partial.done)
-        dying = [root for root in self._touched[index] if not self._users[root] & ~done]
+        dying = [root for root in self._touched[index] if root not in self._after and not self._users[root] & ~done]
         during = partial.live_bytes + sum(self._size(root) for root in new) - self._shared(index, new, dying)
         after = partial.live_bytes + sum(self._size(root) for root in new) - sum(self._size(root) for root in dying)
         return _Partial(
@@ -183,7 +213,7 @@ class _Search:
 
     def _shared(self, index: int, new: Sequence[str], dying: Sequence[str]) -> int:
         """Bytes saved while the step runs, because its output may begin where an input that dies begins."""
-        step = self._behind[index]
+        step = self._steps[index]
         for input_role, output_role in step.in_place:
             if input_role in step.operands and output_role in step.operands:
                 source, output = (self._training.root(step.operands[role]) for role in (input_role, output_role))

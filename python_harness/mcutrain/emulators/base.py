@@ -17,7 +17,6 @@ STATUS_NAMES = {
     1: "a size, pointer or parameter outside its contract",
     2: "not finite: training diverged",
     3: "the episode image was refused: wrong size, CRC, plan or bounds",
-    4: "a buffer or region is too small",
 }
 
 

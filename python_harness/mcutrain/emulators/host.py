@@ -13,28 +13,10 @@ from numpy.typing import NDArray
 
 from mcutrain.emulators import host_worker
 from mcutrain.emulators.build import BuiltHost
+from mcutrain.emulators.c_header import declarations
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Profile
 from mcutrain.errors import MismatchError, UsageError
-
-_DECLARATIONS = """
-typedef struct {
-    const int8_t *input; int32_t label; float learning_rate; uint32_t random; float loss; int32_t prediction;
-} mct_model_state;
-typedef struct { uint16_t op; uint16_t output; uint32_t size_bytes; const void *data; } mct_model_tensor;
-typedef struct {
-    uint32_t plan_crc32, input_bytes, classes, op_count, inference_op_count, arena_bytes, trainable_bytes, output_bytes;
-    const uint8_t *trainable;
-    const uint8_t *output;
-    uint32_t trace_count;
-    const mct_model_tensor *trace;
-} mct_model_info;
-extern mct_model_info mct_model;
-extern mct_model_state mct_model_io;
-void mct_model_reset(void);
-int mct_model_infer(void);
-int mct_model_train(void);
-"""
 
 
 class HostRunner(ProcessRunner):
@@ -72,7 +54,7 @@ class HostRunner(ProcessRunner):
 
 
 class HostModel:
-    """The model of a host library in this very process, one inference or step at a time.
+    """The model of a host library in this very process, one inference or sample at a time.
 
     A library is loaded once in a process: build a changed model into another folder.
     """
@@ -80,47 +62,72 @@ class HostModel:
     def __init__(self, built: BuiltHost) -> None:
         """Load the library and reset the model."""
         self._ffi = FFI()
-        self._ffi.cdef(_DECLARATIONS)
+        self._ffi.cdef(declarations("status", "model") + "extern mct_model episode_model;")
         self._library: Any = self._ffi.dlopen(str(built.library.resolve()))
-        self._input: Any = self._ffi.new("int8_t[]", self._library.mct_model.input_bytes + 8)
+        self._model: Any = self._ffi.addressof(self._library, "episode_model")
+        # Eight bytes more: a plan that reads the caller's memory may load whole words of it.
+        self._input: Any = self._ffi.new("int8_t[]", self._model.input_bytes + 8)
         self.reset()
 
     def reset(self, seed: int = 1) -> None:
-        """Load the initial trainable state, and seed the random numbers."""
-        self._library.mct_model_reset()
-        self._library.mct_model_io.random = seed
+        """Load the initial state, and seed the random numbers."""
+        self._library.mct_reset(self._model)
+        self._check(self._library.mct_seed(self._model, seed))
 
     def infer(self, codes: NDArray[np.int8]) -> tuple[int, NDArray[np.int8]]:
         """One inference over input codes (int8, input_bytes of them): the class, and the output codes where there are any."""
-        self._set_input(codes)
-        self._check(self._library.mct_model_infer())
-        return int(self._library.mct_model_io.prediction), self._codes("output")
+        self._check(self._library.mct_infer(self._model, self._sample(codes)))
+        return int(self._library.mct_prediction(self._model)), self._copy(self._model.output, self._model.output_bytes)
+
+    def logits(self) -> NDArray[np.float32]:
+        """float32 logits of the last inference; empty where the model has none."""
+        pointer = self._library.mct_logits(self._model)
+        return self._copy(pointer, 4 * self._model.classes).view(np.float32) if pointer else np.zeros(0, np.float32)
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """Softmax of the logits of the last inference."""
+        values = self._ffi.new("float[]", self._model.classes)
+        self._check(self._library.mct_probabilities(self._model, values))
+        return self._copy(values, 4 * self._model.classes).view(np.float32)
 
     def train(self, codes: NDArray[np.int8], label: int, learning_rate: float) -> tuple[np.float32, int]:
-        """One training step: the loss before the update, and the class predicted before it."""
-        self._set_input(codes)
-        self._library.mct_model_io.label = label
-        self._library.mct_model_io.learning_rate = learning_rate
-        self._check(self._library.mct_model_train())
-        return np.float32(self._library.mct_model_io.loss), int(self._library.mct_model_io.prediction)
+        """Train on one sample: the loss before the update, and the class predicted before it."""
+        self._check(self._library.mct_set_learning_rate(self._model, learning_rate))
+        self._check(self._library.mct_train(self._model, self._sample(codes), label))
+        return np.float32(self._library.mct_loss(self._model)), int(self._library.mct_prediction(self._model))
+
+    def end_batch(self) -> None:
+        """The update of a minibatch."""
+        self._check(self._library.mct_end_batch(self._model))
 
     def trainable(self) -> bytes:
         """The trainable state, which digests cover."""
-        return self._codes("trainable").tobytes()
+        return self._copy(self._model.trainable, self._model.trainable_bytes + self._model.state_bytes).tobytes()
 
-    def _set_input(self, codes: NDArray[np.int8]) -> None:
-        if codes.dtype != np.int8 or codes.size != self._library.mct_model.input_bytes:
-            raise UsageError(
-                f"the network takes {self._library.mct_model.input_bytes} int8 codes, not {codes.size} {codes.dtype}"
-            )
+    def digest(self) -> int:
+        """CRC-32 of the trainable state."""
+        return int(self._library.mct_digest(self._model))
+
+    def save(self) -> bytes:
+        """The state with its header, as mct_save writes it."""
+        size = self._library.mct_saved_bytes(self._model)
+        buffer = self._ffi.new("uint8_t[]", size)
+        self._check(self._library.mct_save(self._model, buffer, size))
+        return bytes(self._ffi.buffer(buffer, size))
+
+    def restore(self, saved: bytes) -> int:
+        """Give saved bytes to mct_restore; returns its status."""
+        return int(self._library.mct_restore(self._model, self._ffi.new("uint8_t[]", saved), len(saved)))
+
+    def _sample(self, codes: NDArray[np.int8]) -> Any:
+        if codes.dtype != np.int8 or codes.size != self._model.input_bytes:
+            raise UsageError(f"the network takes {self._model.input_bytes} int8 codes, not {codes.size} {codes.dtype}")
         content = codes.tobytes()
         self._ffi.memmove(self._input, content, len(content))
-        self._library.mct_model_io.input = self._input
+        return self._input
 
-    def _codes(self, name: str) -> NDArray[np.int8]:
-        count = getattr(self._library.mct_model, f"{name}_bytes")
-        content = bytes(self._ffi.buffer(getattr(self._library.mct_model, name), count)) if count else b""
-        return np.frombuffer(content, np.int8)
+    def _copy(self, pointer: Any, size_bytes: int) -> NDArray[np.int8]:
+        return np.frombuffer(bytes(self._ffi.buffer(pointer, size_bytes)) if size_bytes else b"", np.int8)
 
     @staticmethod
     def _check(status: int) -> None:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mcutrain.errors import UsageError
 
 MAGIC = 0x4554434D
-VERSION = 1
+VERSION = 2
 HEADER_BYTES = 96
 NO_OPERATOR = 0xFFFFFFFF
 
 _HEADER = struct.Struct("<24I")
-_EVALUATE_BEFORE, _EVALUATE_AFTER, _PREDICTIONS, _TRACE = 1, 2, 4, 8
+_EVALUATE_BEFORE, _EVALUATE_AFTER, _PREDICTIONS, _TRACE, _ENDS = 1, 2, 4, 8, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class EpisodeImage:
     adapt_samples, test_samples: int8, shape (count, sample_bytes), the network's input codes. adapt_labels, test_labels:
     uint16, shape (count,). order: uint16, shape (steps,), which adapt sample each step trains on. learning_rates: float32,
     at least one if there are steps. seed: the first xorshift32 state. trace_step: the step to trace, None for none;
-    dump_op: the operator to dump in it. digest_every: a digest after every so many steps, and after the last.
+    dump_op: the operator to dump in it, at its visit dump_visit. digest_every: a digest after every so many steps, and after the last.
+    ends: the schedule ends with these steps, so that a last minibatch that is cut short is an update, too.
     """
 
     plan_crc32: int
@@ -45,7 +46,9 @@ class EpisodeImage:
     predictions: bool = False
     trace_step: int | None = None
     dump_op: int | None = None
+    dump_visit: int = 0
     digest_every: int = 1
+    ends: bool = False
 
     def __post_init__(self) -> None:
         """Check everything that the device will check, so that a bad image is refused here, in words."""
@@ -111,6 +114,10 @@ class EpisodeImage:
         """The learning rate of step ``step``."""
         return np.float32(self.learning_rates[min(step // self.steps_per_learning_rate, len(self.learning_rates) - 1)])
 
+    def ends_batch(self, step: int, batch: int) -> bool:
+        """Whether a minibatch of ``batch`` samples ends with step ``step``."""
+        return (step + 1) % batch == 0 or (self.ends and step + 1 == self.steps)
+
     def digest_due(self, step: int) -> bool:
         """Whether the line of step ``step`` carries a digest: the steps digest_every - 1, 2 * digest_every - 1, ..., and the last."""
         return (step + 1) % self.digest_every == 0 or step + 1 == self.steps
@@ -137,12 +144,13 @@ class EpisodeImage:
             | _EVALUATE_AFTER * self.evaluate_after
             | _PREDICTIONS * self.predictions
             | _TRACE * (self.trace_step is not None)
+            | _ENDS * self.ends
         )
         words = (
             *(self.plan_crc32, self.sample_bytes, self.adapt_count, self.test_count, self.steps, self.seed),
             *offsets,
             *(len(self.learning_rates), self.steps_per_learning_rate, flags, self.trace_step or 0),
-            *(NO_OPERATOR if self.dump_op is None else self.dump_op, self.digest_every, 0, 0),
+            *(NO_OPERATOR if self.dump_op is None else self.dump_op, self.digest_every, self.dump_visit, 0),
         )
         covered = struct.pack("<20I", *words) + b"".join(parts)
         return struct.pack("<4I", MAGIC, VERSION, end, zlib.crc32(covered)) + covered
@@ -159,7 +167,7 @@ class EpisodeImage:
         (magic, version, image_bytes, crc, plan, sample_bytes, adapts, tests, steps, seed, *rest) = _HEADER.unpack_from(
             data
         )
-        offsets, (rates, per_rate, flags, trace_step, dump_op, digest_every) = rest[:6], rest[6:12]
+        offsets, (rates, per_rate, flags, trace_step, dump_op, digest_every, dump_visit) = rest[:6], rest[6:13]
         if magic != MAGIC or version != VERSION:
             raise UsageError(f"episode image: magic {magic:08x}, version {version}; expected {MAGIC:08x}, {VERSION}")
         if image_bytes != len(data):
@@ -183,7 +191,9 @@ class EpisodeImage:
             predictions=bool(flags & _PREDICTIONS),
             trace_step=trace_step if traced else None,
             dump_op=dump_op if traced and dump_op != NO_OPERATOR else None,
+            dump_visit=dump_visit if traced and dump_op != NO_OPERATOR else 0,
             digest_every=digest_every,
+            ends=bool(flags & _ENDS),
         )
 
 

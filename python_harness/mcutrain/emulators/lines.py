@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mcutrain.errors import MismatchError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 512
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -26,8 +26,11 @@ _KEYS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "evaluation": {"set": _SET, "correct": _DECIMAL, "total": _DECIMAL, "digest": _HEX},
     "prediction": {"set": _SET, "n": _DECIMAL, "class": _DECIMAL, "output": _HEX},
     "step": {"n": _DECIMAL, "loss": _HEX, "prediction": _DECIMAL, "digest": _HEX},
-    "trace": {"n": _DECIMAL, "op": _DECIMAL, "output": _DECIMAL, "crc": _HEX},
-    "dump": {"n": _DECIMAL, "op": _DECIMAL, "output": _DECIMAL, "offset": _DECIMAL, "bytes": _BYTES},
+    "trace": {"n": _DECIMAL, "op": _DECIMAL, "visit": _DECIMAL, "output": _DECIMAL, "crc": _HEX},
+    "dump": {
+        **{"n": _DECIMAL, "op": _DECIMAL, "visit": _DECIMAL, "output": _DECIMAL, "offset": _DECIMAL},
+        "bytes": _BYTES,
+    },
     "fault": {"kind": re.compile("memory|bus|usage|hard"), "address": _HEX, "pc": _HEX},
     "end": {"status": _DECIMAL, "lines": _DECIMAL, "stack_peak": _DECIMAL},
 }

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mcutrain.atomic import write_atomically
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts
 from mcutrain.errors import UsageError
 from mcutrain.paths import BASELINES
-from mcutrain.report.atomic import write_atomically
 
 
 class _Strict(BaseModel):

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.compiler.codegen import traced_outputs
 from mcutrain.compiler.plan import Plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.prepare import PreparedEpisode
-from mcutrain.golden.executor import typed_view
-from mcutrain.ops.base import Block
+from mcutrain.ops.base import Block, IndexList, RuntimeQuantization, view_of
 from mcutrain.ops.steps import Buffer
 
 RunImage = Callable[[EpisodeImage], Sequence[Line]]
@@ -36,13 +34,15 @@ class Divergence:
     """The first place where two runs part.
 
     step is None where an evaluation parts before any step does; the fields below it are None where the trace shows no difference
-    (which a difference in the protocol itself would do).
+    (which a difference in the protocol itself would do). visit: which run of the operator in this step; visits: how many there are.
     """
 
     sides: tuple[str, str]
     line: str
     step: int | None
     op: int | None = None
+    visit: int = 0
+    visits: int = 1
     operator: str | None = None
     kernel: str | None = None
     tensor: str | None = None
@@ -54,9 +54,10 @@ class Divergence:
         a, b = self.sides
         if self.operator is None or self.values is None or self.element is None:
             return f"{a} and {b} differ: {self.line}"
-        where = f"element {list(self.element)}" if self.element else "exponent"
+        where = f"element {list(self.element)}" if self.element else "header"
+        visit = f", visit {self.visit} of {self.visits}" if self.visits > 1 else ""
         return (
-            f"{a} and {b} differ first at step {self.step}, operator {self.op} {self.operator} (mct_{self.kernel}), "
+            f"{a} and {b} differ first at step {self.step}, operator {self.op} {self.operator} (mct_{self.kernel}){visit}, "
             f"tensor {self.tensor}, {where}: {a} has {self.values[0]}, {b} has {self.values[1]}"
         )
 
@@ -95,14 +96,19 @@ def locate(
         if prepared.image(steps=1).steps == 0:
             return Divergence((a.name, b.name), described, None)
     traced = prepared.image(steps=step + 1, test=0, evaluate=(False, False), trace_step=step)
-    op = _first_operator(a.run(traced), b.run(traced))
-    if op is None:
+    visited = _first_visit(a.run(traced), b.run(traced))
+    if visited is None:
         return Divergence((a.name, b.name), described, step)
-    dumped = prepared.image(steps=step + 1, test=0, evaluate=(False, False), trace_step=step, dump_op=op)
+    op, visit = visited
+    dumped = prepared.image(
+        steps=step + 1, test=0, evaluate=(False, False), trace_step=step, dump_op=op, dump_visit=visit
+    )
     found = _first_element(prepared.plan, op, a.run(dumped), b.run(dumped))
-    made_by = prepared.plan.steps[op]
+    made_by, visits = prepared.plan.steps[op], prepared.plan.visits[op]
     tensor, element, values = found if found is not None else (None, None, None)
-    return Divergence((a.name, b.name), described, step, op, made_by.name, made_by.kernel, tensor, element, values)
+    return Divergence(
+        (a.name, b.name), described, step, op, visit, visits, made_by.name, made_by.kernel, tensor, element, values
+    )
 
 
 def _describe(line: Line | None) -> str:
@@ -120,12 +126,13 @@ def _first_step(a: Sequence[Line], b: Sequence[Line]) -> int | None:
     return None
 
 
-def _first_operator(a: Sequence[Line], b: Sequence[Line]) -> int | None:
+def _first_visit(a: Sequence[Line], b: Sequence[Line]) -> tuple[int, int] | None:
+    """The first (operator, visit), in the order in which they ran, whose tensors differ."""
     traces_a = [line for line in a if line.kind == "trace"]
     traces_b = [line for line in b if line.kind == "trace"]
     for one, other in zip(traces_a, traces_b, strict=False):
         if one.values != other.values:
-            return min(one.integer("op"), other.integer("op"))
+            return one.integer("op"), one.integer("visit")
     return None
 
 
@@ -136,16 +143,23 @@ def _dumped(lines: Sequence[Line], output: int) -> bytes:
 def _first_element(
     plan: Plan, op: int, a: Sequence[Line], b: Sequence[Line]
 ) -> tuple[str, tuple[int, ...], tuple[str, str]] | None:
-    for _, output, buffer, name in (row for row in traced_outputs(plan) if row[0] == op):
-        left, right = _dumped(a, output), _dumped(b, output)
-        if left == right or len(left) != len(right) or len(left) != buffer.size_bytes:
+    for row in (row for row in plan.traced if row.op == op):
+        left, right = _dumped(a, row.output), _dumped(b, row.output)
+        if left == right or len(left) != len(right) or len(left) != row.buffer.size_bytes:
             continue
-        return name, *_compare_tensor(buffer, left, right)
+        return row.name, *_compare_tensor(row.buffer, left, right)
     return None
 
 
 def _compare_tensor(buffer: Buffer, left: bytes, right: bytes) -> tuple[tuple[int, ...], tuple[str, str]]:
-    one, other = (typed_view(np.frombuffer(data, dtype=np.uint8), buffer, 0) for data in (left, right))
+    """The first element that differs and what both sides have; () for what lies ahead of the elements: exponent, count or quantisation."""
+    one, other = (view_of(np.frombuffer(data, dtype=np.uint8), buffer.dtype, buffer.shape) for data in (left, right))
+    if isinstance(one, RuntimeQuantization) and isinstance(other, RuntimeQuantization):
+        return (), (_show_quantization(one), _show_quantization(other))
+    if isinstance(one, IndexList) and isinstance(other, IndexList):
+        if one.count[0] != other.count[0]:
+            return (), (f"{one.count[0]} listed", f"{other.count[0]} listed")
+        one, other = one.index, other.index
     if isinstance(one, Block) and isinstance(other, Block):
         if one.exponent[0] != other.exponent[0]:
             return (), (f"2^{one.exponent[0]}", f"2^{other.exponent[0]}")
@@ -155,6 +169,10 @@ def _compare_tensor(buffer: Buffer, left: bytes, right: bytes) -> tuple[tuple[in
     differs = np.array(_bits(one) != _bits(other)).reshape(one.shape)
     element = tuple(int(i) for i in np.argwhere(differs)[0])
     return element, (_show(one[element]), _show(other[element]))
+
+
+def _show_quantization(value: RuntimeQuantization) -> str:
+    return f"scale {_show(value.scale[0])}, zero point {value.zero_point[0]}"
 
 
 def _bits(array: NDArray[np.generic]) -> NDArray[np.generic]:

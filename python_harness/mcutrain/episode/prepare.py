@@ -13,7 +13,6 @@ from mcutrain.episode.definition import EpisodeDefinition
 from mcutrain.episode.samples import CodedData, load_coded_data
 from mcutrain.graph import Graph
 from mcutrain.importers import load_model
-from mcutrain.methods.inference import inference
 from mcutrain.methods.new_head import new_head
 from mcutrain.methods.sparse_update import sparse_update
 from mcutrain.paths import find_model
@@ -40,6 +39,7 @@ class PreparedEpisode:
         evaluate: tuple[bool, bool] = (True, True),
         trace_step: int | None = None,
         dump_op: int | None = None,
+        dump_visit: int = 0,
     ) -> EpisodeImage:
         """The episode image; steps cuts the run short without changing the schedule, test uses only the first test samples."""
         definition = self.definition
@@ -62,6 +62,8 @@ class PreparedEpisode:
             evaluate_after=evaluate[1],
             trace_step=trace_step,
             dump_op=dump_op,
+            dump_visit=dump_visit,
+            ends=steps is None or steps >= len(order),
         )
 
 
@@ -73,8 +75,3 @@ def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     training = sparse_update(graph, definition.options())
     data = load_coded_data(definition.data, graph, training.classes)
     return PreparedEpisode(definition, graph, compile_plan(training), data)
-
-
-def plan_inference(graph: Graph) -> Plan:
-    """The plan of an inference alone."""
-    return compile_plan(inference(graph))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mcutrain.boards import Board
+from mcutrain.compiler.plan import Plan
 from mcutrain.emulators.base import Runner, RunResult
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.lines import Line
@@ -35,7 +37,8 @@ from mcutrain.episode.targets import (
     planned_static_bytes,
 )
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.ops.steps import Phase
+from mcutrain.ops.programs import INFER, UPDATE
+from mcutrain.ops.steps import Phase, Step
 from mcutrain.timing import Breakdown, OperatorName, break_down, estimate_profile
 from mcutrain.timing.breakdown import OTHER, STEP_MARKS, Share
 from mcutrain.timing.cycles import total
@@ -143,7 +146,7 @@ def run_on_board(
             data=built.data_bytes,
             bss=built.bss_bytes,
             arena=prepared.plan.arena_bytes,
-            trainable=prepared.plan.trainable_bytes,
+            trainable=prepared.plan.persistent_bytes,
             stack_peak=stack_peak,
             stack_reserve=STACK_BYTES,
         ),
@@ -177,7 +180,7 @@ def run_on_host(
             data=0,
             bss=planned,
             arena=prepared.plan.arena_bytes,
-            trainable=prepared.plan.trainable_bytes,
+            trainable=prepared.plan.persistent_bytes,
             stack_peak=0,
             stack_reserve=0,
         ),
@@ -225,6 +228,7 @@ def profile_steps(
         MismatchError: an operator did not run once in each of them.
         UnknownInstructionError: the timing model does not know an instruction that ran.
     """
+    steps = -(-steps // prepared.plan.training.batch) * prepared.plan.training.batch
     if steps == 0:
         raise UsageError(f"episode {prepared.definition.name} trains in no step, so there is none to profile")
     image = prepared.image(steps=steps, test=0, evaluate=(False, False))
@@ -240,7 +244,7 @@ def profile_steps(
             name=step.name,
             layer=step.layer,
             phase=step.phase.value,
-            instructions=_mark(profile, f"mct_op_{op:04d}", steps) / steps,
+            instructions=_mark(profile, f"mct_op_{op:04d}", _visits(prepared.plan, step, op, steps)) / steps,
             estimated_cycles=breakdown.operators[op].estimate.cycles,
         )
         for op, step in enumerate(prepared.plan.steps)
@@ -273,8 +277,13 @@ def profile_inference(prepared: PreparedEpisode, runner: QemuRunner, memory: Fla
     profile = runner.run(image, limits=LIMITS, profile=True).profile
     assert profile is not None
     estimate = estimate_profile(profile, runner.firmware.board.core, runner.firmware.facts.functions, memory)
-    marks = [f"mct_op_{op:04d}" for op in range(prepared.plan.inference_op_count)]
-    instructions = sum(_mark(profile, mark, image.test_count) for mark in marks)
+    visits = Counter(
+        prepared.plan.ops[moment.step.name] for moment in prepared.plan.moments_of(INFER) for _ in range(moment.visits)
+    )
+    marks = [f"mct_op_{op:04d}" for op in visits]
+    instructions = sum(
+        _mark(profile, mark, image.test_count * count) for mark, count in zip(marks, visits.values(), strict=True)
+    )
     each = 1 / image.test_count
     return Share(
         "inference",
@@ -282,6 +291,12 @@ def profile_inference(prepared: PreparedEpisode, runner: QemuRunner, memory: Fla
         total([estimate.mark(mark) for mark in marks]).times(each),
         stalls=total([estimate.stalls(mark) for mark in marks]).times(each),
     )
+
+
+def _visits(plan: Plan, step: Step, op: int, samples: int) -> int:
+    """How often an operator runs in so many samples, whose minibatches are complete."""
+    of_update = sum(moment.visits for moment in plan.moments_of(UPDATE) if moment.step == step)
+    return (plan.visits[op] - of_update) * samples + of_update * (samples // plan.training.batch)
 
 
 def _mark(profile: Profile, name: str, visits: int | None) -> int:
@@ -321,7 +336,6 @@ def _record(
     profiled, inference, supply = counts.step, counts.inference, counts.supply
     evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
     labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
-    lives = {block.name: block for block in plan.blocks}
     return EpisodeRecord(
         episode=definition.name,
         board=place.board,
@@ -379,15 +393,16 @@ def _record(
         ),
         arena_tensors=tuple(
             TensorLife(
-                name=name,
-                offset_bytes=plan.offsets[name],
+                name=block.name,
+                offset_bytes=plan.offsets[block.name],
                 size_bytes=block.size_bytes,
-                first_op=block.first_op,
-                last_op=block.last_op,
+                first_op=first,
+                last_op=last,
             )
-            for name, block in lives.items()
+            for block in plan.blocks
+            for first, last in block.lives
         ),
-        operator_names=tuple(step.name for step in plan.steps),
+        operator_names=tuple(moment.step.name for moment in plan.timeline.moments),
         emulator=result.emulator,
         emulator_version=result.emulator_version,
         compiler=place.compiler,

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan
-from mcutrain.methods.training_graph import INPUT, LABEL, LEARNING_RATE, LOSS, PREDICTION, RANDOM
-from mcutrain.ops.base import Block, View, view_of
-from mcutrain.ops.steps import Buffer, Step
+from mcutrain.methods.training_graph import INPUT, LABEL, LEARNING_RATE, LOSS, PREDICTION, RANDOM, SAMPLES
+from mcutrain.ops.base import View, view_of
+from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Program, Run, moments
+from mcutrain.ops.steps import PERSISTENT, Step
 
-_DTYPES = {
-    "int8": np.int8,
-    "uint8": np.uint8,
-    "int32": np.int32,
-    "uint32": np.uint32,
-    "float32": np.float32,
-    "mask": np.uint32,
-    "scratch": np.uint8,
-}
-
-
-def typed_view(memory: NDArray[np.uint8], buffer: Buffer, offset: int) -> View:
-    """A view of ``buffer`` at byte ``offset`` of ``memory``: an array of its shape, or a Block."""
-    raw = memory[offset : offset + buffer.size_bytes]
-    if buffer.dtype in ("b16", "b32"):
-        mantissa = raw[4:].view(np.int16 if buffer.dtype == "b16" else np.int32)
-        return Block(raw[:4].view(np.int32), mantissa.reshape(buffer.shape))
-    return raw.view(_DTYPES[buffer.dtype]).reshape(buffer.shape)
+# Called behind every step of a training sample, with the number of its visit (see `Plan.first_visits`).
+Watch = Callable[[Step, int], None]
 
 
 class GoldenExecutor:
@@ -42,12 +28,13 @@ class GoldenExecutor:
     def __init__(self, plan: Plan, *, arena_pattern: int = 0xA5) -> None:
         self.plan = plan
         self._arena = np.full(plan.arena_bytes, arena_pattern, dtype=np.uint8)
-        self.trainable: NDArray[np.uint8] = np.zeros(plan.trainable_bytes, dtype=np.uint8)
+        self.persistent: NDArray[np.uint8] = np.zeros(plan.persistent_bytes, dtype=np.uint8)
         self._io: dict[str, NDArray[Any]] = {
             INPUT: np.zeros(plan.buffers[INPUT].shape, dtype=np.int8),
             LABEL: np.zeros(1, dtype=np.int32),
             LEARNING_RATE: np.zeros(1, dtype=np.float32),
             RANDOM: np.ones(1, dtype=np.uint32),
+            SAMPLES: np.zeros(1, dtype=np.int32),
             LOSS: np.zeros(1, dtype=np.float32),
             PREDICTION: np.zeros(1, dtype=np.int32),
         }
@@ -60,25 +47,21 @@ class GoldenExecutor:
         if buffer.region == "io":
             return self._io[root].reshape(buffer.shape)
         if buffer.region == "constant":
-            data = self.plan.buffers[root].data
-            assert data is not None
-            if buffer.dtype in ("index", "quantization"):
-                return view_of(np.frombuffer(buffer.stored(), np.uint8), buffer.dtype, buffer.shape)
-            constant = np.array(data).reshape(buffer.shape)
-            constant.flags.writeable = False
-            return constant
-        memory = self._arena if buffer.region == "arena" else self.trainable
-        return typed_view(memory, buffer, self.plan.offsets[root])
+            # Bytes are read-only, and so is a view of them.
+            return view_of(np.frombuffer(self.plan.buffers[root].stored(), np.uint8), buffer.dtype, buffer.shape)
+        memory = self.persistent if buffer.region in PERSISTENT else self._arena
+        start = self.plan.offsets[root]
+        return view_of(memory[start : start + buffer.size_bytes], buffer.dtype, buffer.shape)
 
     def reset(self) -> None:
-        """Load the trainable state from its initial values."""
-        self.trainable[...] = 0
+        """Load the trainables from their initial values, and clear the state."""
+        self.persistent[...] = 0
+        self._io[SAMPLES][0] = 0
         for name, buffer in self.plan.buffers.items():
             if buffer.region == "trainable" and buffer.alias is None:
-                assert buffer.data is not None
-                stored = np.ascontiguousarray(buffer.data).reshape(-1).view(np.uint8)
+                stored = np.frombuffer(buffer.stored(), np.uint8)
                 start = self.plan.offsets[name]
-                self.trainable[start : start + stored.size] = stored
+                self.persistent[start : start + stored.size] = stored
 
     def seed(self, random: int) -> None:
         """Set the xorshift32 state."""
@@ -88,20 +71,61 @@ class GoldenExecutor:
         """Execute one step of the plan."""
         step.definition.golden(step.params, {role: self._views[name] for role, name in step.operands.items()})
 
+    def run_program(self, name: str, watch: Watch | None = None) -> None:
+        """Execute a program; nothing where the plan has none of this name. ``watch`` sees every step and its visit."""
+        program = self.plan.training.programs.get(name, ())
+        seen = self.plan.first_visits(name)
+        at = 0
+
+        def interpret(nodes: Program, rounds: int) -> None:
+            nonlocal at
+            for node in nodes:
+                if isinstance(node, Run):
+                    for step in node.steps:
+                        self.run(step)
+                        if watch is not None:
+                            watch(step, seen[at] + rounds)
+                        at += 1
+                    continue
+                begin = at
+                for count in range(node.count):
+                    at = begin
+                    if node.counter is not None:
+                        self._views[node.counter][0] = count  # type: ignore[index]
+                    interpret(node.body, rounds * node.count + count)
+
+        interpret(program, 0)
+        assert at == len(moments(program))
+
+    def load(self, sample: NDArray[np.int8]) -> None:
+        """Copy a sample to where the plan has the input."""
+        view = self._views[INPUT]
+        assert isinstance(view, np.ndarray)
+        view[...] = sample.reshape(view.shape)
+
     def infer(self, sample: NDArray[np.int8]) -> int:
         """One inference; returns the prediction."""
-        self._io[INPUT][...] = sample.reshape(self._io[INPUT].shape)
-        for step in self.plan.steps[: self.plan.inference_op_count]:
-            self.run(step)
+        self.load(sample)
+        self.run_program(INFER)
         if self.plan.training.output is not None:
             self._io[PREDICTION][0] = int(np.argmax(self.output()))
         return self.prediction
 
     def prepare(self, sample: NDArray[np.int8], label: int, learning_rate: np.float32) -> None:
-        """Set what a training step reads; the caller then runs every step of the plan."""
-        self._io[INPUT][...] = sample.reshape(self._io[INPUT].shape)
+        """Set what the training of one sample reads."""
+        self.load(sample)
         self._io[LABEL][0] = label
         self._io[LEARNING_RATE][0] = learning_rate
+
+    def train(self, watch: Watch | None = None) -> None:
+        """The program ``sample`` over what `prepare` has set."""
+        self.run_program(SAMPLE, watch)
+        self._io[SAMPLES][0] += 1
+
+    def update(self, watch: Watch | None = None) -> None:
+        """The end of a minibatch: the program ``update``."""
+        self.run_program(UPDATE, watch)
+        self._io[SAMPLES][0] = 0
 
     def output(self) -> NDArray[np.int8]:
         """The network's own int8 output (inference plans)."""
@@ -110,12 +134,20 @@ class GoldenExecutor:
         assert isinstance(view, np.ndarray)
         return view.reshape(-1)
 
+    def view(self, name: str) -> View:
+        """A buffer as kernels see it; writing into the view writes the run's memory."""
+        return self._views[name]
+
     def bytes_of(self, name: str) -> bytes:
         """The bytes of a buffer now, as the board holds them."""
-        view = self._views[name]
-        if isinstance(view, Block):
-            return view.exponent.tobytes() + view.mantissa.tobytes()
-        return view.tobytes()
+        buffer, root = self.plan.buffers[name], self.plan.training.root(name)
+        if buffer.region == "io":
+            return self._io[root].tobytes()
+        if buffer.region == "constant":
+            return self.plan.buffers[root].stored()
+        memory = self.persistent if buffer.region in PERSISTENT else self._arena
+        start = self.plan.offsets[root]
+        return memory[start : start + buffer.size_bytes].tobytes()
 
     @property
     def prediction(self) -> int:
@@ -127,6 +159,11 @@ class GoldenExecutor:
         """Loss of the last training step."""
         return np.float32(self._io[LOSS][0])
 
+    @property
+    def samples(self) -> int:
+        """Samples trained since the last update."""
+        return int(self._io[SAMPLES][0])
+
     def digest(self) -> int:
-        """CRC-32 of the trainable state."""
-        return zlib.crc32(self.trainable.tobytes())
+        """CRC-32 of the persistent memory."""
+        return zlib.crc32(self.persistent.tobytes())

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mcutrain.compiler.codegen import traced_outputs
 from mcutrain.compiler.plan import Plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_line
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.ops.base import NotFiniteError
+from mcutrain.ops.steps import Step
 
 _BYTES_PER_DUMP_LINE = 64
 _STATUS_NOT_FINITE = 2  # MCT_ERROR_NOT_FINITE
@@ -52,7 +52,7 @@ def _run(plan: Plan, image: EpisodeImage, golden: GoldenExecutor) -> Iterator[st
         data=0,
         bss=0,
         arena=plan.arena_bytes,
-        trainable=plan.trainable_bytes,
+        trainable=plan.persistent_bytes,
         stack=0,
     )
     if image.evaluate_before:
@@ -80,17 +80,33 @@ def _evaluate(golden: GoldenExecutor, image: EpisodeImage, which: str) -> Iterat
 def _train_step(plan: Plan, golden: GoldenExecutor, image: EpisodeImage, n: int) -> Iterator[str]:
     sample = int(image.order[n])
     golden.prepare(image.adapt_samples[sample], int(image.adapt_labels[sample]), image.learning_rate(n))
-    traced = n == image.trace_step
-    outputs = traced_outputs(plan) if traced else []
-    for op, step in enumerate(plan.steps):
-        golden.run(step)
-        for _, output, _, name in (row for row in outputs if row[0] == op):
-            data = golden.bytes_of(name)
-            yield format_line("trace", n=n, op=op, output=output, crc=f"{zlib.crc32(data):08x}")
-            if op == image.dump_op:
-                for offset in range(0, len(data), _BYTES_PER_DUMP_LINE):
-                    part = data[offset : offset + _BYTES_PER_DUMP_LINE].hex()
-                    yield format_line("dump", n=n, op=op, output=output, offset=offset, bytes=part)
+    said: list[str] = []
+    watch = _Tracer(golden, image, n, said) if n == image.trace_step else None
+    try:
+        golden.train(watch)
+        if image.ends_batch(n, plan.training.batch):
+            golden.update(watch)
+    finally:
+        yield from said
     digest = golden.digest() if image.digest_due(n) else 0
     loss = int(np.float32(golden.loss).view(np.uint32))
     yield format_line("step", n=n, loss=f"{loss:08x}", prediction=golden.prediction, digest=f"{digest:08x}")
+
+
+class _Tracer:
+    """Says what every operator has written, as the device does."""
+
+    def __init__(self, golden: GoldenExecutor, image: EpisodeImage, n: int, said: list[str]) -> None:
+        self._golden, self._image, self._n, self._said = golden, image, n, said
+
+    def __call__(self, step: Step, visit: int) -> None:
+        """Behind a step."""
+        op = self._golden.plan.ops[step.name]
+        for row in (row for row in self._golden.plan.traced if row.op == op):
+            data = self._golden.bytes_of(row.name)
+            place = {"n": self._n, "op": op, "visit": visit, "output": row.output}
+            self._said.append(format_line("trace", **place, crc=f"{zlib.crc32(data):08x}"))
+            if (op, visit) == (self._image.dump_op, self._image.dump_visit):
+                for offset in range(0, len(data), _BYTES_PER_DUMP_LINE):
+                    part = data[offset : offset + _BYTES_PER_DUMP_LINE].hex()
+                    self._said.append(format_line("dump", **place, offset=offset, bytes=part))

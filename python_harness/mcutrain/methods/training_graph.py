@@ -1,38 +1,53 @@
-"""TrainingGraph: a network with its loss, backward and update steps for one method and scheme; no addresses yet."""
+"""TrainingGraph: a network with its loss, backward and update steps for one method, as programs; no addresses yet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from mcutrain.graph import Graph
+from mcutrain.ops.programs import Program, distinct_steps
 from mcutrain.ops.steps import Buffer, Step, StepBuilder
 
 INPUT = "io.input"
 LABEL = "io.label"
 LEARNING_RATE = "io.learning_rate"
 RANDOM = "io.random"
+SAMPLES = "io.samples"
 LOSS = "io.loss"
 PREDICTION = "io.prediction"
 
 
 @dataclass(frozen=True)
 class TrainingGraph:
-    """Steps in a valid order and the buffers they use.
+    """Programs in a valid order and the buffers they use.
 
-    method, scheme, error_mode, weight_rounding: as the user named them ("none" where the method has no such choice). output: the buffer of
-    the network's own int8 output, for inference. classes: length of the logits or of the output.
+    method: its name in the table of methods. options: the method's own options, as the user gave them. programs: see ops/programs.py.
+    classes: length of the logits or of the output. batch: samples between two runs of ``update`` (1: updates run in ``sample``). logits:
+    the float32 buffer of the classifier's output, or None. output: the buffer of the network's own int8 output, or None.
     """
 
     graph: Graph
     method: str
-    scheme: str
-    error_mode: str
-    weight_rounding: str
+    options: Mapping[str, Any]
     buffers: Mapping[str, Buffer]
-    steps: tuple[Step, ...]
+    programs: Mapping[str, Program]
     classes: int
+    batch: int = 1
+    logits: str | None = None
     output: str | None = None
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step once, in the order of the programs' text."""
+        return distinct_steps(self.programs)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """What an inference leaves to be read."""
+        return tuple(name for name in (self.logits, self.output) if name is not None)
 
     def root(self, name: str) -> str:
         """The buffer that holds the bytes of ``name``."""
@@ -46,6 +61,7 @@ def add_io(build: StepBuilder, graph: Graph) -> str:
     build.buffer(LABEL, "int32", (1,), "io")
     build.buffer(LEARNING_RATE, "float32", (1,), "io")
     build.buffer(RANDOM, "uint32", (1,), "io")
+    build.buffer(SAMPLES, "int32", (1,), "io")
     build.buffer(LOSS, "float32", (1,), "io")
     build.buffer(PREDICTION, "int32", (1,), "io")
     return INPUT

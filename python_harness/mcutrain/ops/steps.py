@@ -19,7 +19,10 @@ from mcutrain.ops.base import Kernel, Params, dtype_bytes, mask_words
 from mcutrain.ops.registry import KERNELS
 
 Region = Literal["constant", "trainable", "state", "arena", "io"]
-PERSISTENT: tuple[Region, ...] = ("trainable", "state")  # what lasts from one sample to the next, and what the digest covers
+PERSISTENT: tuple[Region, ...] = (
+    "trainable",
+    "state",
+)  # what lasts from one sample to the next, and what the digest covers
 
 
 class Phase(StrEnum):

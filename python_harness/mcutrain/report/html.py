@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from mcutrain import __version__
+from mcutrain.atomic import write_atomically
 from mcutrain.episode.record import PHASES, EpisodeRecord, OperatorCounts, TensorLife
 from mcutrain.report import wording
-from mcutrain.report.atomic import write_atomically
 from mcutrain.report.comparison_figures import comparison_figures
 from mcutrain.report.comparison_table import columns
 from mcutrain.report.episode_figures import episode_figures

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mcutrain.atomic import write_atomically
 from mcutrain.episode.record import SCHEMA_VERSION, EpisodeRecord
 from mcutrain.errors import UsageError
-from mcutrain.report.atomic import write_atomically
 from mcutrain.report.wording import printable
 
 # A record of 5,000 steps takes about 0.6 MB; this is room for hundreds, and a limit for what is not ours.

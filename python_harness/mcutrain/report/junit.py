@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mcutrain.atomic import write_atomically
 from mcutrain.errors import UsageError
-from mcutrain.report.atomic import write_atomically
 
 
 @dataclass(frozen=True)

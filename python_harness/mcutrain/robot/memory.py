@@ -50,7 +50,7 @@ class MemoryKeywords:
         planned = {
             "static SRAM": planned_static_bytes(plan),
             "arena": plan.arena_bytes,
-            "trainable state": plan.trainable_bytes,
+            "trainable state": plan.persistent_bytes,
         }
         wrong = [
             f"{name} is {measured[name]:,} B, planned {planned[name]:,} B"

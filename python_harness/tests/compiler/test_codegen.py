@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mcutrain.boards import load_board
-from mcutrain.compiler.codegen import generate, model_source, traced_outputs, trainable_image
+from mcutrain.compiler.codegen import generate, model_header, model_source, trainable_image
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.methods.inference import inference
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.methods.training_graph import TrainingGraph
+from mcutrain.ops.programs import INFER, SAMPLE, Run, runs
 from mcutrain.ops.steps import Buffer, Step
 from mcutrain.paths import PROJECT
 from support.networks import NETWORKS, chain
@@ -56,9 +57,20 @@ def compiled(source: str, compiler: str, folder: Path) -> subprocess.CompletedPr
     program = COMPILERS[compiler]
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
-    path = folder / "model.c"
+    path = folder / "episode_model.c"
     path.write_text(source, encoding="ascii")
-    command = [*program, "-std=c11", "-O1", *WARNINGS, "-I", str(PROJECT / "src" / "include"), "-c", str(path)]
+    (folder / "episode_model.h").write_text(model_header(_PLAN), encoding="ascii")
+    command = [
+        *program,
+        "-std=c11",
+        "-O1",
+        "-DMCT_TRACE",
+        *WARNINGS,
+        "-I",
+        str(PROJECT / "src" / "include"),
+        "-c",
+        str(path),
+    ]
     return subprocess.run(
         [*command, "-o", str(folder / "model.o")], capture_output=True, text=True, check=False, timeout=120
     )
@@ -83,14 +95,17 @@ def renamed(plan: Plan, names: Mapping[str, str], network: str = "net", scheme: 
     training: TrainingGraph = dataclasses.replace(
         plan.training,
         graph=dataclasses.replace(plan.training.graph, name=network),
-        scheme=scheme,
+        options={"scheme": scheme},
         buffers={new(name): of_buffer(buffer) for name, buffer in plan.buffers.items()},
-        steps=tuple(of_step(step) for step in plan.training.steps),
+        logits=new(plan.training.logits or ""),
+        programs={
+            name: tuple(Run(tuple(of_step(step) for step in run.steps)) for run in runs(program))
+            for name, program in plan.training.programs.items()
+        },
     )
     return dataclasses.replace(
         plan,
         training=training,
-        steps=tuple(of_step(step) for step in plan.steps),
         offsets={new(name): offset for name, offset in plan.offsets.items()},
     )
 
@@ -188,12 +203,13 @@ def test_extreme_constants_keep_their_bits_through_the_compiler(tmp_path: Path) 
         data = constants[name].reshape(-1)
         checks += [f"(long long){symbol[1]}[{i}] == {int(value)}LL" for i, value in enumerate(data[:6])]
     image = trainable_image(plan)
-    checks += [f"trainable_image[{i}] == {int(value)}" for i, value in enumerate(image[:64])]
+    checks += [f"initial[{i}] == {int(value)}" for i, value in enumerate(image[:64])]
     test = "#include <stdio.h>\nint main(void) { return " + " && ".join(checks) + " ? 0 : 1; }\n"
-    stubs = "\nuint32_t mct_model_trace; void mct_model_traced(uint32_t op) { (void)op; }\n"
+    stubs = ""
     for kernel in sorted({step.kernel for step in plan.steps}):
         # Nothing of the model runs here: only its constants are looked at.
         stubs += f'__asm__(".globl mct_{kernel}\\nmct_{kernel}: ret\\n");\n'
+    (tmp_path / "episode_model.h").write_text(model_header(plan), encoding="ascii")
     path = tmp_path / "edge.c"
     path.write_text(source + stubs + test, encoding="ascii")
     program = tmp_path / "edge"
@@ -213,18 +229,24 @@ def test_float_parameters_are_printed_with_all_their_bits() -> None:
 def test_the_initial_values_are_those_golden_starts_from(mode: str) -> None:
     plan = network_plan("chain", "full", mode)
     executor = GoldenExecutor(plan)
-    assert trainable_image(plan).tobytes() == executor.trainable.tobytes()
+    assert trainable_image(plan).tobytes() == executor.persistent[: plan.trainable_bytes].tobytes()
+    assert not executor.persistent[plan.trainable_bytes :].any()
     assert np.count_nonzero(trainable_image(plan)) > 100
 
 
 def test_every_tensor_an_operator_writes_is_in_the_trace_and_no_scratch_is() -> None:
     plan = network_plan("chain")
-    rows = traced_outputs(plan)
-    assert {op for op, _, _, _ in rows} == set(range(len(plan.steps)))
-    assert {name for *_, name in rows} == {
+    assert {row.op for row in plan.traced} == set(range(len(plan.steps)))
+    assert {row.name for row in plan.traced} == {
         name for step in plan.steps for name in step.writes() if plan.buffers[name].dtype != "scratch"
     }
-    assert model_source(plan).count("mct_op_") >= 3 * len(plan.steps)
+
+
+def test_an_operator_is_printed_once_and_called_in_every_program_that_has_it() -> None:
+    plan = network_plan("chain")
+    source = model_source(plan)
+    assert source.count("MCT_OPERATOR mct_status mct_op_") == len(plan.steps)
+    assert source.count("RUN(mct_op_") == len(plan.moments_of(INFER)) + len(plan.moments_of(SAMPLE))
 
 
 def test_an_unchanged_model_is_not_written_again(tmp_path: Path) -> None:
@@ -234,7 +256,7 @@ def test_an_unchanged_model_is_not_written_again(tmp_path: Path) -> None:
     assert generate(plan, tmp_path) == path and path.stat().st_mtime_ns == before
     generate(network_plan("chain", "head"), tmp_path)
     assert path.stat().st_mtime_ns != before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.c"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["episode_model.c", "episode_model.h"]
 
 
 def test_the_source_is_the_same_in_every_run() -> None:

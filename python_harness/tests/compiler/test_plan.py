@@ -18,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcutrain.boards import load_board
-from mcutrain.compiler.plan import ALIGNMENT_BYTES, Fit, Plan, compile_plan, fit, require_fit
+from mcutrain.compiler.plan import ALIGNMENT_BYTES, IO_BYTES, Fit, Plan, compile_plan, fit, require_fit
 from mcutrain.errors import UsageError
 from mcutrain.graph import Graph
 from mcutrain.methods.inference import inference
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
-from mcutrain.ops.steps import Phase
+from mcutrain.ops.programs import INFER, SAMPLE
+from mcutrain.ops.steps import PERSISTENT, Phase
 from mcutrain.paths import PROJECT
 from support.networks import NETWORKS, chain, random_network
-from support.plans import isolated, moved, network_plan, outcome, plan_of
+from support.plans import in_order, isolated, moved, network_plan, outcome, plan_of, sample_steps
 
 MODES = ("b16", "f32")
 TESTS = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ def test_sharing_memory_changes_nothing_and_nothing_is_read_before_it_is_written
     seed: int, mode: str, pattern: int
 ) -> None:
     plan = plan_of(random_network(seed), "full", mode)
-    alone = outcome(isolated(plan.training, plan.steps), steps=2)
+    alone = outcome(isolated(plan.training), steps=2)
     assert outcome(plan, steps=2) == alone
     assert outcome(plan, steps=2, arena_pattern=pattern) == alone
 
@@ -54,7 +55,7 @@ def test_sharing_memory_changes_nothing_and_nothing_is_read_before_it_is_written
 @pytest.mark.parametrize("mode", MODES)
 def test_sharing_memory_changes_nothing_under_any_scheme(mode: str, scheme: str) -> None:
     plan = plan_of(chain(), scheme, mode)
-    alone = outcome(isolated(plan.training, plan.steps))
+    alone = outcome(isolated(plan.training))
     assert outcome(plan) == alone == outcome(plan, arena_pattern=0)
     assert len({digest for digest, _, _ in alone}) == 3, "every step changes something"
 
@@ -82,18 +83,18 @@ def test_trainable_buffers_do_not_overlap(mode: str) -> None:
     spans = sorted(
         (plan.offsets[name], plan.offsets[name] + buffer.size_bytes)
         for name, buffer in plan.buffers.items()
-        if buffer.region == "trainable"
+        if buffer.region in PERSISTENT
     )
     assert len(spans) == 14
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
-    assert spans[-1][1] <= plan.trainable_bytes
+    assert spans[-1][1] <= plan.persistent_bytes
 
 
 def test_the_arena_holds_the_live_bytes_of_every_operator() -> None:
     for name in NETWORKS:
         plan = network_plan(name)
         live = plan.live_bytes()
-        assert len(live) == len(plan.steps)
+        assert len(live) == len(plan.timeline.moments)
         assert max(live) == plan.arena.lower_bound_bytes <= plan.arena_bytes
 
 
@@ -109,12 +110,13 @@ def test_an_operator_in_place_shares_the_address_or_the_end_of_an_input_that_end
             assert lives[pair.source].last_op == lives[pair.output].first_op
 
 
-def test_an_inference_is_the_first_steps_of_a_plan() -> None:
+def test_an_inference_is_the_first_operators_of_a_plan() -> None:
     plan = network_plan("chain")
     phases = [step.phase for step in plan.steps]
-    count = plan.inference_op_count
-    assert count == 5
-    assert set(phases[:count]) == {Phase.FORWARD} and Phase.FORWARD not in phases[count:]
+    inference_ops = plan.ops_of(INFER)
+    assert inference_ops == tuple(range(5))
+    assert set(phases[:5]) == {Phase.FORWARD} and Phase.FORWARD not in phases[5:]
+    assert set(plan.timeline.programs) == {SAMPLE}, "it needs no moments of its own"
 
 
 # Identity
@@ -156,6 +158,7 @@ DIFFERENT: dict[str, Callable[[], Plan]] = {
     "no input scale correction": planned(input_scale_correction=False),
     "one weight": lambda: plan_of(changed_weight(chain())),
     "one bit of a scale": lambda: plan_of(changed_scale(chain())),
+    "the input outside": lambda: compile_plan(plan_of(chain()).training, "external"),
     "inference": lambda: compile_plan(inference(chain())),
     "another address": lambda: moved(network_plan("chain"), {"conv0.out": 8192}),
     "two steps exchanged": lambda: swapped(network_plan("chain")),
@@ -163,7 +166,11 @@ DIFFERENT: dict[str, Callable[[], Plan]] = {
 
 
 def swapped(plan: Plan) -> Plan:
-    return dataclasses.replace(plan, steps=(*plan.steps[:-2], plan.steps[-1], plan.steps[-2]))
+    steps = sample_steps(plan.training.programs)
+    steps[-2:] = reversed(steps[-2:])
+    return dataclasses.replace(
+        plan, training=dataclasses.replace(plan.training, programs=in_order(plan.training, steps))
+    )
 
 
 def test_the_crc_changes_with_everything_that_decides_what_is_computed() -> None:
@@ -176,7 +183,7 @@ def test_the_crc_is_that_of_the_canonical_json() -> None:
     plan = network_plan("chain")
     text = plan.canonical_json()
     assert plan.crc32 == zlib.crc32(text.encode())
-    assert json.loads(text).keys() == {"steps", "buffers"}
+    assert json.loads(text).keys() == {"steps", "buffers", "programs", "batch"}
 
 
 _IN_ANOTHER_PROCESS = """
@@ -210,9 +217,9 @@ def fitted(plan: Plan, sram_bytes: int = 2**18, flash_bytes: int = 2**20) -> Fit
 def test_the_peak_is_arena_trainable_state_io_runtime_and_stack() -> None:
     plan = network_plan("residual")
     found = fitted(plan)
-    assert found.sram_peak_bytes == plan.arena_bytes + plan.trainable_bytes + 24 + 24 + 4096
+    assert found.sram_peak_bytes == plan.arena_bytes + plan.persistent_bytes + IO_BYTES + 24 + 4096
     assert found.sram_lower_bound_bytes <= found.sram_peak_bytes
-    assert plan.static_bytes == plan.arena_bytes + plan.trainable_bytes + 24
+    assert plan.static_bytes == plan.arena_bytes + plan.persistent_bytes + IO_BYTES
     assert found.flash_bytes == plan.constant_bytes + 30000
     assert (found.sram_limit_bytes, found.flash_limit_bytes) == (2**18, 2**20)
 
@@ -242,7 +249,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers_and_a_way_out() -> None:
         require_fit(plan, BOARD, found)
     said = str(refusal.value)
     largest = max(plan.blocks, key=lambda block: block.size_bytes)
-    for part in (found.sram_peak_bytes, 6000, plan.arena_bytes, plan.trainable_bytes, 4096, largest.size_bytes):
+    for part in (found.sram_peak_bytes, 6000, plan.arena_bytes, plan.persistent_bytes, 4096, largest.size_bytes):
         assert f"{part:,}" in said
     assert "m4-256k" in said and largest.name in said and "train fewer weights" in said and "\n" not in said
     with pytest.raises(UsageError, match="B of flash"):

@@ -16,7 +16,17 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's C sources without the kernels, which these models do not call: the library builds in a second."""
     root = tmp_path_factory.mktemp("sources")
     (root / "src" / "kernels").mkdir(parents=True)
-    for name in ("CMakeLists.txt", "cmake", "emulation", "src/include", "src/runtime", "src/ports", "src/firmware"):
+    (root / "src" / "kernels" / "common").symlink_to(PROJECT / "src" / "kernels" / "common")
+    for name in (
+        "CMakeLists.txt",
+        "cmake",
+        "emulation",
+        "src/include",
+        "src/model",
+        "src/runtime",
+        "src/ports",
+        "src/firmware",
+    ):
         (root / name).symlink_to(PROJECT / name)
     return root
 

@@ -8,18 +8,19 @@ import pytest
 
 from emulators.helpers import PERCEPTRON, FirmwareBuilder, one_inference, perceptron_image
 from mcutrain.emulators.profile import Profile, read_profile
-from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.emulators.qemu import QemuRunner, qemu_version
 from mcutrain.errors import MismatchError
 
 pytestmark = pytest.mark.qemu
 
-# Two marks in a row: mct_op_0000 runs 2 instructions, a loop of 2 a round, and its return; then mct_model_infer's own code, which
+# Two marks in a row: mct_op_0000 runs 2 instructions, a loop of 2 a round, and its return; then naked_infer's own code, which
 # belongs to it too, one more up to the call of mct_op_0001.
 ROUNDS = 1_000_000
 LOOP = f"""
-#define mct_model_infer unused_infer
+#include "mcutrain/status.h"
+mct_status naked_infer(void);
+#define MINIMAL_INFER naked_infer
 #include "minimal.h"
-#undef mct_model_infer
 static void misbehave(void) {{}}
 __attribute__((naked, noipa)) void mct_op_0000(void)
 {{
@@ -27,8 +28,7 @@ __attribute__((naked, noipa)) void mct_op_0000(void)
                      "1:\\n\\tsubs r0, #1\\n\\tbne 1b\\n\\tbx lr");
 }}
 __attribute__((naked, noipa)) void mct_op_0001(void) {{ __asm__ volatile("nop\\n\\tnop\\n\\tbx lr"); }}
-mct_status mct_model_infer(void);
-__attribute__((naked, noipa)) mct_status mct_model_infer(void)
+__attribute__((naked, noipa)) mct_status naked_infer(void)
 {{
     __asm__ volatile("push {{r4, lr}}\\n\\tbl mct_op_0000\\n\\tbl mct_op_0001\\n\\tbl mct_op_0001\\n\\tmovs r0, #0\\n\\tpop {{r4, pc}}");
 }}
@@ -39,7 +39,9 @@ class SingleStepRunner(QemuRunner):
     """QEMU that translates one instruction at a time: it counts the same run in an independent way."""
 
     def command(self, profile: bool) -> list[str]:
-        return [*super().command(profile), "-singlestep"]
+        newer = int(qemu_version().split(".")[0]) >= 9  # 8.1 has both spellings, 10.0 no longer the old one
+        option = ("-accel", "tcg,one-insn-per-tb=on") if newer else ("-singlestep",)
+        return [*super().command(profile), *option]
 
 
 def profile_of(runner: QemuRunner) -> Profile:

@@ -12,15 +12,11 @@ from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import ConvAttributes, Graph
+from mcutrain.methods.channels import largest_channels
+from mcutrain.methods.classifier_head import find_head, trainable_layers
 from mcutrain.methods.inference import inference
-from mcutrain.methods.sparse_update import (
-    SparseUpdateOptions,
-    find_head,
-    largest_channels,
-    reads_input,
-    sparse_update,
-    trainable_layers,
-)
+from mcutrain.methods.qas_trainer import reads_input
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Phase
 from support.networks import INPUT_SCALE, NETWORKS, NetBuilder, chain, pooled, residual, samples, separable
 from support.traced_step import run_step
@@ -83,8 +79,10 @@ def test_a_branch_without_a_trained_layer_gets_no_error() -> None:
 def test_only_what_trains_is_trainable_state() -> None:
     plan = planned(chain(), scheme="b2; conv1")
     head = "fully_connected5"
-    trained = {name for name, buffer in plan.buffers.items() if buffer.region == "trainable"}
-    assert trained == {"conv1.weights", "conv1.fraction", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    regions = {name: buffer.region for name, buffer in plan.buffers.items()}
+    trained = {name for name, region in regions.items() if region == "trainable"}
+    assert trained == {"conv1.weights", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    assert {name for name, region in regions.items() if region == "state"} == {"conv1.fraction"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)

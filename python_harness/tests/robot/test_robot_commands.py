@@ -184,7 +184,7 @@ Right
     Train digits-biases On host For 3 Steps
     Every Step Should Be Bit-Exact To Golden
 Wrong
-    Change The Sources    src/kernels/update_bias.c    - mct_round_s32(    - (int32_t)(
+    Change The Sources    src/kernels/update/update_bias.c    - mct_round_s32(    - (int32_t)(
     Train digits-biases On host    steps=3    golden_steps=3    test=1    afresh=True
     Every Step Should Be Bit-Exact To Golden
 """

@@ -35,9 +35,13 @@ CACHE = ROOT / "build" / "test-kernels"
 
 forms = ("portable", "dsp")
 
+# Other flags for the same tests, as a user may have them: the results must not change.
+FLAGS_VARIABLE = "MCUTRAIN_KERNEL_FLAGS"
+_OWN_FLAGS = "-std=c11 -O3 -fno-strict-aliasing"
+
 CFLAGS = (
-    *("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
-    *("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
+    *os.environ.get(FLAGS_VARIABLE, _OWN_FLAGS).split(),
+    *("-fPIC", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
 )
 
 # Headers that declare kernels; each includes what it needs.
@@ -256,11 +260,11 @@ def _declarations() -> str:
 
 def _build(form: str) -> Path:
     """Compile src/kernels into a shared library, or find the one compiled before from the same sources."""
-    flags = [*CFLAGS, f"-DMCT_DSP={int(form == 'dsp')}", "-I", str(HEADERS)]
-    headers = sorted([*HEADERS.rglob("*.h"), *SOURCES.glob("*.h")])
+    flags = [*CFLAGS, f"-DMCT_DSP={int(form == 'dsp')}", "-I", str(HEADERS), "-I", str(SOURCES.parent)]
+    headers = sorted(SOURCES.parent.rglob("*.h"))
     common = hashlib.sha256(" ".join(flags).encode() + b"".join(path.read_bytes() for path in headers)).hexdigest()
     objects = []
-    for source in sorted(SOURCES.glob("*.c")):
+    for source in sorted(SOURCES.glob("*/*.c")):
         key = hashlib.sha256(common.encode() + source.read_bytes()).hexdigest()[:20]
         objects.append(_made(CACHE / f"{source.stem}-{key}.o", ["gcc", *flags, "-c", str(source)]))
     key = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:20]

@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mcutrain.compiler.arena import ArenaPlan
-from mcutrain.compiler.plan import Plan, compile_plan
-from mcutrain.compiler.schedule import arena_blocks
+from mcutrain.compiler.liveness import timeline
+from mcutrain.compiler.plan import Plan, arena_blocks, compile_plan
+from mcutrain.compiler.schedule import Programs
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import Graph
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.methods.training_graph import TrainingGraph
-from mcutrain.ops.steps import Step
+from mcutrain.ops.programs import SAMPLE, Program, Run, moments
+from mcutrain.ops.steps import PERSISTENT, Step
 from support.networks import NETWORKS, samples
 from support.traced_step import run_step
 
@@ -42,17 +44,33 @@ def network_plan(name: str, scheme: str = "full", error_mode: str = "b16", weigh
     return plan_of(NETWORKS[name](), scheme, error_mode, weight_rounding)
 
 
-def isolated(training: TrainingGraph, steps: Sequence[Step]) -> Plan:
-    """A plan of ``steps`` in this order in which no two buffers share a byte."""
+def isolated(training: TrainingGraph, programs: Programs | None = None) -> Plan:
+    """A plan of these programs, or of those of ``training``, in which no two buffers share a byte."""
+    ordered = dataclasses.replace(training, programs=training.programs if programs is None else programs)
     offsets: dict[str, int] = {}
-    end = {"arena": 0, "trainable": 0}
-    for name, buffer in training.buffers.items():
-        if buffer.region in end and buffer.alias is None:
-            offsets[name] = end[buffer.region]
-            end[buffer.region] += -(-buffer.size_bytes // ALIGNMENT) * ALIGNMENT
-    blocks = tuple(arena_blocks(training, steps))
+    end = dict.fromkeys(("arena", *PERSISTENT), 0)
+    for region in end:
+        if region == "state":
+            end[region] = end["trainable"]
+        for name, buffer in training.buffers.items():
+            if buffer.region == region and buffer.alias is None:
+                offsets[name] = end[region]
+                end[region] += -(-buffer.size_bytes // ALIGNMENT) * ALIGNMENT
+    when = timeline(ordered, ordered.programs)
     arena = ArenaPlan(offsets, end["arena"], end["arena"], False, "isolated")
-    return Plan(training, tuple(steps), blocks, (), arena, offsets, end["trainable"])
+    trainable_bytes = end["trainable"]
+    blocks = arena_blocks(ordered, when)
+    return Plan(ordered, when, blocks, (), arena, offsets, trainable_bytes, end["state"] - trainable_bytes)
+
+
+def in_order(training: TrainingGraph, steps: Sequence[Step]) -> dict[str, Program]:
+    """The programs of a training graph whose ``sample`` runs these steps in this order."""
+    return {**training.programs, SAMPLE: (Run(tuple(steps)),)}
+
+
+def sample_steps(programs: Programs) -> list[Step]:
+    """The steps of a training sample in the order of the program's text."""
+    return [moment.step for moment in moments(programs[SAMPLE])]
 
 
 def moved(plan: Plan, offsets: Mapping[str, int]) -> Plan:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan
-from mcutrain.golden.executor import GoldenExecutor, typed_view
-from mcutrain.methods.sparse_update import find_head
-from mcutrain.ops.base import Block
+from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.methods.classifier_head import find_head
+from mcutrain.ops.base import Block, view_of
+from mcutrain.ops.programs import SAMPLE
 from mcutrain.ops.steps import Phase, Step
 
 Real = NDArray[np.float64]
@@ -32,17 +33,20 @@ class StepGradients:
 
 def value_of(executor: GoldenExecutor, name: str) -> Real:
     """A buffer as numbers; block floating point as mantissa * 2^exponent."""
-    view = typed_view(np.frombuffer(executor.bytes_of(name), np.uint8), executor.plan.buffers[name], 0)
+    buffer = executor.plan.buffers[name]
+    view = view_of(np.frombuffer(executor.bytes_of(name), np.uint8), buffer.dtype, buffer.shape)
     if isinstance(view, Block):
         return np.ldexp(view.mantissa.astype(np.float64), int(view.exponent[0]))
+    assert isinstance(view, np.ndarray)
     return view.astype(np.float64)
 
 
 def run_step(executor: GoldenExecutor, sample: NDArray[np.int8], label: int, rate: float) -> None:
-    """Every operator of one training step."""
+    """One training step: a sample, and the update behind it where the minibatch is full."""
     executor.prepare(sample, label, np.float32(rate))
-    for step in executor.plan.steps:
-        executor.run(step)
+    executor.train()
+    if executor.samples == executor.plan.training.batch:
+        executor.update()
 
 
 def traced_step(plan: Plan, sample: NDArray[np.int8], label: int) -> StepGradients:
@@ -56,7 +60,7 @@ def traced_step(plan: Plan, sample: NDArray[np.int8], label: int) -> StepGradien
     before = {part: value_of(executor, f"{head}.{part}") for part in ("weights", "bias")}
     found = StepGradients()
     executor.prepare(sample, label, np.float32(1.0))
-    for step in plan.steps:
+    for step in (moment.step for moment in plan.moments_of(SAMPLE)):
         error = _error_it_reads(plan, step)
         if error is not None and error[0] not in found.errors:
             found.errors[error[0]] = value_of(executor, error[1])

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "mcutrain/status.h"
+#include "mcutrain/model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,8 +20,11 @@ typedef struct {
     uint32_t external_bytes; /* size of the memory that holds the image: nothing beyond it is read */
 } mct_port_info;
 
+/* The model of an episode's firmware or host library, as `build` generates it. */
+extern const mct_model episode_model;
+
 /* Run the episode image at `image` from its first evaluation to its last. Prints every line but `fault`. Returns what `end` printed. */
-MCT_MUST_CHECK mct_status mct_episode_run(const uint8_t *image, const mct_port_info *port);
+MCT_MUST_CHECK mct_status mct_episode_run(const mct_model *model, const uint8_t *image, const mct_port_info *port);
 
 /* Supplied by the port. */
 void mct_port_put(char c);                /* one character to the host */

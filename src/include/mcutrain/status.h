@@ -10,8 +10,7 @@ typedef enum {
     MCT_OK = 0,
     MCT_ERROR_ARGUMENT = 1,   /* a size, pointer or parameter outside its contract; outputs unchanged */
     MCT_ERROR_NOT_FINITE = 2, /* an update step was NaN or infinite: training diverged; weights unchanged */
-    MCT_ERROR_FORMAT = 3,     /* an episode image with a wrong magic number, version, size or CRC */
-    MCT_ERROR_MEMORY = 4      /* a buffer or a region too small for what it must hold */
+    MCT_ERROR_FORMAT = 3      /* an episode image with a wrong magic number, version, size or CRC */
 } mct_status;
 
 #if defined(__GNUC__)

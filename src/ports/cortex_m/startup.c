@@ -5,7 +5,7 @@
 #include "core.h"
 
 int main(void);
-void mct_reset(void);
+void mct_start(void);
 
 typedef union {
     uint32_t *stack;
@@ -14,7 +14,7 @@ typedef union {
 
 /* Every exception but reset ends the run: the firmware polls, and takes no interrupts. */
 __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-    {.stack = mct_stack_top},     {.handler = mct_reset},       {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
+    {.stack = mct_stack_top},     {.handler = mct_start},       {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
     {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry}, {.handler = mct_fault_entry},
@@ -24,7 +24,7 @@ __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
 #define CCR_DIV_0_TRAP (1u << 4) /* a division by zero is a bug, not a 0 */
 #define SHCSR_FAULTS (7u << 16)  /* MemManage, BusFault and UsageFault have handlers of their own */
 
-void mct_reset(void)
+void mct_start(void)
 {
     MCT_SCB_CPACR |= CPACR_FPU;
     mct_barrier();

@@ -29,5 +29,5 @@ int32_t mct_host_run(const uint8_t *image, uint32_t bytes, mct_host_put put)
 
     host.put = put;
     host.bytes = 0;
-    return (int32_t)mct_episode_run(image, &port);
+    return (int32_t)mct_episode_run(&episode_model, image, &port);
 }

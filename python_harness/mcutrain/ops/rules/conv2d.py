@@ -86,12 +86,8 @@ class ConvRule(Rule):
         trains_bias = training is not None and training.bias
         operands = {
             "x": context.place[x.name],
-            "weights": build.buffer(
-                f"{op.name}.weights", "int8", weights.shape, "trainable" if trains_weights else "constant", weights.data
-            ),
-            "bias": build.buffer(
-                f"{op.name}.bias", "int32", bias.shape, "trainable" if trains_bias else "constant", bias.data
-            ),
+            "weights": context.layer_constant(op, weights.name, "weights", trains=trains_weights),
+            "bias": context.layer_constant(op, bias.name, "bias", trains=trains_bias),
             "multiplier": build.constant(f"{op.name}.multiplier", multiplier),
             "shift": build.constant(f"{op.name}.shift", shift),
             "y": context.output_buffer(op),
@@ -167,7 +163,7 @@ class ConvRule(Rule):
             )
             context.trainer.update_bias(context, op, gradient)
         if op.inputs[0] in context.wanted:
-            weights = f"{op.name}.weights"
+            weights = context.place[op.inputs[1]]
             errors[op.inputs[0]] = mode.conv_error(
                 build, f"{op.name}.input_error", op.name, g, weights, window, f"{self.kind}_error"
             )
