@@ -35,9 +35,13 @@ CACHE = ROOT / "build" / "test-kernels"
 
 forms = ("portable", "dsp")
 
+# Other flags for the same tests, as a user may have them: the results must not change.
+FLAGS_VARIABLE = "MCUTRAIN_KERNEL_FLAGS"
+_OWN_FLAGS = "-std=c11 -O3 -fno-strict-aliasing"
+
 CFLAGS = (
-    *("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
-    *("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
+    *os.environ.get(FLAGS_VARIABLE, _OWN_FLAGS).split(),
+    *("-fPIC", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
 )
 
 # Headers that declare kernels; each includes what it needs.

@@ -18,6 +18,11 @@
 extern "C" {
 #endif
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic" /* members without a size are C's */
+#endif
+
 typedef struct {
     int32_t exponent;
     int16_t mantissa[];
@@ -45,6 +50,10 @@ typedef struct {
     int32_t count;
     int32_t index[];
 } mct_index;
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /* A window that slides over an image: convolutions and pools. Pads are rows and columns before the image; what lies behind it follows
  * from the output size. */

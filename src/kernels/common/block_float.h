@@ -8,11 +8,14 @@
 #include "kernels/common/float_math.h"
 #include "kernels/common/integer.h"
 
-/* int32 sums over which int16 mantissas may be written: a compiler that trusts types must not move a read behind such a write. */
+/* int32 sums, and the int16 mantissas that may be written over them: a compiler that trusts types must not move a read behind such a
+ * write. Where it cannot be told so, it has to be told not to trust types (-fno-strict-aliasing). */
 #if defined(__GNUC__)
 typedef int32_t mct_overwritten_s32 __attribute__((may_alias));
+typedef int16_t mct_overwriting_s16 __attribute__((may_alias));
 #else
 typedef int32_t mct_overwritten_s32;
+typedef int16_t mct_overwriting_s16;
 #endif
 
 static inline uint32_t mct_magnitude_s32(int32_t v)

@@ -1,4 +1,6 @@
 /* bias_gradient: the sum of errors over all pixels, by channel. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/backward.h"
 #include "kernels/common/compiler.h"
 #include "kernels/common/dsp.h"

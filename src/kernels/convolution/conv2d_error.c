@@ -1,5 +1,7 @@
 /* dX of a convolution. Both forms walk tap by tap: at one tap, output pixel (oh, ow) adds g[oh][ow][:] * w[:][tap][:] to one input pixel,
  * and each input pixel is met at most once, so the sums live in the output buffer and borders and strides are only loop ranges. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

@@ -1,4 +1,6 @@
 /* conv2d of a 1x1 kernel pixel by pixel, the DSP form of fully connected layers: four filters read as they are, by one pixel as int16. */
+#include "kernels/common/exact.h"
+
 #include "kernels/convolution/conv2d_pixel.h"
 
 #include <stddef.h>

@@ -2,6 +2,8 @@
  * all quads of these.
  *
  * Words of two int16 hold taps in the order in which SXTB16 unpacks a word of int8: of every four, 0 and 2, then 1 and 3. */
+#include "kernels/common/exact.h"
+
 #include "kernels/convolution/conv2d_quads.h"
 
 #include <stddef.h>

@@ -1,6 +1,8 @@
 /* conv2d and fully connected. The DSP form takes most layers by quads of pixels (conv2d_quads.h) and fully connected ones pixel by pixel
  * (conv2d_pixel.h). The portable form, and in the DSP form what is left - filters too long for quads, sums too large for the short
  * roundings - gathers a few windows as int16 and goes by blocks of these by two channels, each finished in place. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include <string.h>

@@ -1,6 +1,8 @@
 /* dW of a convolution. Both forms walk tap by tap: at one tap, dW[:][tap][:] is the sum over output pixels of the outer product of
  * g[oh][ow][:] and the one input pixel that the tap reads, so borders and strides are only loop ranges. Only where input channels are few
  * does the DSP form take all taps at once. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

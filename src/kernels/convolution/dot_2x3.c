@@ -3,6 +3,8 @@
  *
  * Gathered pixels lie interleaved. For every four taps: taps 0 and 2 of each pixel, three words of two int16, then taps 1 and 3 of each: the
  * order in which SXTB16 unpacks a word of weights. */
+#include "kernels/common/exact.h"
+
 #include "kernels/convolution/dot_2x3.h"
 
 #include <stddef.h>

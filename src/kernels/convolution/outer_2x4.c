@@ -1,4 +1,6 @@
 /* Outer products of the convolution gradients (outer_2x4.h): the loop over groups of columns. */
+#include "kernels/common/exact.h"
+
 #include "kernels/convolution/outer_2x4.h"
 
 #if MCT_DSP

@@ -1,5 +1,7 @@
 /* A channel of a depthwise 3x3 convolution of stride 1 or 2 (depthwise_conv2d_s8), in assembly: four neighbouring sums and what they need
  * next take every register, and become codes without leaving theirs. Compilers spill half of them. */
+#include "kernels/common/exact.h"
+
 #include "kernels/depthwise/depthwise_3x3.h"
 
 #if MCT_HAS_DEPTHWISE_3X3

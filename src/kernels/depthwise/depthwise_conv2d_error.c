@@ -1,6 +1,8 @@
 /* dX of a depthwise convolution. In b16 each channel of g becomes a plane; an input pixel is then the dot product of a patch of it with
  * the flipped filter - with strides, with those taps of the filter that meet the pixel: one smaller filter for each residue of the row
  * and column modulo the stride. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

@@ -2,6 +2,8 @@
  * the zero point lies on the border of the plane, and its product with the filter is taken from the bias. Rows of sums become codes in a
  * loop of their own, whose many constants then fit the registers; only 3x3 does both in one. A channel of x is read whole before the same
  * channel of y is written, so with one output per input channel y may be x. */
+#include "kernels/common/exact.h"
+
 #include <stddef.h>
 #include <string.h>
 

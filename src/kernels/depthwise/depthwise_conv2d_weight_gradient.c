@@ -1,6 +1,8 @@
 /* dW of a depthwise convolution. In b16 a channel of x and one of g become planes, and g slides over x as a filter would: neighbouring taps
  * are neighbouring sums. The columns of x lie apart by their residue modulo the stride, so that what a tap reads is neighbouring elements
  * whatever the stride. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

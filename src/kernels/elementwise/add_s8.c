@@ -1,4 +1,6 @@
 /* add: both inputs on a common finer scale, summed, rescaled to the output. */
+#include "kernels/common/exact.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 

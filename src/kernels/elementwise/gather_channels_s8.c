@@ -1,4 +1,6 @@
 /* gather_channels: keep the channels of an activation whose weights train. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 #include "kernels/common/channels.h"
 #include "kernels/common/compiler.h"

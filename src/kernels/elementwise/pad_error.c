@@ -1,4 +1,6 @@
 /* dX of pad: the errors without the border. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

@@ -1,4 +1,6 @@
 /* pad: a border of one code round an image. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* requantize: a change of scale, and stand-alone relu, relu6 and clip. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include "kernels/common/requantize.h"

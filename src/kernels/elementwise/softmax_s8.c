@@ -1,4 +1,6 @@
 /* softmax of one int8 vector in fixed point. Qm.n below: a int32 with m integer and n fraction bits. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include "kernels/common/requantize.h"

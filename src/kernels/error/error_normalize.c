@@ -1,4 +1,6 @@
 /* error_normalize: int32 sums to int16 mantissas of one exponent, also in place. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/backward.h"
 #include "kernels/common/block_float.h"
 #include "kernels/common/pairs.h"
@@ -6,7 +8,7 @@
 /* Sums of which every two keep their place: a step writes the mantissas of the sums that it has read, four or one. */
 typedef struct {
     const mct_overwritten_s32 *sum;
-    int16_t *mantissa;
+    mct_overwriting_s16 *mantissa;
     uint32_t r;
 } rounding;
 

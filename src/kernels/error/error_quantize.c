@@ -1,4 +1,6 @@
 /* error_quantize: float32 errors to int16 mantissas of one exponent. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

@@ -1,4 +1,6 @@
 /* error_scale: the clip mask, and a factor for each channel. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

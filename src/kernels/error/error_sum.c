@@ -1,4 +1,6 @@
 /* error_sum: the errors of two branches that meet. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/backward.h"
 #include "kernels/common/block_float.h"
 #include "kernels/common/pairs.h"

@@ -1,4 +1,6 @@
 /* The float32 head: the last fully connected layer over dequantised features, its error and its update. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/loss.h"
 
 #include <stdbool.h>

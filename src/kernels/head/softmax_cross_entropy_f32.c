@@ -1,4 +1,6 @@
 /* Softmax and cross entropy of one sample, and their gradient with respect to the logits. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/loss.h"
 
 #include "kernels/common/float_math.h"

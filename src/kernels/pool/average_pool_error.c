@@ -1,4 +1,6 @@
 /* dX of average_pool: each output error, shared among the taps of its window that lie inside the image. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

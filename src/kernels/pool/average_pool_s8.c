@@ -1,4 +1,6 @@
 /* average_pool: mean over the part of the window inside the image. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include "kernels/common/window.h"

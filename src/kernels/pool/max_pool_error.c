@@ -1,4 +1,6 @@
 /* dX of max_pool: each output error to where the maximum stood. */
+#include "kernels/common/exact.h"
+
 #include <string.h>
 
 #include "mcutrain/backward.h"

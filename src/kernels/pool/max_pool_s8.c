@@ -1,4 +1,6 @@
 /* max_pool: the largest code of the window's part inside the image, and where it stood. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include "kernels/common/window.h"

@@ -1,4 +1,6 @@
 /* mean: of every channel over all pixels. The number of pixels is part of the multiplier. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/forward.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* update_bias: int32 biases, a step for each channel. */
+#include "kernels/common/exact.h"
+
 #include "kernels/update/update.h"
 
 #define LARGEST_STEP 1073741824.0f /* check: 2^30, mct_round_s32's limit */

@@ -1,4 +1,6 @@
 /* The walk over the trained weights, whatever their rounding. */
+#include "kernels/common/exact.h"
+
 #include "kernels/update/update_weights.h"
 
 #define GATHERED 64 /* weights of selected channels that are stepped side by side */

@@ -1,3 +1,5 @@
+#include "kernels/common/exact.h"
+
 #include "kernels/update/update_steps.h"
 
 #define LARGEST_STEP 2097152.0f /* check: 2^21, within half-even's 2^22 */

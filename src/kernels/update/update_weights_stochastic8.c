@@ -1,3 +1,5 @@
+#include "kernels/common/exact.h"
+
 #include "kernels/update/update_steps.h"
 #include "kernels/common/random.h"
 
