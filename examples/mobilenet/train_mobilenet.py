@@ -21,11 +21,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mcutrain.compiler.plan import compile_plan
 from mcutrain.datasets import Dataset, digits_held_out, digits_shifted, digits_training
-from mcutrain.episode.prepare import plan_inference
 from mcutrain.errors import McutrainError, NotAvailableError, UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 
 try:
     import onnxruntime
@@ -240,7 +241,7 @@ def classes_of(model: bytes, data: Dataset) -> NDArray[np.int64]:
 
 def classes_on_device(path: Path, data: Dataset) -> NDArray[np.int64]:
     """The classes that mcutrain's golden model finds: the bits of the firmware."""
-    executor = GoldenExecutor(plan_inference(load_model(path)))
+    executor = GoldenExecutor(compile_plan(inference(load_model(path))))
     codes = (data.samples.astype(np.int16) - 128).astype(np.int8)
     return np.array([executor.infer(sample) for sample in codes])
 

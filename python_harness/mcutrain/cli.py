@@ -15,6 +15,7 @@ from mcutrain.commands import (
     doctor,
     estimate,
     inspect,
+    methods,
     plan,
     profile,
     report,
@@ -37,6 +38,7 @@ app.command("demo")(demo.demo)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.command("doctor")(doctor.doctor_command)
 app.command("inspect")(inspect.inspect)
+app.command("methods")(methods.methods)
 app.command("plan")(plan.plan)
 app.command("build")(build.build)
 app.command("run")(run.run)

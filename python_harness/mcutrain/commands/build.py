@@ -10,13 +10,16 @@ import typer
 from mcutrain.atomic import write_atomically
 from mcutrain.boards import load_board
 from mcutrain.commands.options import (
+    BatchOption,
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
+    MethodOption,
     SchemeOption,
     WeightsOption,
     console,
     load,
+    method_options,
     print_json,
 )
 from mcutrain.compiler.codegen import c_name, checked_name, generate
@@ -41,10 +44,12 @@ def build(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     json: JsonOption = False,
 ) -> None:
     """Generate the C sources of an episode's model, for any firmware (docs/library.md), and build the episode's own."""
-    definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
+    definition = load(episode, method_options(scheme, errors, weights, batch, option))
     model = checked_name(name) if name is not None else c_name(definition.name)
     if sources_only and output is None:
         raise UsageError("--sources-only needs --output, the folder to write the model's .c and .h to")

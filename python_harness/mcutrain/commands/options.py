@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -39,6 +39,15 @@ MemoryOption = Annotated[
     typer.Option(help="flash: add what the wait for the board's flash costs, behind its caches. Slower to run."),
 ]
 WeightsOption = Annotated[str | None, typer.Option(help="Weight rounding: master16, stochastic8 or nearest8.")]
+BatchOption = Annotated[int | None, typer.Option(min=1, help="Samples whose gradients make one update.")]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="Any option of the method; may be repeated. 'mcutrain methods' lists them.",
+    ),
+]
 
 
 def print_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -47,20 +56,42 @@ def print_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     sys.stdout.write("\n")
 
 
-def override(definition: EpisodeDefinition, changes: dict[str, Any]) -> EpisodeDefinition:
-    """The episode with some keys replaced (None: left as it is). Raises UsageError for values its schema refuses."""
-    given = {key: value for key, value in changes.items() if value is not None}
+def method_options(
+    scheme: str | None, errors: str | None, weights: str | None, batch: int | None, option: list[str] | None
+) -> dict[str, Any]:
+    """The options of the method that the command line gives, by key. Raises UsageError for what is no KEY=VALUE, or given twice."""
+    shorthand = {"scheme": scheme, "errors": errors, "weights": weights, "batch": batch}
+    found = {key: value for key, value in shorthand.items() if value is not None}
+    for text in option or ():
+        key, equals, value = text.partition("=")
+        if not (equals and key):
+            raise UsageError(f"--option {text!r}: write KEY=VALUE, e.g. step_cap=0.25")
+        if key in found:
+            raise UsageError(f"--option {text!r}: {key} is given twice")
+        found[key] = _scalar(text, value)
+    return found
+
+
+def _scalar(text: str, value: str) -> Any:
+    """A value as a YAML file would have it."""
     try:
-        return EpisodeDefinition.model_validate({**definition.model_dump(), **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{where}: {first['msg']}") from error
+        found = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--option {text!r}: {value!r} is no YAML value; put it into quotes") from error
+    if isinstance(found, dict | list):
+        raise UsageError(f"--option {text!r}: give one value; put it into quotes if it is text")
+    return found
 
 
-def load(name: str, changes: dict[str, Any]) -> EpisodeDefinition:
-    """An episode by name with the command line's changes."""
-    return override(load_episode(name), changes)
+def load(
+    name: str, options: Mapping[str, Any] | None = None, changes: Mapping[str, Any] | None = None
+) -> EpisodeDefinition:
+    """An episode by name with the command line's options of its method, and changes of its own keys (None: left as it is).
+
+    Raises UsageError for values that its models refuse.
+    """
+    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    return load_episode(name).changed(given, options)
 
 
 def memory_model(name: str | None, board: Board) -> FlashMemory | None:

@@ -7,28 +7,38 @@ from typing import Annotated, Any
 import typer
 
 from mcutrain.boards import load_board
-from mcutrain.commands.options import ErrorsOption, JsonOption, SchemeOption, WeightsOption, console, print_json
+from mcutrain.commands.options import (
+    BatchOption,
+    ErrorsOption,
+    JsonOption,
+    MethodOption,
+    SchemeOption,
+    WeightsOption,
+    console,
+    method_options,
+    print_json,
+)
 from mcutrain.compiler.memory_map import Region, TimelineRow, render_memory_map, render_timeline
 from mcutrain.compiler.plan import IO_BYTES, Fit, Plan, compile_plan, require_fit
+from mcutrain.episode.record import option_words
 from mcutrain.episode.targets import fit_on_board
 from mcutrain.errors import UsageError
 from mcutrain.importers import load_model
-from mcutrain.methods.inference import inference
 from mcutrain.methods.new_head import new_head
-from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
+from mcutrain.methods.registry import DEFAULT_METHOD, METHODS, find_method
 from mcutrain.ops.steps import Phase
 from mcutrain.paths import find_model
-
-METHODS = ("sparse_update", "inference")
 
 
 def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite, .onnx or .pkl file.")],
     board: Annotated[str, typer.Option(help="The board it must fit.")] = "m4-256k",
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sparse_update",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = DEFAULT_METHOD,
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     budget: Annotated[
         int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")
     ] = None,
@@ -38,6 +48,8 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Print the memory map and the timeline of live bytes; exit 2 with the numbers if it does not fit."""
+    chosen = find_method(method)
+    options = chosen.parse(method_options(scheme, errors, weights, batch, option))
     target = load_board(board)
     if budget is not None:
         if budget <= 0:
@@ -46,15 +58,7 @@ def plan(
     graph = load_model(find_model(model))
     if head is not None:
         graph = new_head(graph, head)
-    if method == "inference":
-        made = compile_plan(inference(graph))
-    elif method == "sparse_update":
-        options = SparseUpdateOptions(
-            scheme=scheme or "biases", error_mode=errors or "b16", weight_rounding=weights or "master16"
-        )
-        made = compile_plan(sparse_update(graph, options))
-    else:
-        raise UsageError(f"unknown method {method!r}: give one of {', '.join(METHODS)}")
+    made = compile_plan(chosen.build(graph, options))
     fit = fit_on_board(made, target)
     if json:
         print_json(plan_document(made, fit))
@@ -70,7 +74,9 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
         "schema_version": 1,
         "model": made.training.graph.name,
         "method": made.training.method,
-        "scheme": made.training.options.get("scheme", "none"),
+        **option_words(made.training.options),
+        "options": dict(made.training.options),
+        "batch": made.training.batch,
         "plan_crc32": f"{made.crc32:08x}",
         "fits": fit.fits,
         "sram_peak_bytes": fit.sram_peak_bytes,
@@ -136,7 +142,7 @@ def _print(made: Plan, fit: Fit) -> None:
         for step in made.steps
         if step.phase is Phase.BACKWARD and step.name.endswith(".scaled_error")
     }
-    if bits and made.training.options.get("error_mode") == "b16":
+    if bits and any(step.kernel.endswith("_b16") for step in made.steps):
         proven = ", ".join(f"{layer} {count}" for layer, count in bits.items())
         console.print(f"\nError mantissa bits, proven to keep every int32 sum from overflowing: {proven}")
     console.print(

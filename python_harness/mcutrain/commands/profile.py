@@ -14,16 +14,19 @@ from mcutrain.atomic import write_atomically
 from mcutrain.boards import Board, load_board
 from mcutrain.commands.cycle_tables import plain_table, share_entry, shares_table
 from mcutrain.commands.options import (
+    BatchOption,
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
     MemoryOption,
+    MethodOption,
     SchemeOption,
     WeightsOption,
     console,
     load,
     log,
     memory_model,
+    method_options,
     print_json,
 )
 from mcutrain.emulators.qemu import QemuRunner
@@ -60,13 +63,15 @@ def profile(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     json: JsonOption = False,
 ) -> None:
     """Estimate the cycles of an inference and of a training step, and these by phase, layer, operator and C function.
 
     The files for viewers hold the cycles at zero wait states.
     """
-    definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
+    definition = load(episode, method_options(scheme, errors, weights, batch, option))
     emulated = [name for name in definition.boards if name != "host"]
     if board is None and not emulated:
         raise UsageError(f"episode {definition.name} names no board; give one with --board")

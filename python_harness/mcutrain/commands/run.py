@@ -9,15 +9,18 @@ import typer
 
 from mcutrain.boards import load_board
 from mcutrain.commands.options import (
+    BatchOption,
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
+    MethodOption,
     SchemeOption,
     WeightsOption,
     bars,
     console,
     load,
     log,
+    method_options,
 )
 from mcutrain.episode.compare import Divergence
 from mcutrain.episode.prepare import PreparedEpisode, prepare
@@ -44,6 +47,8 @@ def run(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the first step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the adapt samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and stochastic rounding.")] = None,
@@ -51,15 +56,8 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train an episode and hold its steps against golden; exit 1 where they differ."""
-    changes = {
-        "scheme": scheme,
-        "errors": errors,
-        "weights": weights,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "seed": seed,
-    }
-    definition = load(episode, changes)
+    changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed}
+    definition = load(episode, method_options(scheme, errors, weights, batch, option), changes)
     boards = tuple(board) if board else definition.boards
     for name in boards:
         if name != "host":

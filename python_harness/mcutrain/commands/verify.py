@@ -7,18 +7,22 @@ from typing import Annotated
 import typer
 
 from mcutrain.commands.options import (
+    BatchOption,
     EpisodeArgument,
     ErrorsOption,
     JsonOption,
+    MethodOption,
     SchemeOption,
     WeightsOption,
     bars,
     console,
     load,
+    method_options,
     print_json,
 )
 from mcutrain.episode.compare import Side, compared_lines, locate
 from mcutrain.episode.prepare import prepare
+from mcutrain.episode.record import option_words
 from mcutrain.episode.run import run_digest
 from mcutrain.episode.targets import make_target
 from mcutrain.errors import MismatchError, UsageError
@@ -35,10 +39,12 @@ def verify(
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
+    batch: BatchOption = None,
+    option: MethodOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare losses, predictions and digests of every step; exit 1 with step, operator, tensor and element where two runners part."""
-    definition = load(episode, {"scheme": scheme, "errors": errors, "weights": weights})
+    definition = load(episode, method_options(scheme, errors, weights, batch, option))
     names = runners.split(",") if runners else ["golden", "host", *definition.boards]
     if len(set(names)) < 2:
         raise UsageError("--runners: give two or more different runners, e.g. golden,host,m4-256k")
@@ -65,8 +71,8 @@ def verify(
             {
                 "schema_version": 1,
                 "episode": definition.name,
-                "error_mode": definition.errors,
-                "weight_rounding": definition.weights,
+                **option_words(definition.options.model_dump()),
+                "options": definition.options.model_dump(),
                 "steps": image.steps,
                 "digests": digests,
                 "matches": not divergences,
@@ -74,10 +80,11 @@ def verify(
             }
         )
     else:
+        chosen = (
+            ", ".join(f"{key} {value}" for key, value in definition.options.model_dump().items()) or definition.method
+        )
         for name, digest in digests.items():
-            console.print(
-                f"{definition.name} ({definition.errors}, {definition.weights}): {name:<8} {image.steps} steps, digest {digest}"
-            )
+            console.print(f"{definition.name} ({chosen}): {name:<8} {image.steps} steps, digest {digest}")
     if divergences:
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
     if not json:

@@ -113,12 +113,21 @@ def build_host(model_dir: Path, build_dir: Path, *, dsp: bool | None = None, sou
         return BuiltHost(library, hashlib.sha256(library.read_bytes()).hexdigest(), compiler, flags)
 
 
-def build_profile_plugin(source_root: Path = PROJECT) -> Path:
-    """QEMU's profile plugin, built if it is stale."""
+def build_profile_plugin(api: int, source_root: Path = PROJECT) -> Path:
+    """QEMU's profile plugin for version ``api`` of QEMU's plugin interface, built if it is stale."""
+    return _build_plugin(f"mcutrain_profile_{api}", source_root)
+
+
+def build_ask_api_plugin(source_root: Path = PROJECT) -> Path:
+    """The plugin that QEMU refuses by naming the version of its plugin interface, built if it is stale."""
+    return _build_plugin("mcutrain_ask_api", source_root)
+
+
+def _build_plugin(target: str, source_root: Path) -> Path:
     folder = source_root / "build" / "library" / "host"
     with locked(folder):
-        _build(source_root, folder, {}, "mcutrain_profile")
-    return folder / "libmcutrain_profile.so"
+        _build(source_root, folder, {}, target)
+    return folder / f"lib{target}.so"
 
 
 def _build_library(board: Board | None, dsp: bool | None, source_root: Path) -> Path:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from mcutrain.boards import board_names
 from mcutrain.errors import UsageError
-from mcutrain.methods.sparse_update import SparseUpdateOptions
+from mcutrain.methods.options import MethodOptions, NoOptions
+from mcutrain.methods.registry import DEFAULT_METHOD, METHODS, find_method, methods_with_option
 from mcutrain.paths import EPISODES
+from mcutrain.strict import StrictModel, no_such_key, one_line, refuse, relocated
 
 RATE_TABLE_ENTRIES = 250
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSource(_Strict):
+class DataSource(StrictModel):
     """Where the samples come from: a known set under a shift, or a .npz file of the user's.
 
     set, shift, severity, seed: see mcutrain.datasets; the shift none tests on the whole set and trains nothing. file: a .npz with
@@ -50,24 +49,22 @@ class DataSource(_Strict):
         return self
 
 
-class EpisodeDefinition(_Strict):
-    """One training episode. Field names are the keys of its YAML file."""
+class EpisodeDefinition(StrictModel):
+    """One training episode. Field names are the keys of its YAML file.
+
+    method: a name of the table of methods. options: its own model; their keys may also stand beside those of the episode.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
     model: str
     data: DataSource
     boards: tuple[str, ...] = Field(min_length=1)
-    method: Literal["sparse_update"] = "sparse_update"
+    method: str = DEFAULT_METHOD
+    options: SerializeAsAny[MethodOptions] = NoOptions()
     new_head: int | None = Field(
         default=None, ge=2, le=255, description="replace the head by a fresh one of so many classes"
     )
-    scheme: str = "biases"
-    errors: Literal["b16", "f32"] = "b16"
-    weights: Literal["master16", "stochastic8", "nearest8"] = "master16"
-    gradient_scaling: Literal["qas", "none"] = "qas"
-    input_scale_correction: bool = True
-    step_cap: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int = Field(default=1, ge=1)
@@ -75,16 +72,35 @@ class EpisodeDefinition(_Strict):
     seed: int = Field(default=1, ge=1, lt=2**32)
     golden_steps: int = Field(default=200, ge=0, description="steps that the golden reference repeats on every run")
 
-    def options(self) -> SparseUpdateOptions:
-        """The method's options."""
-        return SparseUpdateOptions(
-            scheme=self.scheme,
-            error_mode=self.errors,
-            weight_rounding=self.weights,
-            step_cap=self.step_cap,
-            gradient_scaling=self.gradient_scaling,
-            input_scale_correction=self.input_scale_correction,
-        )
+    @model_validator(mode="before")
+    @classmethod
+    def _with_options(cls, document: Any) -> Any:
+        """Gather the method's options, from ``options`` and from beside the episode's own keys, and check them."""
+        if not isinstance(document, dict):
+            return document
+        name = document.get("method", DEFAULT_METHOD)
+        if not isinstance(name, str) or name not in METHODS:
+            refuse({"method": f"there is no method {name!r}: give one of {', '.join(METHODS)}"})
+        return _gathered(document, name, {key for key in cls.model_fields if key != "options"})
+
+    def changed(
+        self, changes: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    ) -> EpisodeDefinition:
+        """The episode with some keys, and some options of its method, replaced; another method begins with its own defaults.
+
+        Raises UsageError for what the models refuse.
+        """
+        own = self.model_dump()
+        method = find_method((changes or {}).get("method", self.method)).name
+        kept = own.pop("options") if method == self.method else {}
+        for key in options or {}:
+            if key not in METHODS[method].options.model_fields:
+                raise UsageError(f"{key}: {_not_an_option(key, method)}")
+        try:
+            # Options beside the episode's keys: what is wrong with one is then said of the key as it was given.
+            return EpisodeDefinition.model_validate({**own, **kept, **(options or {}), **(changes or {})})
+        except ValidationError as error:
+            raise UsageError(one_line(error)) from error
 
     def total_steps(self, adapt_count: int) -> int:
         """Steps of the whole schedule with batch 1."""
@@ -106,6 +122,33 @@ class EpisodeDefinition(_Strict):
         starts = range(0, total, steps_per_rate)
         rates = [self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * start / total)) for start in starts]
         return np.array(rates, dtype=np.float32), steps_per_rate
+
+
+def _gathered(document: dict[str, Any], method: str, own: set[str]) -> dict[str, Any]:
+    """The document with the checked options of its method, wherever they stood. own: the episode's other keys."""
+    model = METHODS[method].options
+    nested = document.get("options", {})
+    if isinstance(nested, MethodOptions):
+        nested = nested.model_dump()
+    if not isinstance(nested, dict):
+        refuse({"options": f"give the options of method {method} as keys with values"})
+    beside = {key: value for key, value in document.items() if key in model.model_fields}
+    refuse({key: "given twice, in 'options' and beside it; leave one out" for key in beside if key in nested})
+    unknown = [str(key) for key in document if key not in own and key not in beside and key != "options"]
+    refuse({key: _not_an_option(key, method, own | {"options"}) for key in unknown})
+    try:
+        options = model.model_validate({**nested, **beside})
+    except ValidationError as error:
+        raise relocated(error, lambda key: (key,) if key in beside else ("options", key)) from None
+    return {**{key: value for key, value in document.items() if key in own}, "options": options}
+
+
+def _not_an_option(key: str, method: str, others: Iterable[str] = ()) -> str:
+    """What to say of a key that the method does not have. others: keys that would do as well."""
+    elsewhere = methods_with_option(key)
+    if elsewhere:
+        return f"an option of method {', '.join(elsewhere)}, not of {method}"
+    return no_such_key(key, [*METHODS[method].options.model_fields, *others])
 
 
 def _beside(definition: EpisodeDefinition, folder: Path) -> EpisodeDefinition:
@@ -141,9 +184,7 @@ def load_episode(name_or_path: str) -> EpisodeDefinition:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UsageError(f"{path.name}: {where}: {first['msg']}") from error
+        raise UsageError(f"{path.name}: {one_line(error)}") from error
     for board in definition.boards:
         if board not in board_names():
             raise UsageError(f"{path.name}: boards: no board {board!r}; there are {', '.join(board_names())}")

@@ -14,7 +14,8 @@ from mcutrain.episode.samples import CodedData, load_coded_data
 from mcutrain.graph import Graph
 from mcutrain.importers import load_model
 from mcutrain.methods.new_head import new_head
-from mcutrain.methods.sparse_update import sparse_update
+from mcutrain.methods.registry import find_method
+from mcutrain.ops.programs import SAMPLE
 from mcutrain.paths import find_model
 
 
@@ -31,6 +32,11 @@ class PreparedEpisode:
     data: CodedData
     golden_lines: dict[int, tuple[Line, ...]] = field(default_factory=dict, repr=False)
 
+    @property
+    def trains(self) -> bool:
+        """Whether the method has anything to run for a training sample."""
+        return SAMPLE in self.plan.training.programs
+
     def image(
         self,
         *,
@@ -45,6 +51,8 @@ class PreparedEpisode:
         definition = self.definition
         adapt_count = len(self.data.adapt)
         order = definition.order(adapt_count)
+        if not self.trains:
+            order = order[:0]
         rates, steps_per_rate = definition.learning_rates(adapt_count)
         sample_bytes = self.graph.tensors[self.graph.input].elements
         tested = len(self.data.test) if test is None else min(test, len(self.data.test))
@@ -72,6 +80,6 @@ def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     graph = load_model(find_model(definition.model))
     if definition.new_head is not None:
         graph = new_head(graph, definition.new_head)
-    training = sparse_update(graph, definition.options())
+    training = find_method(definition.method).build(graph, definition.options)
     data = load_coded_data(definition.data, graph, training.classes)
     return PreparedEpisode(definition, graph, compile_plan(training), data)

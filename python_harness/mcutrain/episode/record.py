@@ -7,7 +7,8 @@ counts of an emulator, `estimated_cycles` come from the timing model at zero wai
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -96,6 +97,8 @@ class EpisodeRecord(_Frozen):
     scheme: str
     error_mode: str
     weight_rounding: str
+    options: dict[str, Any] = Field(default_factory=dict, description="of the method, as its own model names them")
+    batch: int = Field(default=1, description="samples of one update")
     steps: int
     samples_adapt: int
     samples_test: int
@@ -138,3 +141,9 @@ class EpisodeRecord(_Frozen):
     compiler_flags: str
     elf_sha256: str
     wall_seconds: float = Field(description="of the run on the host; informative, never asserted")
+
+
+def option_words(options: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a record that say what trains and how it is rounded; ``none`` where the method has no such option."""
+    keys = {"scheme": "scheme", "error_mode": "errors", "weight_rounding": "weights"}
+    return {key: str(options.get(option, "none")) for key, option in keys.items()}

@@ -25,6 +25,7 @@ from mcutrain.episode.record import (
     SramUse,
     StepRecord,
     TensorLife,
+    option_words,
 )
 from mcutrain.episode.targets import (
     LIMITS,
@@ -334,6 +335,7 @@ def _record(
 ) -> EpisodeRecord:
     definition, plan = prepared.definition, prepared.plan
     profiled, inference, supply = counts.step, counts.inference, counts.supply
+    words = option_words(plan.training.options)
     evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
     labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
     return EpisodeRecord(
@@ -341,10 +343,12 @@ def _record(
         board=place.board,
         core=place.core,
         runner=result.emulator,
-        method=definition.method,
-        scheme=definition.scheme,
-        error_mode=definition.errors,
-        weight_rounding=definition.weights,
+        method=plan.training.method,
+        scheme=words["scheme"],
+        error_mode=words["error_mode"],
+        weight_rounding=words["weight_rounding"],
+        options=dict(plan.training.options),
+        batch=plan.training.batch,
         steps=len(steps),
         samples_adapt=len(prepared.data.adapt),
         samples_test=evaluations[0].integer("total") if evaluations else 0,

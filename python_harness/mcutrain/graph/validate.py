@@ -116,9 +116,6 @@ def _check_wiring(graph: Graph) -> None:
     _require(readers[graph.output] == 0, f"the network's output '{graph.output}' is also read inside the network")
     unused = sorted(written - set(readers) - {graph.output})
     _require(not unused, "nothing uses tensor " + ", ".join(f"'{name}'" for name in unused))
-    for name, count in readers.items():
-        shared = count > 1 and graph.tensors[name].data is not None
-        _require(not shared, f"the constant '{name}' is used by {count} operators: each needs its own to be trained")
 
 
 def _operands(graph: Graph, op: Operator, attributes: type, constants: tuple[bool, ...]) -> list[Tensor]:

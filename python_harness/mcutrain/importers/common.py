@@ -74,9 +74,17 @@ class GraphBuilder:
         return tensor.name
 
     def constant(self, name: str, data: NDArray[np.generic], quantization: Quantization) -> str:
-        """Add a constant and return its name; the data is copied and made read-only."""
+        """Add a constant and return its name; the data is copied and made read-only.
+
+        Operators may share one. Raises UnsupportedError where they read it in two layouts or at two scales.
+        """
         values = np.array(data)
         values.setflags(write=False)
+        known = self.tensors.get(name)
+        if known is not None and not _same_constant(known, values, quantization):
+            raise UnsupportedError(
+                f"constant {quoted(name)} is shared with an operator that reads it in another layout or at another scale"
+            )
         return self.add_tensor(Tensor(name, values.shape, str(values.dtype), quantization, values))
 
     def add_operator(
@@ -95,6 +103,20 @@ class GraphBuilder:
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
         return graph
+
+
+def _same_constant(known: Tensor, values: NDArray[np.generic], quantization: Quantization) -> bool:
+    """Whether a tensor of the graph is this very constant."""
+    own = known.quantization
+    return (
+        known.data is not None
+        and own is not None
+        and known.dtype == str(values.dtype)
+        and np.array_equal(known.data, values)
+        and np.array_equal(own.scale, quantization.scale)
+        and np.array_equal(own.zero_point, quantization.zero_point)
+        and own.axis == quantization.axis
+    )
 
 
 def activation_clamp(

@@ -150,7 +150,7 @@ def add_weights(
     with np.errstate(over="ignore", under="ignore"):
         scale = np.float32(x.tensor.scale) * q.scale
     values = np.zeros(outputs, np.int32) if bias is None else bias_codes(bias, scale, outputs)
-    # One name for each operator: files may share a bias, training may not.
+    # One name for each operator: files may share a bias between layers of different scales.
     bias_name = f"{node.outputs[0]}_bias" if bias is None else f"{bias.name}_of_{node.index}"
     return name, context.graph.constant(bias_name, values, Quantization(scale, q.zero_point, per_channel))
 

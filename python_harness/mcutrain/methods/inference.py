@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mcutrain.graph import Graph
+from mcutrain.methods.forward import lower_forward
 from mcutrain.methods.training_graph import TrainingGraph, add_io
 from mcutrain.ops.programs import INFER, Run
-from mcutrain.ops.rules import RULES, Lowering
+from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import StepBuilder
 
 
@@ -14,14 +15,13 @@ def inference(graph: Graph) -> TrainingGraph:
     build = StepBuilder()
     context = Lowering(graph=graph, build=build)
     context.place[graph.input] = add_io(build, graph)
-    for op in graph.operators:
-        RULES[op.kind].forward(context, op)
+    steps = lower_forward(context, graph.operators)
     return TrainingGraph(
         graph=graph,
         method="inference",
         options={},
         buffers=build.buffers,
-        programs={INFER: (Run(tuple(build.steps)),)},
+        programs={INFER: (Run(steps),)},
         classes=graph.tensors[graph.output].elements,
         output=context.place[graph.output],
     )

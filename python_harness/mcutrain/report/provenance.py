@@ -19,6 +19,8 @@ def provenance(record: EpisodeRecord) -> list[tuple[str, str]]:
         ("Method and scheme", f"{record.method}, {record.scheme}"),
         ("Error tensors", record.error_mode),
         ("Weight rounding", record.weight_rounding),
+        ("Options of the method", ", ".join(f"{key} {value}" for key, value in record.options.items()) or "none"),
+        ("Samples of one update", count(record.batch)),
         ("Steps", f"{count(record.steps)}, {count(record.golden_steps)} of them held against golden"),
         ("Samples", f"{count(record.samples_adapt)} to adapt, {count(record.samples_test)} others to test"),
         ("Plan (CRC-32)", record.plan_crc32),

@@ -38,8 +38,7 @@ class MemoryKeywords:
         """Assert that the firmware's data and bss are together what the plan of the same episode says, to the byte."""
         record = self._measured()
         try:
-            changes = {"scheme": record.scheme, "errors": record.error_mode, "weights": record.weight_rounding}
-            plan = prepare(load_episode(record.episode).model_copy(update=changes)).plan
+            plan = prepare(load_episode(record.episode).changed(options=record.options)).plan
         except McutrainError as error:
             raise Failure(str(error)) from None
         measured = {

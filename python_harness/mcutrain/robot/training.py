@@ -42,13 +42,14 @@ class TrainingKeywords:
         scheme: str | None = None,
         errors: str | None = None,
         weights: str | None = None,
+        batch: int | None = None,
         profile: bool = True,
         afresh: bool = False,
     ) -> EpisodeRecord:
         """Train an episode of the project, or of your own .yaml file, and keep its record for the assertions; returns the record.
 
         ``steps`` cuts the schedule short, ``test`` evaluates on fewer samples, ``golden_steps`` says how many steps to hold against
-        golden (the episode's own number where not given). ``scheme``, ``errors`` and ``weights`` replace the episode's own.
+        golden (the episode's own number where not given). ``scheme``, ``errors``, ``weights`` and ``batch`` replace the episode's own.
         Without ``profile`` instructions are not counted, which is faster. With ``afresh`` nothing that an earlier run has built is used.
 
         Skips where the machine has no emulator or no data. A run that parts from golden does not fail here, but in
@@ -64,6 +65,7 @@ class TrainingKeywords:
             "scheme": scheme,
             "errors": errors,
             "weights": weights,
+            "batch": batch,
         }
         return self._train(episode, board, options, profile=profile, afresh=afresh)
 

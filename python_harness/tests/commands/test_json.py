@@ -61,6 +61,9 @@ def assert_is_a_record(record: dict[str, Any], board: str) -> None:
         3,
     )
     assert record["matches_golden"] is True
+    assert record["options"].items() >= {"scheme": "biases", "errors": "b16", "weights": "master16"}.items()
+    assert (record["scheme"], record["error_mode"], record["weight_rounding"]) == ("biases", "b16", "master16")
+    assert record["batch"] == 1
     assert 0 <= record["accuracy_before"] <= 1 and 0 <= record["accuracy_after"] <= 1
     assert {"data", "bss", "arena", "stack_peak"} <= record["sram"].keys()
 
@@ -108,6 +111,21 @@ def test_a_plan_that_does_not_fit_is_printed_too_and_ends_with_two(folders: dict
     printed = document(folders, "plan", DIGITS, "--budget", "9000", status=2)
     assert printed["fits"] is False
     assert printed["sram_peak_bytes"] > printed["sram_limit_bytes"] == 9000
+
+
+def test_any_option_of_the_method_can_be_given(folders: dict[str, str]) -> None:
+    given = ("--option", "scheme=b1; 1@1/2", "--option", "gradient_scaling=none", "--option", "step_cap=1")
+    printed = document(folders, "plan", DIGITS, "--errors", "f32", *given)
+    assert (printed["method"], printed["scheme"], printed["error_mode"]) == ("sparse_update", "b1; 1@1/2", "f32")
+    chosen = {"scheme": "b1; 1@1/2", "errors": "f32", "gradient_scaling": "none", "step_cap": 1.0, "batch": 1}
+    assert printed["options"].items() >= chosen.items() and printed["batch"] == 1
+
+
+def test_the_methods_are_listed_with_a_schema_of_their_options(folders: dict[str, str]) -> None:
+    printed = {method["name"]: method for method in document(folders, "methods")["methods"]}
+    assert printed.keys() == {"sparse_update", "inference"}
+    schema = printed["sparse_update"]["options_schema"]["properties"]
+    assert schema["errors"]["enum"] == ["b16", "f32"] and schema["batch"]["minimum"] == 1
 
 
 def test_an_inference_plan_has_no_backward(folders: dict[str, str]) -> None:

@@ -143,16 +143,16 @@ def changed_scale(graph: Graph) -> Graph:
 
 
 def planned(**options: object) -> Callable[[], Plan]:
-    chosen = SparseUpdateOptions(**{"scheme": "full", **options})  # type: ignore[arg-type]
+    chosen = SparseUpdateOptions.model_validate({"scheme": "full", **options})
     return lambda: compile_plan(sparse_update(chain(), chosen))
 
 
 DIFFERENT: dict[str, Callable[[], Plan]] = {
     "as it is": planned(),
     "another scheme": planned(scheme="b all; 0 1 2 3@1/2"),
-    "another error mode": planned(error_mode="f32"),
-    "stochastic8": planned(weight_rounding="stochastic8"),
-    "nearest8": planned(weight_rounding="nearest8"),
+    "another error mode": planned(errors="f32"),
+    "stochastic8": planned(weights="stochastic8"),
+    "nearest8": planned(weights="nearest8"),
     "another step cap": planned(step_cap=0.25),
     "no gradient scaling": planned(gradient_scaling="none"),
     "no input scale correction": planned(input_scale_correction=False),

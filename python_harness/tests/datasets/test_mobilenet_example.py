@@ -7,10 +7,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from mcutrain.compiler.plan import compile_plan
 from mcutrain.datasets import Dataset, digits_held_out, digits_shifted
-from mcutrain.episode.prepare import plan_inference
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mobilenet"
 MODEL = EXAMPLE / "mobilenet.onnx"
@@ -24,7 +25,7 @@ def classes_of_onnxruntime(model: Path, data: Dataset) -> list[int]:
 
 
 def classes_of_golden(model: Path, data: Dataset) -> list[int]:
-    executor = GoldenExecutor(plan_inference(load_model(model)))
+    executor = GoldenExecutor(compile_plan(inference(load_model(model))))
     return [executor.infer(codes) for codes in (data.samples.astype(np.int16) - 128).astype(np.int8)]
 
 

@@ -18,8 +18,8 @@ MakeTarget = Callable[[PreparedEpisode, str], Target]
 
 def digits(errors: str = "b16", weights: str = "master16", **changes: object) -> EpisodeDefinition:
     """The digits episode with some keys replaced."""
-    base = load_episode("digits-biases").model_dump()
-    return EpisodeDefinition.model_validate({**base, "scheme": SCHEME, "errors": errors, "weights": weights, **changes})
+    options = {"scheme": SCHEME, "errors": errors, "weights": weights}
+    return load_episode("digits-biases").changed(changes, options)
 
 
 @pytest.fixture(scope="session")

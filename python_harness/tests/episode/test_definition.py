@@ -10,10 +10,12 @@ import yaml
 
 from episode.conftest import digits
 from mcutrain.boards import board_names
-from mcutrain.episode.definition import RATE_TABLE_ENTRIES, episode_names, load_episode
+from mcutrain.episode.definition import RATE_TABLE_ENTRIES, EpisodeDefinition, episode_names, load_episode
+from mcutrain.episode.prepare import prepare
 from mcutrain.errors import UsageError
 from mcutrain.importers import load_model
-from mcutrain.methods.sparse_update import sparse_update
+from mcutrain.methods.registry import METHODS, find_method
+from mcutrain.methods.sparse_update import SparseUpdateOptions
 from mcutrain.paths import find_model
 
 GOOD = {
@@ -34,7 +36,9 @@ def written(tmp_path: Path, document: object) -> str:
 
 def test_the_smallest_episode_file_is_enough(tmp_path: Path) -> None:
     definition = load_episode(written(tmp_path, GOOD))
-    assert (definition.name, definition.errors, definition.weights, definition.epochs) == ("mine", "b16", "master16", 1)
+    assert (definition.name, definition.method, definition.epochs) == ("mine", "sparse_update", 1)
+    assert definition.options == SparseUpdateOptions()
+    assert definition.options.model_dump().items() >= {"scheme": "biases", "errors": "b16", "batch": 1}.items()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,23 @@ def test_the_smallest_episode_file_is_enough(tmp_path: Path) -> None:
         ({"errors": "b8"}, "errors"),
         ({"name": "../up"}, "name"),
         ({"model": None}, "model"),
-        ({"speling": 1}, "speling"),
+        ({"speling": 1}, "speling: there is no such key"),
+        ({"shceme": "head"}, "shceme: there is no such key; did you mean scheme?"),
+        ({"step": 3}, "step: there is no such key; did you mean steps?"),
+        ({"options": {"shceme": "head"}}, "options.shceme: there is no such key; did you mean scheme?"),
+        ({"options": {"errors": "b8"}}, "options.errors: Input should be 'b16' or 'f32'"),
+        ({"options": {"epochs": 3}}, "options.epochs: there is no such key"),
+        ({"options": "head"}, "options: give the options of method sparse_update as keys with values"),
+        ({"options": None}, "options: give the options of method sparse_update as keys with values"),
+        ({"options": {"scheme": "head"}, "scheme": "head"}, "scheme: given twice, in 'options' and beside it"),
+        ({"batch": 0}, "batch: Input should be greater than or equal to 1"),
+        ({"batch": 1.5}, "batch: "),
+        ({"method": "sparse"}, "method: there is no method 'sparse': give one of sparse_update, inference"),
+        ({"method": ["a"]}, "method: there is no method ['a']"),
+        ({"method": "inference", "scheme": "head"}, "scheme: an option of method sparse_update, not of inference"),
+        ({"method": "inference", "options": {"scheme": "head"}}, "options.scheme: there is no such key"),
+        ({1: "one"}, "1: there is no such key"),
+        ({"data": {"set": "digits", "shfit": "none"}}, "data.shfit: there is no such key; did you mean shift?"),
         ({"data": {"set": "digits"}}, "a 'set' needs a 'shift'"),
         ({"data": {"set": "digits", "shift": "none", "file": "x.npz"}}, "give either"),
         ({"data": {}}, "give either"),
@@ -89,7 +109,7 @@ def test_every_episode_of_the_project_names_what_there_is(name: str) -> None:
     assert definition.name == name
     assert set(definition.boards) <= set(board_names())
     if not definition.model.startswith("mlperf_tiny/"):
-        assert sparse_update(load_model(find_model(definition.model)), definition.options()).steps
+        assert find_method(definition.method).build(load_model(find_model(definition.model)), definition.options).steps
 
 
 def test_each_epoch_is_its_own_permutation_from_the_seed() -> None:
@@ -114,3 +134,61 @@ def test_a_cosine_falls_from_the_rate_to_nearly_nothing_whatever_part_of_it_is_r
 def test_a_constant_rate_is_one_rate() -> None:
     rates, per_rate = digits(schedule="constant", learning_rate=0.5).learning_rates(10)
     assert rates.tolist() == [0.5] and per_rate >= 50
+
+
+# Options of the method
+
+
+def test_options_may_stand_beside_the_episodes_keys_or_in_their_own_place(tmp_path: Path) -> None:
+    options = {"scheme": "b1; 0@1/2", "errors": "f32", "step_cap": 0.25}
+    beside = load_episode(written(tmp_path, {**GOOD, **options}))
+    within = load_episode(written(tmp_path, {**GOOD, "options": options}))
+    mixed = load_episode(
+        written(tmp_path, {**GOOD, "scheme": "b1; 0@1/2", "options": {"errors": "f32", "step_cap": 0.25}})
+    )
+    assert beside == within == mixed
+    assert beside.options == SparseUpdateOptions(scheme="b1; 0@1/2", errors="f32", step_cap=0.25)
+
+
+def test_a_definition_survives_being_written_out_with_its_options(tmp_path: Path) -> None:
+    definition = load_episode(written(tmp_path, {**GOOD, "scheme": "head", "weights": "nearest8"}))
+    document = definition.model_dump(mode="json")
+    assert document["options"].items() >= {"scheme": "head", "weights": "nearest8"}.items()
+    assert load_episode(written(tmp_path, document)) == definition
+
+
+def test_a_method_without_options_takes_none(tmp_path: Path) -> None:
+    definition = load_episode(written(tmp_path, {**GOOD, "method": "inference"}))
+    assert definition.options.model_dump() == {}
+
+
+def test_changes_reach_the_keys_and_the_options_they_name_and_no_other() -> None:
+    definition = digits()
+    changed = definition.changed({"epochs": 9}, {"scheme": "head"})
+    assert (changed.epochs, changed.options.model_dump()["scheme"]) == (9, "head")
+    assert changed.changed({"epochs": definition.epochs}, definition.options.model_dump()) == definition
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weights": "int4"}, "weights: Input should be 'master16', 'stochastic8' or 'nearest8'"),
+        ({"wieghts": "master16"}, "wieghts: there is no such key; did you mean weights?"),
+        ({"epochs": 3}, "epochs: there is no such key"),
+        ({"step_cap": -1}, "step_cap: "),
+    ],
+)
+def test_a_wrong_option_of_the_command_line_is_refused_with_its_name(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        digits().changed(options=options)
+    assert str(refusal.value).startswith(said)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_option_of_a_method_has_the_name_of_a_key_of_the_episode(name: str) -> None:
+    assert not METHODS[name].options.model_fields.keys() & EpisodeDefinition.model_fields.keys()
+
+
+def test_an_episode_of_a_method_that_trains_nothing_has_no_step() -> None:
+    episode = prepare(digits().changed({"method": "inference"}))
+    assert not episode.trains and episode.image().steps == 0

@@ -21,7 +21,7 @@ SCHEME = "b all; conv2@1/2 depthwise1@3/8 depthwise4@1/2"
 
 
 def plan_of(errors: str, weights: str) -> Plan:
-    options = SparseUpdateOptions(scheme=SCHEME, error_mode=errors, weight_rounding=weights)
+    options = SparseUpdateOptions.model_validate({"scheme": SCHEME, "errors": errors, "weights": weights})
     return compile_plan(sparse_update(separable(), options))
 
 

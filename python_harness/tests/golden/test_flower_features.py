@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mcutrain.compiler.plan import compile_plan
 from mcutrain.emulators.host import HostModel
-from mcutrain.episode.prepare import plan_inference
 from mcutrain.episode.targets import build_for_host
 from mcutrain.errors import NotAvailableError
 from mcutrain.graph import Graph
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 from mcutrain.paths import PROJECT, find_model
 from support.published_networks import FLOWERS, photo
 
@@ -71,7 +72,7 @@ def test_a_ridge_head_on_the_features_tells_twelve_flowers_apart(model: str, nam
         path = find_model(f"mcunet/{model}.pkl")
     except NotAvailableError as error:
         pytest.skip(str(error))
-    host = HostModel(build_for_host(plan_inference(features_of(load_model(path)))))
+    host = HostModel(build_for_host(compile_plan(inference(features_of(load_model(path))))))
     train, labels = features_of_photos(host, "train", 720)
     test, test_labels = features_of_photos(host, "test", 240)
     accuracy = float(np.mean(ridge_classes(train, labels, test) == test_labels))

@@ -97,7 +97,6 @@ def test_a_sound_graph_is_accepted() -> None:
         (with_operator(1, inputs=("p",)), "average_pool1 reads tensor 'p' before any operator wrote it"),
         (with_operator(1, outputs=("c",)), "average_pool1 writes tensor 'c', which is already written"),
         (with_operator(1, name="conv0"), "two operators are called conv0"),
-        (with_operator(3, inputs=("f", "conv_weights", "dense_bias")), "the constant 'conv_weights' is used by 2"),
         (with_operator(3, attributes=ConvAttributes(stride=(2, 2))), "has no stride and no padding"),
     ],
 )  # fmt: skip

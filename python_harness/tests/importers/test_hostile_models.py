@@ -218,13 +218,16 @@ def test_a_constant_as_the_output_of_the_network_is_refused(tmp_path: Path) -> N
     assert "tensor 'c' (#2) is a constant" in outcome(tmp_path / "m.tflite", b.build([x], [c]))
 
 
-def test_weights_shared_between_operators_are_refused(tmp_path: Path) -> None:
+def test_weights_that_two_operators_read_in_two_layouts_are_refused(tmp_path: Path) -> None:
     b = Builder()
-    x, a, y = (b.tensor(name, (1, 4), quantization=(0.5, 3)) for name in "xay")
-    weights = add_weights(b, np.ones((4, 4), np.int8), None, input_scale=0.5, weight_scale=0.1)
-    b.operator("FULLY_CONNECTED", [x, *weights], [a], {})
-    b.operator("FULLY_CONNECTED", [a, *weights], [y], {})
-    assert "the constant 'weights' is used by 2 operators" in outcome(tmp_path / "m.tflite", b.build([x], [y]))
+    x, a = (b.tensor(name, (1, 2, 2, 4), quantization=(0.5, 3)) for name in "xa")
+    y = b.tensor("y", (1, 2, 2, 1), quantization=(0.5, 3))
+    weights = add_weights(b, np.ones((1, 1, 1, 4), np.int8), None, input_scale=0.5, weight_scale=0.1)
+    window = {"StrideH": 1, "StrideW": 1}
+    b.operator("DEPTHWISE_CONV_2D", [x, *weights], [a], window)
+    b.operator("CONV_2D", [a, *weights], [y], window)
+    said = outcome(tmp_path / "m.tflite", b.build([x], [y]))
+    assert "constant 'weights' is shared with an operator that reads it in another layout" in said
 
 
 def test_a_constant_with_too_little_data_for_its_shape_is_refused(tmp_path: Path) -> None:

@@ -209,6 +209,19 @@ def test_a_residual_add_means_what_litert_computes(tmp_path: Path) -> None:
     assert_means_the_same(graph, model)
 
 
+def test_weights_that_two_operators_share_are_one_tensor_and_mean_what_litert_computes(tmp_path: Path) -> None:
+    b = Builder()
+    shape = (1, 5, 4, 6)
+    x, a, y = (b.tensor(name, shape, quantization=(0.05, -3)) for name in "xay")
+    weights = add_weights(b, random_codes(6, 3, 3, 6), BIAS, input_scale=0.05, weight_scale=0.01)
+    for before, after in ((x, a), (a, y)):
+        b.operator("CONV_2D", [before, *weights], [after], {"StrideW": 1, "StrideH": 1})
+    model = b.build([x], [y])
+    graph = load(tmp_path, model)
+    assert graph.operators[0].inputs[1:] == graph.operators[1].inputs[1:]
+    assert_means_the_same(graph, model)
+
+
 def wrapped(outer: str, outer_quantization: tuple[float, int] | None) -> bytes:
     """A RELU between a QUANTIZE from ``outer`` numbers and a conversion back to them."""
     b = Builder()

@@ -17,7 +17,7 @@ from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, Padding
 from mcutrain.graph.summary import summarize
 from mcutrain.importers import load_model
-from mcutrain.methods.sparse_update import trainable_layers
+from mcutrain.methods.classifier_head import trainable_layers
 from support.graph_reference import run_graph
 from support.tiny_training import residual_conv, small_network, torch_zip
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcutrain.episode.prepare import plan_inference
+from mcutrain.compiler.plan import compile_plan
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 from support.tflite_builder import run_litert, unary_model
 
 ALL_CODES = np.arange(-128, 128).astype(np.int8)
@@ -21,6 +22,6 @@ INPUT, OUTPUT = (0.5, 0), (float(np.float32(1 / 3)), 0)
 def test_codes_on_a_tie_of_the_quotient_are_those_of_litert(kind: str, tmp_path: Path) -> None:
     model = unary_model(kind, (256,), input=INPUT, output=OUTPUT)
     (tmp_path / "model.tflite").write_bytes(model)
-    executor = GoldenExecutor(plan_inference(load_model(tmp_path / "model.tflite")))
+    executor = GoldenExecutor(compile_plan(inference(load_model(tmp_path / "model.tflite"))))
     executor.infer(ALL_CODES)
     np.testing.assert_array_equal(executor.output(), run_litert(model, ALL_CODES))

@@ -11,8 +11,9 @@ from mcutrain.compiler.plan import compile_plan
 from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import Graph
+from mcutrain.methods.classifier_head import trainable_layers
 from mcutrain.methods.new_head import new_head
-from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update, trainable_layers
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.networks import NETWORKS, chain, perceptron, samples, separable
 from support.traced_step import run_step
 

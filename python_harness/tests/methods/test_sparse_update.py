@@ -12,22 +12,18 @@ from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import ConvAttributes, Graph
+from mcutrain.methods.channels import largest_channels
+from mcutrain.methods.classifier_head import find_head, trainable_layers
 from mcutrain.methods.inference import inference
-from mcutrain.methods.sparse_update import (
-    SparseUpdateOptions,
-    find_head,
-    largest_channels,
-    reads_input,
-    sparse_update,
-    trainable_layers,
-)
+from mcutrain.methods.qas_trainer import reads_input
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Phase
 from support.networks import INPUT_SCALE, NETWORKS, NetBuilder, chain, pooled, residual, samples, separable
 from support.traced_step import run_step
 
 
 def planned(graph: Graph, **options: object) -> Plan:
-    return compile_plan(sparse_update(graph, SparseUpdateOptions(**options)))  # type: ignore[arg-type]
+    return compile_plan(sparse_update(graph, SparseUpdateOptions.model_validate(options)))
 
 
 def kernels(plan: Plan, phase: Phase) -> list[str]:
@@ -55,7 +51,7 @@ def constant(plan: Plan, name: str) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("mode", ["b16", "f32"])
 def test_with_the_head_alone_nothing_runs_backward(mode: str) -> None:
-    plan = planned(chain(), scheme="head", error_mode=mode)
+    plan = planned(chain(), scheme="head", errors=mode)
     assert kernels(plan, Phase.BACKWARD) == []
     assert kernels(plan, Phase.LOSS) == ["softmax_cross_entropy_f32"]
     assert kernels(plan, Phase.UPDATE) == ["head_update_f32"]
@@ -65,7 +61,7 @@ def test_with_the_head_alone_nothing_runs_backward(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["b16", "f32"])
 @pytest.mark.parametrize("earliest", [1, 2, 3])
 def test_no_error_is_computed_above_the_earliest_trained_layer(earliest: int, mode: str) -> None:
-    plan = planned(chain(), scheme=f"b0; {earliest}", error_mode=mode)
+    plan = planned(chain(), scheme=f"b0; {earliest}", errors=mode)
     names = [f"conv{index}" for index in range(earliest, 4)]
     assert layers_of(plan, Phase.BACKWARD) - {"loss", "fully_connected5"} == set(names)
     assert f"conv{earliest}.input_error" not in plan.buffers
@@ -83,8 +79,10 @@ def test_a_branch_without_a_trained_layer_gets_no_error() -> None:
 def test_only_what_trains_is_trainable_state() -> None:
     plan = planned(chain(), scheme="b2; conv1")
     head = "fully_connected5"
-    trained = {name for name, buffer in plan.buffers.items() if buffer.region == "trainable"}
-    assert trained == {"conv1.weights", "conv1.fraction", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    regions = {name: buffer.region for name, buffer in plan.buffers.items()}
+    trained = {name for name, region in regions.items() if region == "trainable"}
+    assert trained == {"conv1.weights", "conv2.bias", "conv3.bias", f"{head}.weights", f"{head}.bias"}
+    assert {name for name, region in regions.items() if region == "state"} == {"conv1.fraction"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -231,14 +229,6 @@ def test_a_head_with_an_activation_is_refused() -> None:
         find_head(graph)
 
 
-@pytest.mark.parametrize(
-    "change", [{"error_mode": "b17"}, {"weight_rounding": "nearest"}, {"gradient_scaling": "adam"}]
-)
-def test_an_unknown_choice_is_refused_with_the_choices_there_are(change: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(change.values()))!r} is not one of "):
-        planned(chain(), **change)
-
-
 def test_a_softmax_inside_the_network_is_not_trained_through() -> None:
     net = NetBuilder(1)
     y = net.dense(net.flatten("x"), 6)
@@ -297,9 +287,7 @@ def test_a_share_of_a_depthwise_convolution_is_of_its_channels_by_magnitude() ->
 @pytest.mark.parametrize("mode", ["b16", "f32"])
 def test_only_the_chosen_channels_of_a_depthwise_convolution_train(mode: str, rounding: str) -> None:
     graph = separable()
-    plan = planned(
-        graph, scheme="b0; depthwise1@3/8 depthwise4", error_mode=mode, weight_rounding=rounding, step_cap=0.0
-    )
+    plan = planned(graph, scheme="b0; depthwise1@3/8 depthwise4", errors=mode, weights=rounding, step_cap=0.0)
     chosen = largest_channels(graph, graph.operators[1], 3)
     executor = GoldenExecutor(plan)
     executor.seed(5)
@@ -315,7 +303,7 @@ def test_only_the_chosen_channels_of_a_depthwise_convolution_train(mode: str, ro
 SEPARABLE = {"depthwise1": 8, "depthwise4": 4}
 
 
-def test_gradient_fraction_and_factor_of_a_depthwise_convolution_have_only_the_trained_channels() -> None:
+def test_gradient_and_fraction_of_a_depthwise_convolution_have_only_the_trained_channels() -> None:
     graph = separable()
     part, whole = (planned(graph, scheme=f"b0; depthwise1{share}") for share in ("@3/8", ""))
     chosen = largest_channels(graph, graph.operators[1], 3)
@@ -323,8 +311,9 @@ def test_gradient_fraction_and_factor_of_a_depthwise_convolution_have_only_the_t
     assert part.buffers["depthwise1.fraction"].shape == (3, 3, 3)
     assert part.buffers["depthwise1.weights"].shape == (8, 3, 3)
     assert constant(part, "depthwise1.selected").tolist() == chosen.tolist()
-    factors = constant(whole, "depthwise1.weight_factor")
-    np.testing.assert_array_equal(constant(part, "depthwise1.weight_factor"), factors[chosen])
+    # Which of the channels train may change from call to call: each has its factor.
+    factors = [constant(plan, "depthwise1.weight_factor") for plan in (part, whole)]
+    np.testing.assert_array_equal(factors[0], factors[1])
     assert "depthwise1.selected" not in whole.buffers
 
 

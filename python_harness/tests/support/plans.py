@@ -29,7 +29,7 @@ def training_of(
 ) -> TrainingGraph:
     """The training graph of these options."""
     return sparse_update(
-        graph, SparseUpdateOptions(scheme=scheme, error_mode=error_mode, weight_rounding=weight_rounding)
+        graph, SparseUpdateOptions.model_validate({"scheme": scheme, "errors": error_mode, "weights": weight_rounding})
     )
 
 

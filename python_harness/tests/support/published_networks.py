@@ -14,12 +14,12 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 from PIL import Image
 
-from mcutrain.compiler.plan import Plan
+from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.datasets.cifar10 import cifar10
 from mcutrain.datasets.kws01 import kws01
-from mcutrain.episode.prepare import plan_inference
 from mcutrain.errors import NotAvailableError
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 from mcutrain.paths import find_model
 
 FLOWERS = Path(os.environ.get("MCUTRAIN_DATA") or ".") / "flowers12"
@@ -63,7 +63,7 @@ class PublishedNetwork:
     @functools.cached_property
     def plan(self) -> Plan:
         """The plan of an inference."""
-        return plan_inference(load_model(self.path))
+        return compile_plan(inference(load_model(self.path)))
 
     @functools.cached_property
     def inputs(self) -> Inputs:

@@ -25,7 +25,7 @@ from mcutrain.graph import (
     PoolAttributes,
     RequantizeAttributes,
 )
-from mcutrain.methods.sparse_update import find_head
+from mcutrain.methods.classifier_head import find_head
 from support.traced_step import StepGradients
 
 Real = NDArray[np.float64]

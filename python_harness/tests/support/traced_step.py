@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan
 from mcutrain.golden.executor import GoldenExecutor
-from mcutrain.methods.sparse_update import find_head
+from mcutrain.methods.classifier_head import find_head
 from mcutrain.ops.base import Block, view_of
 from mcutrain.ops.programs import SAMPLE
 from mcutrain.ops.steps import Phase, Step

@@ -99,10 +99,8 @@ static inline float mct_power_of_two_f32(int32_t exponent)
 /* Bits of |x|. They order as the magnitudes do, with infinity above every number and NaN above infinity. */
 static inline uint32_t mct_magnitude_bits_f32(float x)
 {
-    return mct_float_bits(x) & 0x7fffffffu;
+    return mct_float_bits(x) & (uint32_t)INT32_MAX;
 }
-
-#define MCT_INFINITY_BITS 0x7f800000u
 
 static inline float mct_clamp_f32(float x, float limit)
 {

@@ -3,18 +3,22 @@
 #define MCT_KERNELS_CHANNELS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
-/* Whether the index names channels of `channels`, ascending, none of them twice. */
-static inline bool mct_channels_ascend(const int32_t *index, int32_t count, int32_t channels)
+#include "mcutrain/types.h"
+
+/* Whether a list has at most `most` elements, and these are channels of `channels`, ascending, none of them twice. */
+static inline bool mct_index_valid(const mct_index *list, int32_t most, int32_t channels)
 {
     int32_t last = -1;
 
-    for (int32_t j = 0; j < count; j++) {
-        if (index[j] <= last || index[j] >= channels) {
+    if (list->count < 0 || list->count > most) {
+        return false;
+    }
+    for (int32_t j = 0; j < list->count; j++) {
+        if (list->index[j] <= last || list->index[j] >= channels) {
             return false;
         }
-        last = index[j];
+        last = list->index[j];
     }
     return true;
 }

@@ -16,7 +16,8 @@
 
 #if MCT_DSP
 
-/* Two channels over quads of gathered pixels that follow each other, from operands as int16 to stored codes. Offsets of members are known to assembly. */
+/* Two channels over quads of gathered pixels that follow each other, from operands as int16 to stored codes. Offsets of members are known
+ * to assembly. */
 typedef struct {
     const int32_t *rows;    /* both channels' weights (dot_2x4.h); less 2 words and those of the skipped steps */
     int32_t skip;           /* mct_dot_skip of a quad's steps */

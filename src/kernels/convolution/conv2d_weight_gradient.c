@@ -7,6 +7,7 @@
 
 #include "mcutrain/backward.h"
 #include "kernels/common/backward_window.h"
+#include "kernels/common/channels.h"
 #include "kernels/common/compiler.h"
 #include "kernels/common/dsp.h"
 #include "kernels/convolution/outer_2x4.h"
@@ -150,10 +151,22 @@ static inline void mct_pack_patches(const mct_conv2d_gradient_params *params, co
 
 #endif
 
-static int is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const void *gradient)
+static int is_valid(const mct_conv2d_gradient_params *params, const void *x, const void *g, const mct_index *index, const void *gradient)
 {
     return params != NULL && x != NULL && g != NULL && gradient != NULL && mct_window_valid(&params->window) &&
-           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX;
+           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX &&
+           (index == NULL || mct_index_valid(index, params->window.in_channels, INT32_MAX));
+}
+
+/* The convolution of the input channels that x has now. */
+static mct_conv2d_gradient_params narrowed(const mct_conv2d_gradient_params *params, const mct_index *index)
+{
+    mct_conv2d_gradient_params own = *params;
+
+    if (index != NULL) {
+        own.window.in_channels = index->count;
+    }
+    return own;
 }
 
 static size_t weight_elements(const mct_window *window)
@@ -185,6 +198,18 @@ size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_pa
     const int32_t patches = mct_has_patches(&params->window) ? 2 * most.groups * MCT_OUTER_LANES : 0;
 
     return mct_outer_scratch_bytes(most) + (size_t)patches;
+}
+
+/* The gradient to compute. Its chunks are those of as many input channels as x may have, whatever x has now: scratch has room for these. */
+typedef struct {
+    mct_conv2d_gradient_params params; /* narrowed */
+    mct_outer_shape most;
+    bool has_patches;
+} gradient_task;
+
+static gradient_task task_of(const mct_conv2d_gradient_params *params, const mct_index *index)
+{
+    return (gradient_task){narrowed(params, index), shape_of(&params->window), mct_has_patches(&params->window)};
 }
 
 #if MCT_DSP
@@ -247,11 +272,11 @@ static void add_outputs(const mct_outer_chunk *chunk, const int16_t *g, int32_t 
 
 /* dW of `inputs` input channels by one tap, or of all taps (patches). Whole rows of output pixels count, also where their columns lie
  * outside, so that g is read in its order. */
-static void add_columns(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, int32_t inputs,
-                        const int8_t *x, const int16_t *g, int32_t *scratch, int32_t *gradient, int32_t output_step)
+static void add_columns(const gradient_task *task, mct_tap_range rows, mct_tap_range columns, int32_t inputs, const int8_t *x,
+                        const int16_t *g, int32_t *scratch, int32_t *gradient, int32_t output_step)
 {
-    const mct_window *const window = &params->window;
-    const mct_outer_shape most = shape_of(window);
+    const mct_window *const window = &task->params.window;
+    const mct_outer_shape most = task->most;
     const int32_t channels = window->out_channels, end = rows.end * window->out_width;
     mct_outer_chunk chunk = mct_outer_chunk_in(scratch, most);
     int8_t *const patches = (int8_t *)(chunk.bounce + MCT_DOT_ROWS * MCT_OUTER_LANES);
@@ -266,10 +291,10 @@ static void add_columns(const mct_conv2d_gradient_params *params, mct_tap_range 
             const int32_t pixels = mct_smaller_s32(2 * most.steps, end - pixel);
 
             chunk.steps = mct_outer_parts(pixels, 2);
-            if (mct_has_patches(window)) {
-                mct_pack_patches(params, x, pixel, pixels, i, i + count, patches, &chunk);
+            if (task->has_patches) {
+                mct_pack_patches(&task->params, x, pixel, pixels, i, i + count, patches, &chunk);
             } else {
-                mct_pack_tap(params, rows, columns, x + i, pixel, pixels, count, &chunk);
+                mct_pack_tap(&task->params, rows, columns, x + i, pixel, pixels, count, &chunk);
             }
             add_outputs(&chunk, g + (size_t)pixel * (size_t)channels, channels, pixels, gradient + i, output_step);
             chunk.from_zero = false;
@@ -296,10 +321,10 @@ static MCT_NOINLINE void multiply_pixel(const int8_t *x, int32_t inputs, int32_t
     }
 }
 
-static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
-                         const int16_t *g, void *scratch, int32_t *gradient, int32_t output_step)
+static void tap_gradient(const gradient_task *task, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
+                         void *scratch, int32_t *gradient, int32_t output_step)
 {
-    const mct_window *const window = &params->window;
+    const mct_window *const window = &task->params.window;
 
     if (rows.end == rows.first || columns.end == columns.first) {
         for (int32_t o = 0; o < window->out_channels; o++) {
@@ -307,20 +332,20 @@ static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range
         }
     } else if (window->out_height * window->out_width == 1) {
         for (int32_t o = 0; o < window->out_channels; o++) {
-            multiply_pixel(x + mct_tap_input_offset(window, rows, columns, 0), window->in_channels, params->input_zero_point, g[o],
+            multiply_pixel(x + mct_tap_input_offset(window, rows, columns, 0), window->in_channels, task->params.input_zero_point, g[o],
                            gradient + o * output_step);
         }
     } else {
-        add_columns(params, rows, columns, window->in_channels, x, g, scratch, gradient, output_step);
+        add_columns(task, rows, columns, window->in_channels, x, g, scratch, gradient, output_step);
     }
 }
 
 #else
 
-static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range rows, mct_tap_range columns, const int8_t *x,
-                         const int16_t *g, void *scratch, int32_t *gradient, int32_t output_step)
+static void tap_gradient(const gradient_task *task, mct_tap_range rows, mct_tap_range columns, const int8_t *x, const int16_t *g,
+                         void *scratch, int32_t *gradient, int32_t output_step)
 {
-    const mct_window *const window = &params->window;
+    const mct_window *const window = &task->params.window;
     const int32_t in_channels = window->in_channels, out_channels = window->out_channels;
     const int32_t x_step = window->stride_width * in_channels, width = columns.end - columns.first;
 
@@ -341,7 +366,7 @@ static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range
 
                 for (int32_t p = 0; p < depth; p++, x_pixel += x_step) {
                     for (int32_t lane = 0; lane < lanes; lane++) {
-                        values[p][lane] = (int16_t)(x_pixel[lane] - params->input_zero_point);
+                        values[p][lane] = (int16_t)(x_pixel[lane] - task->params.input_zero_point);
                     }
                 }
                 for (int32_t o = 0; o < out_channels; o++) {
@@ -358,33 +383,35 @@ static void tap_gradient(const mct_conv2d_gradient_params *params, mct_tap_range
 
 #endif
 
-static void all_gradients(const mct_conv2d_gradient_params *params, const int8_t *x, const int16_t *g, void *scratch, int32_t *gradient)
+static void all_gradients(const gradient_task *task, const int8_t *x, const int16_t *g, void *scratch, int32_t *gradient)
 {
-    const mct_window *const window = &params->window;
+    const mct_window *const window = &task->params.window;
     const int32_t taps = window->kernel_height * window->kernel_width, output_step = taps * window->in_channels;
 
 #if MCT_DSP
-    if (mct_has_patches(window)) {
+    if (task->has_patches) {
         const mct_tap_range all_rows = {.end = window->out_height}, all_columns = {.end = window->out_width};
 
-        add_columns(params, all_rows, all_columns, output_step, x, g, scratch, gradient, output_step);
+        add_columns(task, all_rows, all_columns, output_step, x, g, scratch, gradient, output_step);
         return;
     }
 #endif
     for (int32_t tap = 0; tap < taps; tap++) {
-        tap_gradient(params, mct_tap_rows(window, tap / window->kernel_width), mct_tap_columns(window, tap % window->kernel_width), x, g,
+        tap_gradient(task, mct_tap_rows(window, tap / window->kernel_width), mct_tap_columns(window, tap % window->kernel_width), x, g,
                      scratch, gradient + tap * window->in_channels, output_step);
     }
 }
 
-mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g, void *scratch,
-                                          mct_b32 *gradient)
+mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
+                                          const mct_index *index, void *scratch, mct_b32 *gradient)
 {
-    if (!is_valid(params, x, g, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
+    if (!is_valid(params, x, g, index, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
         return MCT_ERROR_ARGUMENT;
     }
+    const gradient_task task = task_of(params, index);
+
     gradient->exponent = g->exponent;
-    all_gradients(params, x, g->mantissa, scratch, gradient->mantissa);
+    all_gradients(&task, x, g->mantissa, scratch, gradient->mantissa);
     return MCT_OK;
 }
 
@@ -424,12 +451,14 @@ static void add_tap_f32(const mct_conv2d_gradient_params *params, mct_tap_range 
     }
 }
 
-mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, float *gradient)
+mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g, const mct_index *index,
+                                          float *gradient)
 {
-    if (!is_valid(params, x, g, gradient)) {
+    if (!is_valid(params, x, g, index, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }
-    const mct_window *const window = &params->window;
+    const mct_conv2d_gradient_params own = narrowed(params, index);
+    const mct_window *const window = &own.window;
     const int32_t taps = window->kernel_height * window->kernel_width;
 
     for (size_t i = 0; i < weight_elements(window); i++) {
@@ -439,7 +468,7 @@ mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *para
         const mct_tap_range rows = mct_tap_rows(window, tap / window->kernel_width);
         const mct_tap_range columns = mct_tap_columns(window, tap % window->kernel_width);
 
-        add_tap_f32(params, rows, columns, x, g, gradient + tap * window->in_channels, taps * window->in_channels);
+        add_tap_f32(&own, rows, columns, x, g, gradient + tap * window->in_channels, taps * window->in_channels);
     }
     return MCT_OK;
 }

@@ -14,7 +14,8 @@
 #include "kernels/depthwise/depthwise_3x3.h"
 #include "kernels/depthwise/depthwise_plane.h"
 
-/* A channel of an image of interleaved channels into a plane (depthwise_plane.h), its codes as they are. Offsets of members are known to assembly. rows and columns are above 0. */
+/* A channel of an image of interleaved channels into a plane (depthwise_plane.h), its codes as they are. Offsets of members are
+ * known to assembly. rows and columns are above 0. */
 typedef struct {
     size_t pixel_bytes; /* from one element of the channel to the next */
     int32_t columns, rows;

@@ -152,13 +152,19 @@ static inline void mct_slide(const mct_sliding *sliding, const int16_t *x, int32
 
 typedef mct_depthwise_conv2d_weight_gradient_params gradient_params;
 
-static bool is_valid(const gradient_params *params, const void *x, const void *g, const int32_t *index, const void *gradient)
+static bool is_valid(const gradient_params *params, const void *x, const void *g, const mct_index *index, const void *gradient)
 {
     return params != NULL && x != NULL && g != NULL && gradient != NULL && mct_depthwise_window_valid(&params->window) &&
-           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX && params->selected > 0 &&
-           params->selected <= params->window.out_channels &&
-           (index != NULL ? mct_channels_ascend(index, params->selected, params->window.out_channels)
-                          : params->selected == params->window.out_channels);
+           params->input_zero_point >= INT8_MIN && params->input_zero_point <= INT8_MAX && params->most_selected > 0 &&
+           params->most_selected <= params->window.out_channels &&
+           (index != NULL ? mct_index_valid(index, params->most_selected, params->window.out_channels)
+                          : params->most_selected == params->window.out_channels);
+}
+
+/* The output channels that train now. */
+static inline int32_t selected_of(const gradient_params *params, const mct_index *index)
+{
+    return index != NULL ? index->count : params->window.out_channels;
 }
 
 /* An output channel that trains. */
@@ -169,9 +175,9 @@ typedef struct {
 
 #define BEFORE_THE_FIRST ((channel){-1, -1, -1})
 
-static inline channel next_channel(int32_t outputs, const int32_t *index, int32_t j, channel last)
+static inline channel next_channel(int32_t outputs, const mct_index *index, int32_t j, channel last)
 {
-    const int32_t output = index != NULL ? index[j] : j, input = output / outputs;
+    const int32_t output = index != NULL ? index->index[j] : j, input = output / outputs;
 
     return (channel){output, input, last.x + (input != last.input)};
 }
@@ -181,7 +187,7 @@ static int32_t outputs_of_input(const mct_window *w)
     return w->out_channels / w->in_channels;
 }
 
-static int32_t x_channels(const gradient_params *params, const int32_t *index)
+static int32_t x_channels(const gradient_params *params, const mct_index *index)
 {
     const int32_t outputs = outputs_of_input(&params->window);
     channel c = BEFORE_THE_FIRST;
@@ -189,7 +195,7 @@ static int32_t x_channels(const gradient_params *params, const int32_t *index)
     if (index == NULL) {
         return params->window.in_channels;
     }
-    for (int32_t j = 0; j < params->selected; j++) {
+    for (int32_t j = 0; j < index->count; j++) {
         c = next_channel(outputs, index, j, c);
     }
     return c.x + 1;
@@ -277,21 +283,22 @@ static void channel_gradient(const mct_window *w, const int16_t *x, const int16_
     }
 }
 
-mct_status mct_depthwise_conv2d_weight_gradient_b16(const gradient_params *params, const int8_t *x, const mct_b16 *g, const int32_t *index,
-                                                    void *scratch, mct_b32 *gradient)
+mct_status mct_depthwise_conv2d_weight_gradient_b16(const gradient_params *params, const int8_t *x, const mct_b16 *g,
+                                                    const mct_index *index, void *scratch, mct_b32 *gradient)
 {
     if (!is_valid(params, x, g, index, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *const w = &params->window;
     const int32_t taps = w->kernel_height * w->kernel_width, outputs = outputs_of_input(w), channels = x_channels(params, index);
+    const int32_t selected = selected_of(params, index);
     int16_t *const x_values = scratch, *const g_values = x_values + x_elements(w);
     channel c = BEFORE_THE_FIRST;
 
     gradient->exponent = g->exponent;
     /* The border and the zeros behind odd rows of g stay; every channel has the same interior. */
     memset(x_values, 0, (x_elements(w) + g_elements(w)) * sizeof *x_values);
-    for (int32_t j = 0; j < params->selected; j++) {
+    for (int32_t j = 0; j < selected; j++) {
         const channel last = c;
 
         c = next_channel(outputs, index, j, last);
@@ -325,17 +332,17 @@ static float tap_gradient_f32(const gradient_params *params, int32_t kernel_row,
     return sum;
 }
 
-mct_status mct_depthwise_conv2d_weight_gradient_f32(const gradient_params *params, const int8_t *x, const float *g, const int32_t *index,
+mct_status mct_depthwise_conv2d_weight_gradient_f32(const gradient_params *params, const int8_t *x, const float *g, const mct_index *index,
                                                     float *gradient)
 {
     if (!is_valid(params, x, g, index, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *const w = &params->window;
-    const int32_t outputs = outputs_of_input(w), channels = x_channels(params, index);
+    const int32_t outputs = outputs_of_input(w), channels = x_channels(params, index), selected = selected_of(params, index);
     channel c = BEFORE_THE_FIRST;
 
-    for (int32_t j = 0; j < params->selected; j++) {
+    for (int32_t j = 0; j < selected; j++) {
         c = next_channel(outputs, index, j, c);
         for (int32_t tap = 0; tap < w->kernel_height * w->kernel_width; tap++) {
             *gradient++ = tap_gradient_f32(params, tap / w->kernel_width, tap % w->kernel_width, x + c.x, channels, g + c.output);

@@ -269,7 +269,7 @@ enum { WORD_BITS = 32, MAX_LEFT_SHIFT = 22 };
 
 static bool valid(const mct_add_s8_params *p)
 {
-    /* |code - zero point| <= 255, so that 255 * 2^22 and, with multipliers up to 1, the sum of two stay below 2^31. */
+    /* |code - zero point| <= 255: with multipliers up to 1 the sum of two stays within int32. check: 2 * 255 * 2^MAX_LEFT_SHIFT < 2^31 */
     return p->elements > 0 && mct_code_valid(p->a_zero_point) && mct_code_valid(p->b_zero_point) &&
            mct_clamp_valid(p->output_zero_point, p->clamp_min, p->clamp_max) && p->left_shift >= 0 && p->left_shift <= MAX_LEFT_SHIFT &&
            mct_multiplier_valid(p->a_multiplier, p->a_shift) && p->a_shift <= 0 && mct_multiplier_valid(p->b_multiplier, p->b_shift) &&

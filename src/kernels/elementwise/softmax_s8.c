@@ -5,7 +5,8 @@
 
 #include "kernels/common/requantize.h"
 
-enum { DIFF_INTEGER_BITS = 5, SUM_INTEGER_BITS = 12, MAX_ELEMENTS = 4095 /* each adds at most 2^19 to a sum in Q12.19 */ };
+/* Each element adds at most 1 to a sum in Q12.19. check: SUM_INTEGER_BITS + 19 == 31; MAX_ELEMENTS * 2^19 < 2^31 */
+enum { DIFF_INTEGER_BITS = 5, SUM_INTEGER_BITS = 12, MAX_ELEMENTS = 4095 };
 
 /* x in Qm.n to Q(m-bits).(n+bits). */
 static int32_t drop_integer_bits(int32_t x, int32_t bits)
@@ -16,7 +17,8 @@ static int32_t drop_integer_bits(int32_t x, int32_t bits)
 /* e^x - for x in [-1/4, 0), in Q0.31: the Taylor series of fourth order round -1/8. */
 static int32_t exp_of_last_quarter(int32_t x)
 {
-    const int32_t exp_minus_eighth = 1895147668, third = 715827883; /* check: round(e^(-1/8) * 2^31), round(2^31 / 3) */
+    /* check: exp_minus_eighth == round(e^(-1/8) * 2^31); third == round(2^31 / 3) */
+    const int32_t exp_minus_eighth = 1895147668, third = 715827883;
     const int32_t t = x + (1 << 28);
     const int32_t t2 = mct_high_s32(t, t);
     const int32_t t3 = mct_high_s32(t2, t);
@@ -30,7 +32,7 @@ static int32_t exp_of_last_quarter(int32_t x)
 /* e^x in Q0.31 for x <= 0 in Q5.26: the last quarter by its series, the rest by one factor a bit. */
 static int32_t exp_of_negative(int32_t x)
 {
-    /* check: round(e^(-2^(i-2)) * 2^31) */
+    /* check: factors[i] == round(e^(-2^(i - 2)) * 2^31) for i in 0..len(factors) - 1; len(factors) == DIFF_INTEGER_BITS + 2 */
     const int32_t factors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
     const int32_t quarter = 1 << 24;
     const int32_t last = (x & (quarter - 1)) - quarter;
@@ -51,7 +53,8 @@ static int32_t exp_of_negative(int32_t x)
 /* 1 / (1 + x) in Q0.31 for x in [0, 1) in Q0.31: three Newton steps on half the denominator. */
 static int32_t reciprocal_of_one_plus(int32_t x)
 {
-    const int32_t start = 1515870810, slope = -1010580540; /* check: round(48/17 * 2^29), round(-32/17 * 2^29) */
+    /* check: start == round(48/17 * 2^29); slope == round(-32/17 * 2^29) */
+    const int32_t start = 1515870810, slope = -1010580540;
     const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) / 2);
     int32_t estimate = start + mct_high_s32(half_denominator, slope); /* Q2.29 */
 

@@ -6,8 +6,10 @@
 #include "mcutrain/backward.h"
 #include "kernels/common/block_float.h"
 
-#define SMALLEST_MAGNITUDE_BITS 0x0d800000u /* check: 2^-100 == 0x1b << 23; below it the scaling would leave the normal numbers */
-#define LARGEST_MANTISSA 32767
+/* Below it the scaling would leave the normal numbers: 2^(15 - k) for A in [2^(k-1), 2^k).
+ * check: SMALLEST_MAGNITUDE_BITS == bits(2^-100); 15 + 99 <= 127 */
+#define SMALLEST_MAGNITUDE_BITS 0x0d800000u
+#define LARGEST_MANTISSA 32767 /* check: LARGEST_MANTISSA == 2^15 - 1 */
 
 mct_status mct_error_quantize_b16(const mct_elements_params *params, const float *error, mct_b16 *out)
 {

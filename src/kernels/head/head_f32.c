@@ -5,31 +5,32 @@
 
 #include <stdbool.h>
 
-static bool valid(const mct_head_f32_params *params)
+static bool valid(const mct_head_f32_params *params, const mct_quantization *features)
 {
-    return params != NULL && params->features > 0 && params->classes > 0 && params->feature_zero_point >= INT8_MIN &&
-           params->feature_zero_point <= INT8_MAX;
+    return params != NULL && params->features > 0 && params->classes > 0 && features != NULL && features->zero_point >= INT8_MIN &&
+           features->zero_point <= INT8_MAX;
 }
 
-static inline float feature(const mct_head_f32_params *params, int8_t code)
+static inline float feature(const mct_quantization *features, int8_t code)
 {
-    return (float)(code - params->feature_zero_point) * params->feature_scale;
+    return (float)(code - features->zero_point) * features->scale;
 }
 
-mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *restrict x, const float *restrict weights,
-                        const float *restrict bias, float *restrict logits, int32_t *restrict prediction)
+mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *restrict x, const mct_quantization *restrict x_quantization,
+                        const float *restrict weights, const float *restrict bias, float *restrict logits, int32_t *restrict prediction)
 {
-    if (!valid(params) || x == NULL || weights == NULL || bias == NULL || logits == NULL || prediction == NULL) {
+    if (!valid(params, x_quantization) || x == NULL || weights == NULL || bias == NULL || logits == NULL || prediction == NULL) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_head_f32_params p = *params;
+    const mct_quantization features = *x_quantization;
     int32_t best = 0;
 
     for (int32_t o = 0; o < p.classes; o++, weights += p.features) {
         float sum = bias[o];
 
         for (int32_t i = 0; i < p.features; i++) {
-            sum = sum + weights[i] * feature(&p, x[i]);
+            sum = sum + weights[i] * feature(&features, x[i]);
         }
         logits[o] = sum;
         if (sum > logits[best]) {
@@ -41,12 +42,13 @@ mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *restric
 }
 
 mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *restrict weights, const float *restrict gradient,
-                              float *restrict error)
+                              const mct_quantization *restrict x_quantization, float *restrict error)
 {
-    if (!valid(params) || weights == NULL || gradient == NULL || error == NULL) {
+    if (!valid(params, x_quantization) || weights == NULL || gradient == NULL || error == NULL) {
         return MCT_ERROR_ARGUMENT;
     }
     const int32_t features = params->features, classes = params->classes;
+    const float scale = x_quantization->scale;
 
     for (int32_t i = 0; i < features; i++) {
         error[i] = 0.0f;
@@ -57,24 +59,26 @@ mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *re
         }
     }
     for (int32_t i = 0; i < features; i++) {
-        error[i] = params->feature_scale * error[i];
+        error[i] = scale * error[i];
     }
     return MCT_OK;
 }
 
-mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *restrict x, const float *restrict gradient,
-                               const float *restrict learning_rate, float *restrict weights, float *restrict bias)
+mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *restrict x, const mct_quantization *restrict x_quantization,
+                               const float *restrict gradient, const float *restrict learning_rate, float *restrict weights,
+                               float *restrict bias)
 {
-    if (!valid(params) || x == NULL || gradient == NULL || learning_rate == NULL || weights == NULL || bias == NULL) {
+    if (!valid(params, x_quantization) || x == NULL || gradient == NULL || learning_rate == NULL || weights == NULL || bias == NULL) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_head_f32_params p = *params;
+    const mct_quantization features = *x_quantization;
 
     for (int32_t o = 0; o < p.classes; o++, weights += p.features) {
         const float step = *learning_rate * gradient[o];
 
         for (int32_t i = 0; i < p.features; i++) {
-            weights[i] = weights[i] - step * feature(&p, x[i]);
+            weights[i] = weights[i] - step * feature(&features, x[i]);
         }
         bias[o] = bias[o] - step;
     }

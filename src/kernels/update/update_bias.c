@@ -3,7 +3,7 @@
 
 #include "kernels/update/update.h"
 
-#define LARGEST_STEP 1073741824.0f /* check: 2^30, mct_round_s32's limit */
+#define LARGEST_STEP 1073741824.0f /* mct_round_s32's limit. check: LARGEST_STEP == 2^30 */
 
 static int is_valid(const mct_update_bias_params *params, const void *gradient, const float *factor, const float *output_scale,
                     const float *learning_rate, const int32_t *bias)

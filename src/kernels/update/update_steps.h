@@ -7,9 +7,9 @@
 
 #if MCT_DSP
 
-/* A float32 from 2^23 to 2^24 is a whole number, and its last bits are that number: x + 1.5 * 2^23 is x rounded, for |x| < 2^22. */
-#define MCT_ROUNDER 12582912.0f
-#define MCT_ROUNDER_BITS 0x4B400000 /* check: the bits of 1.5 * 2^23; 23 + 127 == 0x4B400000 >> 23 */
+/* The last bits of a float32 from 2^23 to 2^24 are the number that it is: those of x + MCT_ROUNDER are x rounded, for |x| < 2^22.
+ * check: MCT_ROUNDER_BITS == bits(1.5 * 2^23); bits(1.5 * 2^23 + i) == MCT_ROUNDER_BITS + i for i in -3..3 */
+#define MCT_ROUNDER_BITS 0x4B400000
 
 /* Each step is s + MCT_ROUNDER_BITS. */
 typedef struct {

@@ -12,15 +12,30 @@ static bool find_factor(float k, float unit, float power, float *factor)
     return mct_is_finite_f32(*factor);
 }
 
-/* Magnitude bits of the largest step before the cap. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
-static uint32_t largest_step(const mct_update_weights_params *params, const mct_gradient *gradient, const float *factor,
-                             float learning_rate)
+/* What trains now. */
+typedef struct {
+    const mct_index *index, *rows; /* or NULL */
+    int32_t selected, outputs;     /* input and output channels */
+} part;
+
+static part part_of(const mct_update_weights_params *params, const mct_index *index, const mct_index *rows)
 {
-    const size_t count = (size_t)params->taps * (size_t)params->selected;
+    return (part){index, rows, index != NULL ? index->count : params->in_channels, rows != NULL ? rows->count : params->out_channels};
+}
+
+static inline int32_t row_of(const part *trained, int32_t c)
+{
+    return trained->rows != NULL ? trained->rows->index[c] : c;
+}
+
+/* Magnitude bits of the largest step before the cap. Per channel, the largest |gradient * k| is that of the largest |gradient|. */
+static uint32_t largest_step(const part *trained, int32_t taps, const mct_gradient *gradient, const float *factor, float learning_rate)
+{
+    const size_t count = (size_t)taps * (size_t)trained->selected;
     uint32_t largest = 0;
 
-    for (int32_t c = 0; c < params->out_channels; c++) {
-        const float k = learning_rate * factor[c];
+    for (int32_t c = 0; c < trained->outputs; c++) {
+        const float k = learning_rate * factor[row_of(trained, c)];
         const float value = mct_float_from_bits(mct_largest_gradient(gradient, (size_t)c * count, count));
         const uint32_t magnitude = mct_magnitude_bits_f32(value * k);
         largest = magnitude > largest ? magnitude : largest;
@@ -80,30 +95,35 @@ static void run_selected(const mct_rounding *rounding, const mct_steps *steps, c
 }
 
 /* The trained weights of an output channel: as many rows, or as much of one, at a time as can be gathered. */
-static void run_channel(const mct_rounding *rounding, const mct_update_weights_params *params, mct_steps *steps, const int32_t *index,
+static void run_channel(const mct_rounding *rounding, const mct_update_weights_params *params, mct_steps *steps, const mct_index *index,
                         int8_t *weights, void *state)
 {
-    const int32_t row = params->in_channels, columns = params->selected < GATHERED ? params->selected : GATHERED;
+    const int32_t row = params->in_channels, columns = index->count < GATHERED ? index->count : GATHERED;
     const int32_t most_taps = GATHERED / columns;
 
     for (int32_t tap = 0; tap < params->taps; tap += most_taps) {
         const int32_t taps = params->taps - tap < most_taps ? params->taps - tap : most_taps;
 
-        for (int32_t j = 0; j < params->selected; j += columns) {
-            const int32_t count = params->selected - j < columns ? params->selected - j : columns;
+        for (int32_t j = 0; j < index->count; j += columns) {
+            const int32_t count = index->count - j < columns ? index->count - j : columns;
 
-            run_selected(rounding, steps, index + j, count, taps, row, weights + tap * row, state);
+            run_selected(rounding, steps, index->index + j, count, taps, row, weights + tap * row, state);
             steps->gradient = mct_gradient_from(&steps->gradient, (size_t)(taps * count));
         }
     }
 }
 
 mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_weights_params *params, const mct_gradient *gradient,
-                              const float *factor, const int32_t *index, const int32_t *rows, float learning_rate, int8_t *weights,
+                              const float *factor, const mct_index *index, const mct_index *rows, float learning_rate, int8_t *weights,
                               void *state)
 {
+    const part trained = part_of(params, index, rows);
     const int32_t of_channel = params->taps * params->in_channels;
-    const uint32_t largest_bits = largest_step(params, gradient, factor, learning_rate);
+
+    if (trained.selected == 0) {
+        return MCT_OK; /* there are no steps, and none that is not finite */
+    }
+    const uint32_t largest_bits = largest_step(&trained, params->taps, gradient, factor, learning_rate);
     const float largest = mct_float_from_bits(largest_bits);
     mct_steps steps = {.gradient = *gradient, .weight_min = params->weight_min};
     const mct_status status = mct_step_ratio(largest_bits, params->step_cap, &steps.ratio);
@@ -114,10 +134,11 @@ mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_wei
     /* Before the cap, too, the largest step must be finite in units of the rounding. */
     const bool is_short = largest < 1e30f && largest * steps.ratio <= rounding->longest_step;
 
-    for (int32_t c = 0; c < params->out_channels; c++) {
-        int8_t *const row = weights + (rows != NULL ? rows[c] : c) * of_channel;
+    for (int32_t c = 0; c < trained.outputs; c++) {
+        const int32_t output = row_of(&trained, c);
+        int8_t *const row = weights + output * of_channel;
 
-        steps.k = learning_rate * factor[c];
+        steps.k = learning_rate * factor[output];
         steps.is_short = find_factor(steps.k, rounding->unit, gradient->power, &steps.factor) && is_short;
         if (index == NULL) {
             rounding->run(&steps, row, of_channel, state);

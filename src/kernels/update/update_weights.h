@@ -33,17 +33,23 @@ typedef struct {
 } mct_rounding;
 
 MCT_MUST_CHECK mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_weights_params *params,
-                                             const mct_gradient *gradient, const float *factor, const int32_t *index, const int32_t *rows,
-                                             float learning_rate, int8_t *weights, void *state);
+                                             const mct_gradient *gradient, const float *factor, const mct_index *index,
+                                             const mct_index *rows, float learning_rate, int8_t *weights, void *state);
+
+/* Of `channels` those of a list, which has room for `most`, or all of them where there is none. */
+static inline bool mct_part_valid(const mct_index *list, int32_t most, int32_t channels)
+{
+    return most > 0 && most <= channels && (list != NULL ? mct_index_valid(list, most, channels) : most == channels);
+}
 
 static inline bool mct_update_weights_valid(const mct_update_weights_params *params, const void *gradient, const float *factor,
-                                            const int32_t *index, const int32_t *rows, const float *learning_rate, const int8_t *weights)
+                                            const mct_index *index, const mct_index *rows, const float *learning_rate,
+                                            const int8_t *weights)
 {
     return params != NULL && gradient != NULL && factor != NULL && learning_rate != NULL && weights != NULL && params->out_channels > 0 &&
-           params->taps > 0 && params->in_channels > 0 && params->selected > 0 && params->selected <= params->in_channels &&
-           (index != NULL || params->selected == params->in_channels) &&
-           (rows == NULL || mct_channels_ascend(rows, params->out_channels, INT32_MAX)) && params->weight_min >= INT8_MIN &&
-           params->weight_min <= INT8_MAX;
+           params->taps > 0 && params->in_channels > 0 && params->weight_min >= INT8_MIN && params->weight_min <= INT8_MAX &&
+           mct_part_valid(index, params->most_selected, params->in_channels) &&
+           mct_part_valid(rows, params->most_rows, params->out_channels);
 }
 
 #endif

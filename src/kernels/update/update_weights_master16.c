@@ -2,7 +2,8 @@
 
 #include "kernels/update/update_steps.h"
 
-#define LARGEST_STEP 2097152.0f /* check: 2^21, beyond any distance between two masters (2^16) and within half-even's 2^22 */
+/* Beyond any distance between two masters, and within half-even's. check: 2^16 < LARGEST_STEP == 2^21 < 2^22 */
+#define LARGEST_STEP 2097152.0f
 
 #define UNIT 256.0f
 #define LONGEST_SHORT_STEP 127.0f /* in units, within int16 */
@@ -95,7 +96,7 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_master16_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                            int8_t *fraction)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {
@@ -107,7 +108,7 @@ mct_status mct_update_weights_master16_b16(const mct_update_weights_params *para
 }
 
 mct_status mct_update_weights_master16_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                            int8_t *fraction)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || fraction == NULL) {

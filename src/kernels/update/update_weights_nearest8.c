@@ -2,9 +2,9 @@
 
 #include "kernels/update/update_steps.h"
 
-#define LARGEST_STEP 2097152.0f /* check: 2^21, within half-even's 2^22 */
+#define LARGEST_STEP 2097152.0f /* within half-even's. check: LARGEST_STEP == 2^21 < 2^22 */
 #define UNIT 1.0f
-#define LONGEST_SHORT_STEP 30000.0f /* within int16, a weight away from its ends */
+#define LONGEST_SHORT_STEP 30000.0f /* within int16, a weight away from its ends. check: LONGEST_SHORT_STEP + 128 < 2^15 */
 
 #if MCT_DSP
 
@@ -64,7 +64,7 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights)
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights)) {
         return MCT_ERROR_ARGUMENT;
@@ -75,7 +75,7 @@ mct_status mct_update_weights_nearest8_b16(const mct_update_weights_params *para
 }
 
 mct_status mct_update_weights_nearest8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                           const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights)
+                                           const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights)) {
         return MCT_ERROR_ARGUMENT;

@@ -3,9 +3,11 @@
 #include "kernels/update/update_steps.h"
 #include "kernels/common/random.h"
 
-#define LARGEST_STEP 512.0f /* check: more than the 255 between any two codes; times 65536 it is 2^25 */
+/* More than between any two codes; in units within mct_round_s32's 2^30, and a weight of 2^7 with it within int32.
+ * check: LARGEST_STEP > 255; LARGEST_STEP * UNIT == 2^25; (128 + LARGEST_STEP) * UNIT < 2^31 */
+#define LARGEST_STEP 512.0f
 #define UNIT 65536.0f
-#define LONGEST_SHORT_STEP 63.0f /* check: in units below 2^22 */
+#define LONGEST_SHORT_STEP 63.0f /* within MCT_ROUNDER's. check: LONGEST_SHORT_STEP * UNIT < 2^22 */
 
 /* weight - step in 1/65536ths, plus a random part of one: the floor of it is right on average. */
 static inline int32_t step_code(int32_t weight, float step, uint32_t random, int32_t weight_min)
@@ -85,7 +87,7 @@ static MCT_NOINLINE void run_f32(const mct_steps *steps, int8_t *weights, int32_
 }
 
 mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *params, const mct_b32 *gradient, const float *factor,
-                                              const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                              const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                               uint32_t *random)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || random == NULL || *random == 0) {
@@ -97,7 +99,7 @@ mct_status mct_update_weights_stochastic8_b16(const mct_update_weights_params *p
 }
 
 mct_status mct_update_weights_stochastic8_f32(const mct_update_weights_params *params, const float *gradient, const float *factor,
-                                              const int32_t *index, const int32_t *rows, const float *learning_rate, int8_t *weights,
+                                              const mct_index *index, const mct_index *rows, const float *learning_rate, int8_t *weights,
                                               uint32_t *random)
 {
     if (!mct_update_weights_valid(params, gradient, factor, index, rows, learning_rate, weights) || random == NULL || *random == 0) {

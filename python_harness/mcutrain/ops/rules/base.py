@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mcutrain.errors import UsageError
 from mcutrain.graph import Graph, Operator, Tensor
 from mcutrain.ops.errors import ErrorMode
-from mcutrain.ops.steps import StepBuilder
+from mcutrain.ops.steps import Region, StepBuilder
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class Trainer(Protocol):
 class Lowering:
     """State of turning a network into steps.
 
-    place: the buffer that holds each tensor of the network. weights, bias: the buffers of each layer. wanted: tensors whose error some
+    place: the buffer that holds each tensor of the network, activations and constants alike. wanted: tensors whose error some
     trained layer needs. inside, saved: clip masks and saved inputs or argmax by operator name, for the backward rules.
+    mantissa_bits: of each layer's scaled error, which its gradients are sums of (block floating point).
     """
 
     graph: Graph
@@ -57,10 +59,34 @@ class Lowering:
     place: dict[str, str] = field(default_factory=dict)
     inside: dict[str, str] = field(default_factory=dict)
     saved: dict[str, str] = field(default_factory=dict)
+    mantissa_bits: dict[str, int] = field(default_factory=dict)
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of the network with this name."""
         return self.graph.tensors[name]
+
+    def layer_constant(self, op: Operator, name: str, role: str, *, trains: bool) -> str:
+        """The buffer of the weights or the bias of ``op``, the tensor ``name``: in flash, or trainable.
+
+        Operators that share a tensor of the file share its buffer. Raises UsageError where such a tensor trains.
+        """
+        if trains:
+            self.require_unshared(op, name)
+        if name not in self.place:
+            tensor = self.tensor(name)
+            region: Region = "trainable" if trains else "constant"
+            self.place[name] = self.build.buffer(f"{op.name}.{role}", tensor.dtype, tensor.shape, region, tensor.data)
+        return self.place[name]
+
+    def require_unshared(self, op: Operator, name: str) -> None:
+        """Raise UsageError where another operator reads the tensor ``name`` too: its gradient would not be that of ``op`` alone."""
+        readers = [other.name for other in self.graph.operators if name in other.inputs]
+        if len(readers) > 1:
+            others = ", ".join(reader for reader in readers if reader != op.name)
+            raise UsageError(
+                f"{op.name} cannot train: it shares tensor {name} with {others}; give each its own in the model file, or leave a "
+                "layer of the scheme out of it"
+            )
 
     def output_buffer(self, op: Operator) -> str:
         """A new arena buffer for the output of ``op``."""

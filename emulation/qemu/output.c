@@ -1,10 +1,10 @@
-/* The output of the profile plugin; its format is described in profile.c. */
+/* Everything is sorted by address, so that the output does not depend on the order of translation. */
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "profile.h"
-
-/* Output: sorted by address, so that it does not depend on the order of translation. */
+#include "allocate.h"
+#include "graph.h"
+#include "output.h"
 
 static int compare_blocks(const void *a, const void *b)
 {

@@ -1,10 +1,11 @@
-/* The graph that the profile plugin collects (profile.c) and writes (profile_output.c). */
-#ifndef MCUTRAIN_QEMU_PROFILE_H
-#define MCUTRAIN_QEMU_PROFILE_H
+/* What the profile plugin collects: the graph that the program walks. Its nodes are pairs (mark, block), and every node knows the nodes that
+ * followed it. So a block that runs costs a comparison, an increment and a pointer; nothing is looked up or flushed, not even when the mark
+ * changes. */
+#ifndef MCUTRAIN_QEMU_GRAPH_H
+#define MCUTRAIN_QEMU_GRAPH_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "caches.h"
 
@@ -53,16 +54,21 @@ typedef struct {
     block *buckets[BUCKETS]; /* all blocks, by address */
     uint32_t block_count;
     uint32_t node_count;
-    node start;       /* where the first block is entered from */
-    bool with_memory; /* caches are simulated */
-} profile;
+    node start; /* where the first block is entered from */
+} graph;
 
-extern profile collected;
+extern graph collected;
 
-/* calloc that ends the emulator when there is no memory. */
-void *allocate(size_t count, size_t bytes);
+/* Read the marks: a line "<hexadecimal address> <name>" for each. False, with a message, where it cannot. */
+bool read_marks(const char *path);
 
-/* Once, at the end: it adds up the counts in the graph. */
-void write_profile(FILE *file);
+/* The block of so many instructions at an address, NULL where there is none yet. */
+block *find_block(uint64_t pc, uint32_t instructions);
+
+/* A new block; its code, room for 4 bytes an instruction, is the caller's to fill. */
+block *add_block(uint64_t pc, uint32_t instructions);
+
+/* The edge from a node to a block that is neither of its first two successors, or is not known yet. */
+edge *find_rare_edge(node *from, block *to);
 
 #endif
