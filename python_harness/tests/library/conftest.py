@@ -53,11 +53,11 @@ class Application:
 Build = Callable[..., Application]
 
 
-def run(command: Sequence[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[object], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in an environment without flags for compilers."""
     clean = {key: value for key, value in os.environ.items() if key not in ("CFLAGS", "LDFLAGS", "CPPFLAGS")}
     return subprocess.run(
-        list(map(str, command)),
+        [str(word) for word in command],
         env=clean | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -116,7 +116,17 @@ def build(package: Path, models: Models, tmp_path_factory: pytest.TempPathFactor
         core: str, flags: str, *options: str, source: Path = EXAMPLE, target: str = "all", core_flags: str | None = None
     ) -> Application:
         folder = tmp_path_factory.mktemp("application")
-        configure = ["cmake", "-S", source, "-B", folder, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={package}", *options]
+        configure: list[object] = [
+            "cmake",
+            "-S",
+            source,
+            "-B",
+            folder,
+            "-G",
+            "Ninja",
+            f"-DCMAKE_PREFIX_PATH={package}",
+            *options,
+        ]
         configure.append(f"-DMODELS={models.folder}")
         if core != "host":
             configure.append(f"-DCMAKE_TOOLCHAIN_FILE={EXAMPLE / 'arm-gcc.cmake'}")
