@@ -1,8 +1,8 @@
 """Minibatches: when a gradient becomes an update, and at which rate (docs/arithmetic.md, "Minibatches").
 
-With one sample a minibatch a gradient is used as soon as it is there. With more, every sample adds its gradients to sums that lie in the state,
-exactly, and the program ``update`` takes one step by their mean: it drains each sum into the arena, one layer after the other, and hands it to
-the same kernels, at the learning rate divided by the number of samples.
+With one sample a minibatch a gradient is used as soon as it is there. With more, every sample adds its gradients to sums that lie in the
+state, exactly, and the program ``update`` takes one step by their mean: it drains each sum into the arena, one layer after the other, and
+hands it to the same kernels, at the learning rate divided by the number of samples.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from mcutrain.ops.mean_rate import MeanRateParams
 
 from mcutrain.methods.training_graph import LEARNING_RATE, SAMPLES
 from mcutrain.ops.bounds import accumulator_window_bits
 from mcutrain.ops.error_quantize import ElementsParams
+from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
 

@@ -36,7 +36,7 @@ class QasTrainer:
     step_cap: float
     gradient_scaling: str
     input_scale_correction: bool
-    minibatch: Minibatch = Minibatch()
+    minibatch: Minibatch
 
     def update_weights(self, context: Lowering, op: Operator, gradient: str) -> None:
         build, mode, rounding = context.build, context.errors, self.rounding
