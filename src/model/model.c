@@ -1,4 +1,6 @@
 /* What a program does with a model, whatever its network: the generated code only has the three programs. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/model.h"
 
 #include <string.h>

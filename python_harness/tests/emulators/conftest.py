@@ -21,6 +21,7 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "CMakeLists.txt",
         "cmake",
         "emulation",
+        "python_harness",
         "src/include",
         "src/model",
         "src/runtime",

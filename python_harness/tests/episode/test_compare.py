@@ -48,7 +48,7 @@ def broken_sources(folder: Path, file: str, pattern: str, replacement: str) -> P
     """The project's C side with one place of one kernel changed."""
     root = folder / "sources"
     root.mkdir(parents=True)
-    for name in ("CMakeLists.txt", "cmake", "emulation"):
+    for name in ("CMakeLists.txt", "cmake", "emulation", "python_harness"):
         (root / name).symlink_to(PROJECT / name)
     shutil.copytree(PROJECT / "src", root / "src")
     path = root / "src" / "kernels" / file
