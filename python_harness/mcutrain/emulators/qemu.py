@@ -55,7 +55,9 @@ def plugin_api() -> int:
     match = re.search(r"supports only up to version (\d+)", done.stderr)
     if match is None:
         said = done.stderr.strip().splitlines()
-        raise NotAvailableError(f"{PROGRAM} {version} counts nothing: it has no plugins{': ' + said[0] if said else ''}")
+        raise NotAvailableError(
+            f"{PROGRAM} {version} counts nothing: it has no plugins{': ' + said[0] if said else ''}"
+        )
     api = int(match.group(1))
     if api not in PLUGIN_APIS:
         raise NotAvailableError(
