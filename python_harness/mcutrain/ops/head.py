@@ -1,4 +1,7 @@
-"""head_f32, head_error_f32, head_update_f32: the last fully connected layer, in float32 over dequantised features."""
+"""head_f32, head_error_f32, head_update_f32: the last fully connected layer, in float32 over dequantised features.
+
+head_accumulate_f32 and head_step_f32 are its update in two: the gradients of a minibatch's samples are summed up, then one step is taken.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,22 @@ def _golden_update(params: HeadF32Params, views: Mapping[str, Any]) -> None:
     views["bias"][...] -= step
 
 
+def _golden_accumulate(params: HeadF32Params, views: Mapping[str, Any]) -> None:
+    gradient = views["gradient"]
+    sums = views["weight_gradient"].reshape(params.classes, params.features)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums += gradient[:, np.newaxis] * _features(params, views["x"])[np.newaxis]
+        views["bias_gradient"][...] += gradient
+
+
+def _golden_step(params: HeadF32Params, views: Mapping[str, Any]) -> None:
+    rate = views["learning_rate"][0]
+    for values, sums in (("weights", "weight_gradient"), ("bias", "bias_gradient")):
+        with np.errstate(over="ignore", invalid="ignore"):
+            views[values].reshape(-1)[...] -= rate * views[sums].reshape(-1)
+        views[sums][...] = 0
+
+
 def _macs(params: HeadF32Params) -> int:
     return params.features * params.classes
 
@@ -94,4 +113,31 @@ HEAD_UPDATE_F32 = Kernel(
     macs=_macs,
 )
 
-KERNELS = (HEAD_F32, HEAD_ERROR_F32, HEAD_UPDATE_F32)
+HEAD_ACCUMULATE_F32 = Kernel(
+    name="head_accumulate_f32",
+    c_params="mct_head_f32_params",
+    params=HeadF32Params,
+    inputs=(Role("x", "int8"), Role("gradient", "float32")),
+    outputs=(Role("weight_gradient", "float32"), Role("bias_gradient", "float32")),
+    golden=_golden_accumulate,
+    updates=("weight_gradient", "bias_gradient"),
+    macs=_macs,
+)
+
+HEAD_STEP_F32 = Kernel(
+    name="head_step_f32",
+    c_params="mct_head_f32_params",
+    params=HeadF32Params,
+    inputs=(Role("learning_rate", "float32"),),
+    outputs=(
+        Role("weight_gradient", "float32"),
+        Role("bias_gradient", "float32"),
+        Role("weights", "float32"),
+        Role("bias", "float32"),
+    ),
+    golden=_golden_step,
+    updates=("weight_gradient", "bias_gradient", "weights", "bias"),
+    macs=_macs,
+)
+
+KERNELS = (HEAD_F32, HEAD_ERROR_F32, HEAD_UPDATE_F32, HEAD_ACCUMULATE_F32, HEAD_STEP_F32)

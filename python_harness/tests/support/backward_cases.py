@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mcutrain.ops.base import Block, Kernel, Params, View, Window, mask_words, pack_mask
-from support.ckernels import block16, block32, call
+from support.ckernels import block16, block32, block64, call
 
 OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = 0, 1, 2
+_BLOCKS = {"int16": block16, "int32": block32, "int64": block64}
 _STALE = 0x5A  # what outputs hold before they are written
 
 # Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2 and 4 output channels; and the chunks of the DSP form.
@@ -80,7 +81,7 @@ def copied(view: View) -> View:
     """A copy in memory of its own."""
     if not isinstance(view, Block):
         return view.copy()
-    block = (block16 if view.mantissa.dtype == np.int16 else block32)(view.mantissa.shape)
+    block = _BLOCKS[view.mantissa.dtype.name](view.mantissa.shape)
     block.exponent[...] = view.exponent
     block.mantissa[...] = view.mantissa
     return block

@@ -34,6 +34,14 @@ MCT_MUST_CHECK mct_status mct_head_error_f32(const mct_head_f32_params *params, 
 MCT_MUST_CHECK mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *x, const float *gradient,
                                               const float *learning_rate, float *weights, float *bias);
 
+/* The same for a minibatch (docs/arithmetic.md, "Minibatches"). Each sample: weight_gradient[o][i] += gradient[o] * f[i] and
+ * bias_gradient[o] += gradient[o], product and sum rounded separately. */
+MCT_MUST_CHECK mct_status mct_head_accumulate_f32(const mct_head_f32_params *params, const int8_t *x, const float *gradient,
+                                                  float *weight_gradient, float *bias_gradient);
+/* Once a minibatch: weights[o][i] -= lr * weight_gradient[o][i]; bias[o] -= lr * bias_gradient[o]; then both sums are +0. */
+MCT_MUST_CHECK mct_status mct_head_step_f32(const mct_head_f32_params *params, const float *learning_rate, float *weight_gradient,
+                                            float *bias_gradient, float *weights, float *bias);
+
 #ifdef __cplusplus
 }
 #endif

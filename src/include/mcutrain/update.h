@@ -4,6 +4,7 @@
 #ifndef MCUTRAIN_UPDATE_H
 #define MCUTRAIN_UPDATE_H
 
+#include "mcutrain/backward.h" /* mct_elements_params */
 #include "mcutrain/types.h"
 
 #ifdef __cplusplus
@@ -54,6 +55,30 @@ MCT_MUST_CHECK mct_status mct_update_bias_b16(const mct_update_bias_params *para
                                               const float *output_scale, const float *learning_rate, int32_t *bias);
 MCT_MUST_CHECK mct_status mct_update_bias_f32(const mct_update_bias_params *params, const float *gradient, const float *factor,
                                               const float *output_scale, const float *learning_rate, int32_t *bias);
+
+/* Minibatches (docs/arithmetic.md, "Minibatches"): every sample adds its gradient of a tensor to an accumulator of that tensor; once a
+ * minibatch the sums are drained into a gradient for the updates above, at the learning rate divided by the number of samples.
+ * An accumulator is empty where all its bytes are zero, as after a reset and behind a drain. */
+
+/* accumulator += gradient: exact while the exponents of a minibatch's samples are within the window that planning proves, rounded half away
+ * from zero at 62 bits beyond it. A gradient of zeros changes nothing, whatever its exponent. |exponent| < 2^30 of all others. */
+MCT_MUST_CHECK mct_status mct_gradient_accumulate_b16(const mct_elements_params *params, const mct_b32 *gradient, mct_b64 *accumulator);
+/* One float32 addition an element. NaN and infinity stay in the sum: the update refuses them (MCT_ERROR_NOT_FINITE). */
+MCT_MUST_CHECK mct_status mct_gradient_accumulate_f32(const mct_elements_params *params, const float *gradient, float *accumulator);
+
+/* gradient = accumulator, shifted right just so far that all mantissas fit 31 bits and a sign, rounded half away from zero; then the
+ * accumulator is empty. */
+MCT_MUST_CHECK mct_status mct_gradient_drain_b16(const mct_elements_params *params, mct_b32 *gradient, mct_b64 *accumulator);
+/* gradient = accumulator, then the accumulator is +0. */
+MCT_MUST_CHECK mct_status mct_gradient_drain_f32(const mct_elements_params *params, float *gradient, float *accumulator);
+
+typedef struct {
+    int32_t batch; /* the most samples of an update */
+} mct_mean_rate_params;
+
+/* rate = learning_rate / (float)samples, in [1, batch]: a step of the mean gradient is this times the sum. */
+MCT_MUST_CHECK mct_status mct_mean_rate_f32(const mct_mean_rate_params *params, const float *learning_rate, const int32_t *samples,
+                                            float *rate);
 
 #ifdef __cplusplus
 }

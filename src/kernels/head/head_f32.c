@@ -78,3 +78,40 @@ mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *
     }
     return MCT_OK;
 }
+
+mct_status mct_head_accumulate_f32(const mct_head_f32_params *params, const int8_t *restrict x, const float *restrict gradient,
+                                   float *restrict weight_gradient, float *restrict bias_gradient)
+{
+    if (!valid(params) || x == NULL || gradient == NULL || weight_gradient == NULL || bias_gradient == NULL) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    const mct_head_f32_params p = *params;
+
+    for (int32_t o = 0; o < p.classes; o++, weight_gradient += p.features) {
+        for (int32_t i = 0; i < p.features; i++) {
+            weight_gradient[i] = weight_gradient[i] + gradient[o] * feature(&p, x[i]);
+        }
+        bias_gradient[o] = bias_gradient[o] + gradient[o];
+    }
+    return MCT_OK;
+}
+
+/* values -= rate * sums; the sums are empty again. */
+static void step(int32_t elements, float rate, float *restrict sums, float *restrict values)
+{
+    for (int32_t i = 0; i < elements; i++) {
+        values[i] = values[i] - rate * sums[i];
+        sums[i] = 0.0f;
+    }
+}
+
+mct_status mct_head_step_f32(const mct_head_f32_params *params, const float *restrict learning_rate, float *restrict weight_gradient,
+                             float *restrict bias_gradient, float *restrict weights, float *restrict bias)
+{
+    if (!valid(params) || learning_rate == NULL || weight_gradient == NULL || bias_gradient == NULL || weights == NULL || bias == NULL) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    step(params->features * params->classes, *learning_rate, weight_gradient, weights);
+    step(params->classes, *learning_rate, bias_gradient, bias);
+    return MCT_OK;
+}
