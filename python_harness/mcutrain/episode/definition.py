@@ -92,7 +92,8 @@ class EpisodeDefinition(StrictModel):
         """
         own = self.model_dump()
         method = find_method((changes or {}).get("method", self.method)).name
-        kept = own.pop("options") if method == self.method else {}
+        current = own.pop("options")
+        kept = current if method == self.method else {}
         for key in options or {}:
             if key not in METHODS[method].options.model_fields:
                 raise UsageError(f"{key}: {_not_an_option(key, method)}")
