@@ -1,7 +1,8 @@
 # mcutrain_add_episode(<name> [EPISODE <episode> [STEPS <n>]] [MODEL_DIR <dir>] [LABELS <label>...])
 #
 # Adds what an episode runs on the board of this build: <name>.elf, or on the host lib<name>.so, from every .c file of MODEL_DIR
-# and the library. With EPISODE the sources are generated (so MODEL_DIR is not needed), and there is a ctest `episode.<name>`:
+# with the runtime of episodes and the library. The model is called episode_model in C, which is what the runtime links with. With EPISODE
+# the sources are generated (so MODEL_DIR is not needed), and there is a ctest `episode.<name>`:
 # the Python tool trains STEPS steps (100 where not given) here and in golden, and holds the two against each other. The test has
 # the labels `qemu` (or `host`), `train`, and LABELS. Where the episode's model is not on this machine, the test skips.
 function(mcutrain_add_episode name)
@@ -23,7 +24,7 @@ function(mcutrain_add_episode name)
     if(arg_EPISODE AND NOT arg_MODEL_DIR)
         set(arg_MODEL_DIR "${CMAKE_CURRENT_BINARY_DIR}/${name}.model")
         execute_process(
-            COMMAND "${PROJECT_SOURCE_DIR}/mcutrain" build "${arg_EPISODE}" --sources-only --output "${arg_MODEL_DIR}"
+            COMMAND "${PROJECT_SOURCE_DIR}/mcutrain" build "${arg_EPISODE}" --sources-only --name episode_model --output "${arg_MODEL_DIR}"
             RESULT_VARIABLE status OUTPUT_QUIET)
         if(status EQUAL 77)
             message(STATUS "mcutrain_add_episode(${name}): not available on this machine, its firmware is not built")
@@ -43,11 +44,11 @@ function(mcutrain_add_episode name)
     if(MCUTRAIN_BOARD)
         add_executable(${name} ${sources})
         set_target_properties(${name} PROPERTIES SUFFIX .elf)
-        target_link_libraries(${name} PRIVATE mcutrain)
+        target_link_libraries(${name} PRIVATE mcutrain_episode)
     else()
         add_library(${name} SHARED ${sources})
         # Every function of the library can be called from Python, not only those that the model calls.
-        target_link_libraries(${name} PRIVATE -Wl,--whole-archive mcutrain -Wl,--no-whole-archive)
+        target_link_libraries(${name} PRIVATE -Wl,--whole-archive mcutrain_episode mcutrain -Wl,--no-whole-archive)
     endif()
     target_include_directories(${name} PRIVATE "${model_dir}")
     target_link_libraries(${name} PRIVATE mcutrain_flags)

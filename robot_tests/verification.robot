@@ -27,7 +27,7 @@ ResNet8 Is The Same On Golden And The Host
 A Kernel That Is Wrong By One Rounding Is Named
     [Documentation]    One update of a bias truncates where it should round, in a copy of the sources.
     [Tags]    qemu    host    slow
-    Change The Sources    src/kernels/update_bias.c    - mct_round_s32(    - (int32_t)(
+    Change The Sources    src/kernels/update/update_bias.c    - mct_round_s32(    - (int32_t)(
     Run Mcutrain    verify    digits-sparse    --runners    golden,host,m4-256k    --steps    20
     Command Should Fail With Exit Code 1 And One Line
     Error Should Say    golden and host differ first    golden and m4-256k differ first    mct_update_bias_b16    step 0

@@ -4,7 +4,7 @@
 #include "mcutrain/model.h"
 #include "model/crc32.h"
 #include "runtime/image.h"
-#include "runtime/random.h"
+#include "kernels/common/random.h"
 
 static mct_status nothing(void)
 {

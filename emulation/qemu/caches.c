@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocate.h"
 #include "caches.h"
-#include "profile.h"
 
 #define REGIONS 16u
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from mcutrain.errors import UsageError
 
 
-def write_atomically(path: Path, text: str, what: str) -> None:
-    """Write text (UTF-8) to path through a temporary file in the same folder, made where it is missing, and a rename.
+def write_atomically(path: Path, content: str | bytes, what: str) -> None:
+    """Write content (text as UTF-8) to path through a temporary file in the same folder, made where it is missing, and a rename.
 
     On any failure the old file is as it was and no temporary file is left. what names the thing in the error message.
     Raises UsageError when the folder cannot be made or written.
@@ -20,8 +20,8 @@ def write_atomically(path: Path, text: str, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
         temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
         # mkstemp makes private files; a report is as readable as any file the user makes.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)

@@ -1,10 +1,12 @@
 /* What a program does with a model, whatever its network: the generated code only has the three programs. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/model.h"
 
 #include <string.h>
 
-#include "crc32.h"
-#include "kernels/float_math.h"
+#include "kernels/common/float_math.h"
+#include "model/crc32.h"
 
 #define SAVED_MAGIC 0x5354434du /* "MCTS" */
 #define SAVED_VERSION 1u

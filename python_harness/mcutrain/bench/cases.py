@@ -31,8 +31,9 @@ class Output:
 class Case:
     """One call of a kernel.
 
-    shape: how tables name it. operands: by role; an array is an input, constant in flash (b16 by its mantissas, the exponent is 0),
-    or the initial contents of a role that the kernel updates. elements: what cycles are divided by where the kernel has no MACs.
+    shape: how tables name it. operands: by role; an array is an input, constant in flash (b16 by its mantissas, the exponent is 0; a
+    quantisation by its scale and zero point), or the initial contents of a role that the kernel updates. elements: what cycles are divided
+    by where the kernel has no MACs.
     """
 
     kernel: str

@@ -233,7 +233,7 @@ def _update() -> Iterator[Case]:
             "weights": codes(shape, "weights", -127),
             **state,
         }
-        params = UpdateWeightsParams(channels, taps, inputs, inputs, -127, 0.5)
+        params = UpdateWeightsParams(channels, taps, inputs, channels, inputs, -127, 0.5)
         yield Case(kernel, f"{channels}x{taps}x{inputs}", params, Phase.UPDATE, operands, math.prod(shape))
 
 

@@ -89,6 +89,8 @@ def _buffer(build: StepBuilder, own_name: str, role: Role, case: Case, updated: 
     name = f"input {role.dtype} {hashlib.sha256(given.tobytes()).hexdigest()[:16]}"
     if name in build.buffers:
         return name
+    if role.dtype == "quantization":
+        return build.quantization(name, float(given[0]), int(given[1]))
     if role.dtype not in ("b16", "b32"):
         return build.buffer(name, role.dtype, given.shape, "constant", given)
     # A block has no C initialiser: it is state, loaded from an image of its bytes. Its exponent is 0.

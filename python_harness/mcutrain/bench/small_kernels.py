@@ -58,14 +58,15 @@ def _forward() -> Iterator[Case]:
 
 
 def _head() -> Iterator[Case]:
-    params = HeadF32Params(_FEATURES, _CLASSES, 0.05, -128)
+    params = HeadF32Params(_FEATURES, _CLASSES)
+    quantization = np.array([0.05, -128.0])
     shape = f"{_FEATURES}->{_CLASSES}"
     x = codes((_FEATURES,), "features")
     weights = generator("head").normal(0, 0.1, (_CLASSES, _FEATURES)).astype(np.float32)
     gradient = generator("gradient").normal(0, 0.1, _CLASSES).astype(np.float32)
     bias = np.zeros(_CLASSES, np.float32)
     rate = np.array([2.0**-6], np.float32)
-    head: Operands = {"x": x, "weights": weights, "bias": bias}
+    head: Operands = {"x": x, "x_quantization": quantization, "weights": weights, "bias": bias}
     head |= {"logits": Output((_CLASSES,)), "prediction": Output((1,))}
     yield Case("head_f32", shape, params, Phase.FORWARD, head, _CLASSES)
     loss: Operands = {"logits": 4 * gradient, "label": np.array([3], np.int32)}
@@ -73,9 +74,17 @@ def _head() -> Iterator[Case]:
     yield Case(
         "softmax_cross_entropy_f32", "10", SoftmaxCrossEntropyF32Params(_CLASSES), Phase.BACKWARD, loss, _CLASSES
     )
-    error: Operands = {"weights": weights, "gradient": gradient, "error": Output((_FEATURES,))}
+    error: Operands = {"weights": weights, "gradient": gradient, "x_quantization": quantization}
+    error |= {"error": Output((_FEATURES,))}
     yield Case("head_error_f32", shape, params, Phase.BACKWARD, error, _FEATURES)
-    update: Operands = {"x": x, "gradient": gradient, "learning_rate": rate, "weights": weights, "bias": bias}
+    update: Operands = {
+        "x": x,
+        "x_quantization": quantization,
+        "gradient": gradient,
+        "learning_rate": rate,
+        "weights": weights,
+        "bias": bias,
+    }
     yield Case("head_update_f32", shape, params, Phase.UPDATE, update, weights.size)
 
 

@@ -7,7 +7,6 @@ into one image.
 from __future__ import annotations
 
 import dataclasses
-import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,57 +41,46 @@ _C_TYPES = {
     "scratch": "void",
 }
 _HEADERS = ("types", "forward", "loss", "backward", "update")
-_C_WORDS = frozenset(
-    (
-        *(
-            "asm",
-            "auto",
-            "break",
-            "case",
-            "char",
-            "const",
-            "continue",
-            "default",
-            "do",
-            "double",
-            "else",
-            "enum",
-            "extern",
-        ),
-        *("float", "for", "goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short"),
-        *(
-            "signed",
-            "sizeof",
-            "static",
-            "struct",
-            "switch",
-            "typedef",
-            "typeof",
-            "union",
-            "unsigned",
-            "void",
-            "volatile",
-        ),
-        "while",
+# What cannot be a model's name: words of C and of C++, and what <name>.c has at file scope.
+_TAKEN = frozenset(
+    re.findall(
+        r"\w+",
+        """alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const constexpr continue
+        decltype default delete do double else enum explicit export extern false float for friend goto if inline int long main mutable
+        namespace new noexcept not not_eq nullptr operator or or_eq private protected public register requires restrict return short
+        signed sizeof static struct switch template this throw true try typedef typeid typename typeof union unsigned using virtual
+        void volatile while xor xor_eq arena persistent io initial trace infer sample update ALIGNED RUN TRACED NULL""",
     )
 )
+_TAKEN_PATTERN = re.compile(r"mct_|c[0-9]+_|\w*_t$", re.IGNORECASE)  # the library's names, constants, types
 
 
 def c_name(text: str) -> str:
-    """``text`` as the name of a model in C: letters, digits and underscores, no word of C's own, and not one of the library's.
+    """``text`` as the name of a model in C: letters, digits and underscores, and no name that is taken.
 
     Raises UsageError where nothing of it can stand in a name.
     """
     name = re.sub(r"[^0-9a-z]+", "_", text.lower()).strip("_")
     if not name:
         raise UsageError(f"the model's name {text!r} has no letter or digit: give another by --name")
-    taken = name in _C_WORDS or keyword.iskeyword(name) or name.startswith("mct_")
-    return f"model_{name}" if name[0].isdigit() or taken else name
+    names = (name, f"model_{name}", f"model_{name}_")
+    return next(free for free in names if _is_free(free))
+
+
+def checked_name(name: str) -> str:
+    """``name`` where it can be a model's in C. Raises UsageError, with one that can, where not."""
+    if not _is_free(name):
+        raise UsageError(f"--name {name!r} cannot be the name of a model in C; take for example {c_name(name)!r}")
+    return name
+
+
+def _is_free(name: str) -> bool:
+    formed = re.fullmatch(r"[a-z][a-z0-9_]*", name, re.IGNORECASE | re.ASCII) is not None
+    return formed and name not in _TAKEN and _TAKEN_PATTERN.match(name) is None
 
 
 def generate(plan: Plan, directory: Path, name: str = EPISODE_MODEL) -> Path:
     """Write <name>.c and <name>.h into ``directory``; returns the former. Unchanged files are left as they are, so nothing is rebuilt."""
-    directory.mkdir(parents=True, exist_ok=True)
     source = directory / f"{name}.c"
     for path, text in ((directory / f"{name}.h", model_header(plan, name)), (source, model_source(plan, name))):
         if not path.exists() or path.read_bytes() != text.encode("ascii"):

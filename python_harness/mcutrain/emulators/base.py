@@ -11,14 +11,7 @@ from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, LineReader
 from mcutrain.emulators.profile import Profile
 from mcutrain.errors import MismatchError
-
-STATUS_NAMES = {
-    0: "ok",
-    1: "a size, pointer or parameter outside its contract",
-    2: "not finite: training diverged",
-    3: "the episode image was refused: wrong size, CRC, plan or bounds",
-    4: "a buffer or region is too small",
-}
+from mcutrain.status import status_meaning
 
 
 @dataclass(frozen=True)
@@ -171,5 +164,5 @@ class Runner(ABC):
         if exit_status != status:
             raise MismatchError(f"{self.name}: the device ended with status {status}, but exit code {exit_status}")
         if status != expect_status:
-            raise MismatchError(f"the run ended with status {status} ({STATUS_NAMES.get(status, 'unknown')})")
+            raise MismatchError(f"the run ended with status {status} ({status_meaning(status)})")
         return status, exit_status

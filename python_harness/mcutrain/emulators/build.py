@@ -1,7 +1,7 @@
 """Build generated sources with CMake: firmware for a board, or the shared object for the host.
 
-The library is built once for each board, into ``build/library`` of the sources, and stays there: an episode then only
-compiles its model and links. Ninja knows what is stale, so a changed kernel is never missed.
+The library and the runtime of episodes are built once for each board, into ``build/library`` of the sources, and stay there: an episode
+then only compiles its model and links. Ninja knows what is stale, so a changed kernel is never missed.
 """
 
 from __future__ import annotations
@@ -113,20 +113,29 @@ def build_host(model_dir: Path, build_dir: Path, *, dsp: bool | None = None, sou
         return BuiltHost(library, hashlib.sha256(library.read_bytes()).hexdigest(), compiler, flags)
 
 
-def build_profile_plugin(source_root: Path = PROJECT) -> Path:
-    """QEMU's profile plugin, built if it is stale."""
+def build_profile_plugin(api: int, source_root: Path = PROJECT) -> Path:
+    """QEMU's profile plugin for version ``api`` of QEMU's plugin interface, built if it is stale."""
+    return _build_plugin(f"mcutrain_profile_{api}", source_root)
+
+
+def build_ask_api_plugin(source_root: Path = PROJECT) -> Path:
+    """The plugin that QEMU refuses by naming the version of its plugin interface, built if it is stale."""
+    return _build_plugin("mcutrain_ask_api", source_root)
+
+
+def _build_plugin(target: str, source_root: Path) -> Path:
     folder = source_root / "build" / "library" / "host"
     with locked(folder):
-        _build(source_root, folder, {}, "mcutrain_profile")
-    return folder / "libmcutrain_profile.so"
+        _build(source_root, folder, {}, target)
+    return folder / f"lib{target}.so"
 
 
 def _build_library(board: Board | None, dsp: bool | None, source_root: Path) -> Path:
     form = {None: "", True: "-dsp", False: "-portable"}[dsp]
     folder = source_root / "build" / "library" / ((board.name if board else "host") + form)
     with locked(folder):
-        _build(source_root, folder, _variant(board, dsp, source_root), "mcutrain")
-    return folder / "libmcutrain.a"
+        _build(source_root, folder, _variant(board, dsp, source_root), "mcutrain", "mcutrain_episode")
+    return folder / "libmcutrain.a"  # libmcutrain_episode.a lies beside it, where CMakeLists.txt looks
 
 
 def _build_model(
@@ -145,8 +154,8 @@ def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[s
     return arguments
 
 
-def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], target: str) -> None:
-    """Configure ``folder`` if it is new or the arguments have changed, then build ``target`` in it."""
+def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], *targets: str) -> None:
+    """Configure ``folder`` if it is new or the arguments have changed, then build ``targets`` in it."""
     _require("cmake", "cmake")
     _require("ninja", "ninja-build")
     configure = ["cmake", "-S", str(source_root), "-B", str(folder), "-G", "Ninja", "-DBUILD_TESTING=OFF"]
@@ -158,7 +167,7 @@ def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], target
         (folder / "CMakeCache.txt").unlink(missing_ok=True)
         _run(configure, folder)
         stamp.write_text(wanted, encoding="utf-8")
-    _run(["cmake", "--build", str(folder), "--target", target], folder)
+    _run(["cmake", "--build", str(folder), "--target", *targets], folder)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the QEMU profile plugin counted (emulation/qemu/profile.c): instructions, blocks and edges for each mark."""
+"""What the QEMU profile plugin counted (emulation/qemu/output.h): instructions, blocks and edges for each mark."""
 
 from __future__ import annotations
 

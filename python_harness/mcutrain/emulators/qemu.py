@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from mcutrain.boards import Board
-from mcutrain.emulators.build import BuiltFirmware, build_profile_plugin
+from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Caches, Profile, read_profile
 from mcutrain.errors import NotAvailableError, UsageError
@@ -19,6 +19,9 @@ PROGRAM = "qemu-system-arm"
 MARK_PREFIXES = ("mct_mark_", "mct_op_")
 
 PROFILE_FILE = "profile.txt"
+
+PLUGIN_APIS = range(1, 8)
+"""The versions of QEMU's plugin interface that the profiler can be built for (emulation/qemu/qemu_plugin_api.h): QEMU 7.2 to 11.1."""
 
 _MARKS_FILE = "marks.txt"
 _MEMORY_FILE = "memory.txt"
@@ -37,6 +40,31 @@ def qemu_version() -> str:
     said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603 - fixed
     match = re.search(r"version ([0-9.]+)", said)
     return match.group(1) if match else said.splitlines()[0]
+
+
+@cache
+def plugin_api() -> int:
+    """The version of this QEMU's plugin interface, one of PLUGIN_APIS.
+
+    Raises:
+        NotAvailableError: QEMU has no plugins, or of a version that the profiler is not written for.
+    """
+    version = qemu_version()
+    command = [PROGRAM, "-M", "none", "-display", "none", *_plugin_option(build_ask_api_plugin())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - fixed
+    match = re.search(r"supports only up to version (\d+)", done.stderr)
+    if match is None:
+        said = done.stderr.strip().splitlines()
+        raise NotAvailableError(
+            f"{PROGRAM} {version} counts nothing: it has no plugins{': ' + said[0] if said else ''}"
+        )
+    api = int(match.group(1))
+    if api not in PLUGIN_APIS:
+        raise NotAvailableError(
+            f"{PROGRAM} {version} has version {api} of the plugin interface, and the profiler is written for "
+            f"{PLUGIN_APIS[0]} to {PLUGIN_APIS[-1]}; install QEMU 7.2 to 11.1, or run without counts: --no-profile"
+        )
+    return api
 
 
 class QemuRunner(ProcessRunner):
@@ -108,9 +136,13 @@ def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | Non
     """QEMU's options that profile the run to PROFILE_FILE of ``folder``, where it runs. marks: addresses of functions by name."""
     rows = sorted((address, name) for name, address in marks.items())
     (folder / _MARKS_FILE).write_text("".join(f"{address:x} {name}\n" for address, name in rows), encoding="ascii")
-    plugin = str(build_profile_plugin()).replace(",", ",,")  # a comma separates QEMU's options
-    options = f"marks={_MARKS_FILE},output={PROFILE_FILE}"
+    arguments = [f"marks={_MARKS_FILE}", f"output={PROFILE_FILE}"]
     if caches is not None:
         (folder / _MEMORY_FILE).write_text(caches.description(), encoding="ascii")
-        options += f",memory={_MEMORY_FILE}"
-    return ["-plugin", f"{plugin},{options}"]
+        arguments.append(f"memory={_MEMORY_FILE}")
+    return _plugin_option(build_profile_plugin(plugin_api()), *arguments)
+
+
+def _plugin_option(plugin: Path, *arguments: str) -> list[str]:
+    escaped = str(plugin).replace(",", ",,")  # a comma separates QEMU's options
+    return ["-plugin", ",".join([escaped, *arguments])]

@@ -13,9 +13,9 @@ from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.ops.base import NotFiniteError
 from mcutrain.ops.steps import Step
+from mcutrain.status import status_number
 
 _BYTES_PER_DUMP_LINE = 64
-_STATUS_NOT_FINITE = 2  # MCT_ERROR_NOT_FINITE
 
 
 def run_golden(plan: Plan, image: EpisodeImage, on_line: Callable[[Line], None] | None = None) -> tuple[Line, ...]:
@@ -38,7 +38,7 @@ def _lines(plan: Plan, image: EpisodeImage) -> Iterator[str]:
             count += 1
             yield text
     except NotFiniteError:
-        status = _STATUS_NOT_FINITE
+        status = status_number("MCT_ERROR_NOT_FINITE")
     yield format_line("end", status=status, lines=count, stack_peak=0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, Operator
+from mcutrain.methods.minibatch import Minibatch
 from mcutrain.methods.training_graph import LABEL, LEARNING_RATE, LOSS, PREDICTION
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
@@ -52,11 +53,15 @@ def trainable_layers(graph: Graph) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FloatHead:
-    """A head whose forward step has been added. Buffers: x int8 (features,), weights (classes, features), bias and logits (classes,)."""
+    """A head whose forward step has been added.
+
+    Buffers: x int8 (features,) and its quantisation, weights (classes, features), bias and logits (classes,).
+    """
 
     layer: str
     params: HeadF32Params
     x: str
+    quantization: str
     weights: str
     bias: str
     logits: str
@@ -71,7 +76,7 @@ def add_head(context: Lowering, op: Operator) -> FloatHead:
         context.require_unshared(op, shared)
     scales = weight_scales(graph, op)
     classes, features = weights.shape
-    params = HeadF32Params(features=features, classes=classes, feature_scale=x.scale, feature_zero_point=x.zero_point)
+    params = HeadF32Params(features=features, classes=classes)
     float_weights = (weights.data.astype(np.float64) * scales[:, None]).astype(np.float32)
     float_bias = (bias.data.astype(np.float64) * scales * x.scale).astype(np.float32)
     layer = op.name
@@ -79,12 +84,14 @@ def add_head(context: Lowering, op: Operator) -> FloatHead:
         layer=layer,
         params=params,
         x=context.place[x.name],
+        quantization=build.quantization(f"{layer}.input_quantization", x.scale, x.zero_point),
         weights=build.trainable(f"{layer}.weights", float_weights),
         bias=build.trainable(f"{layer}.bias", float_bias),
         logits=build.buffer(f"{layer}.logits", "float32", (classes,)),
     )
     operands = {
         "x": head.x,
+        "x_quantization": head.quantization,
         "weights": head.weights,
         "bias": head.bias,
         "logits": head.logits,
@@ -108,18 +115,37 @@ def add_head_error(context: Lowering, head: FloatHead, gradient: str) -> str:
     """Add the step of d loss / d code of the features; returns its buffer, float32 (features,)."""
     build, layer = context.build, head.layer
     error = build.buffer(f"{layer}.input_error", "float32", build.buffers[head.x].shape)
-    operands = {"weights": head.weights, "gradient": gradient, "error": error}
+    operands = {
+        "weights": head.weights,
+        "gradient": gradient,
+        "x_quantization": head.quantization,
+        "error": error,
+    }
     build.step(f"{layer}.input_error", "head_error_f32", head.params, Phase.BACKWARD, layer, operands)
     return error
 
 
-def add_head_update(context: Lowering, head: FloatHead, gradient: str) -> None:
-    """Add the head's own update, by SGD."""
+def add_head_update(context: Lowering, head: FloatHead, gradient: str, minibatch: Minibatch) -> None:
+    """Add the head's own update, by SGD: at once, or once a minibatch by sums of float32."""
+    build, layer = context.build, head.layer
+    if minibatch.waits:
+        sums = {
+            "weight_gradient": build.state(
+                f"{layer}.weight_gradient_sum", "float32", build.buffers[head.weights].shape
+            ),
+            "bias_gradient": build.state(f"{layer}.bias_gradient_sum", "float32", build.buffers[head.bias].shape),
+        }
+        operands = {"x": head.x, "x_quantization": head.quantization, "gradient": gradient, **sums}
+        build.step(f"{layer}.accumulate", "head_accumulate_f32", head.params, Phase.UPDATE, layer, operands)
+        operands = {"learning_rate": minibatch.learning_rate, **sums, "weights": head.weights, "bias": head.bias}
+        build.step(f"{layer}.update", "head_step_f32", head.params, Phase.UPDATE, layer, operands, once_a_batch=True)
+        return
     operands = {
         "x": head.x,
+        "x_quantization": head.quantization,
         "gradient": gradient,
         "learning_rate": LEARNING_RATE,
         "weights": head.weights,
         "bias": head.bias,
     }
-    context.build.step(f"{head.layer}.update", "head_update_f32", head.params, Phase.UPDATE, head.layer, operands)
+    build.step(f"{layer}.update", "head_update_f32", head.params, Phase.UPDATE, layer, operands)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mcutrain.errors import UsageError
 from mcutrain.graph import Graph, Operator
 from mcutrain.methods.channels import selectable_channels
-from mcutrain.methods.training_graph import LEARNING_RATE, RANDOM
-from mcutrain.ops.bounds import largest_bias
+from mcutrain.methods.minibatch import Minibatch
+from mcutrain.methods.training_graph import RANDOM
+from mcutrain.ops.bounds import largest_bias, weight_gradient_terms
 from mcutrain.ops.rules import Lowering, effective_scales, inputs_per_output, layer_window, weight_scales
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_bias import UpdateBiasParams
@@ -35,6 +36,7 @@ class QasTrainer:
     step_cap: float
     gradient_scaling: str
     input_scale_correction: bool
+    minibatch: Minibatch
 
     def update_weights(self, context: Lowering, op: Operator, gradient: str) -> None:
         build, mode, rounding = context.build, context.errors, self.rounding
@@ -46,22 +48,22 @@ class QasTrainer:
         selected, factor = training.selected, self._weight_factor(context, op)
         part = f"{op.name}.selected" if selected.size < selectable_channels(context.graph, op) else None
         depthwise = op.kind == "depthwise_conv2d"
-        if depthwise:
-            factor = factor[selected]
         params = UpdateWeightsParams(
-            out_channels=factor.size,
+            out_channels=window.out_channels,
             taps=window.kernel_height * window.kernel_width,
             in_channels=1 if depthwise else window.in_channels,
-            selected=1 if depthwise else int(selected.size),
+            most_rows=int(selected.size) if depthwise else window.out_channels,
+            most_selected=1 if depthwise else int(selected.size),
             weight_min=min(-127, int(weights.min())),
-            step_cap=self.step_cap,
+            step_cap=self.minibatch.step_cap(self.step_cap),
         )
+        gradient = self._of_the_batch(context, op, gradient)
         operands: dict[str, str | None] = {
             "gradient": gradient,
             "factor": build.constant(f"{op.name}.weight_factor", factor),
             "index": None if depthwise else part,
             "rows": part if depthwise else None,
-            "learning_rate": LEARNING_RATE,
+            "learning_rate": self.minibatch.learning_rate,
             "weights": context.place[op.inputs[1]],
         }
         if rounding == "master16":
@@ -70,22 +72,31 @@ class QasTrainer:
         elif rounding == "stochastic8":
             operands["random"] = RANDOM
         kernel = f"update_weights_{rounding}_{mode.suffix}"
-        build.step(f"{op.name}.update_weights", kernel, params, Phase.UPDATE, op.name, operands)
+        name, once = f"{op.name}.update_weights", self.minibatch.waits
+        build.step(name, kernel, params, Phase.UPDATE, op.name, operands, once_a_batch=once)
 
     def update_bias(self, context: Lowering, op: Operator, gradient: str) -> None:
         build, mode = context.build, context.errors
         window = layer_window(context.graph, op)
         terms = window.kernel_height * window.kernel_width * inputs_per_output(context.graph, op)
-        params = UpdateBiasParams(channels=window.out_channels, bias_limit=largest_bias(terms), step_cap=self.step_cap)
+        cap = self.minibatch.step_cap(self.step_cap)
+        params = UpdateBiasParams(channels=window.out_channels, bias_limit=largest_bias(terms), step_cap=cap)
         output_scale = effective_scales(context.graph, op).astype(np.float32)
         operands = {
-            "gradient": gradient,
+            "gradient": self._of_the_batch(context, op, gradient),
             "factor": build.constant(f"{op.name}.bias_factor", self._bias_factor(context, op)),
             "output_scale": build.constant(f"{op.name}.output_scale", output_scale),
-            "learning_rate": LEARNING_RATE,
+            "learning_rate": self.minibatch.learning_rate,
             "bias": context.place[op.inputs[2]],
         }
-        build.step(f"{op.name}.update_bias", f"update_bias_{mode.suffix}", params, Phase.UPDATE, op.name, operands)
+        name, once = f"{op.name}.update_bias", self.minibatch.waits
+        build.step(name, f"update_bias_{mode.suffix}", params, Phase.UPDATE, op.name, operands, once_a_batch=once)
+
+    def _of_the_batch(self, context: Lowering, op: Operator, gradient: str) -> str:
+        """The gradient that the update reads. The sums of a weight's gradient are the larger ones, so they bound the bias's too."""
+        window = layer_window(context.graph, op)
+        terms = weight_gradient_terms(window.out_height, window.out_width)
+        return self.minibatch.gradient(context, op.name, gradient, terms, context.mantissa_bits[op.name])
 
     def _weight_factor(self, context: Lowering, op: Operator) -> NDArray[np.float32]:
         """1 / s_w[c]^2; in a layer that reads the network's input, whose scale counts as 1/255: 1 / (255 s_x s_w[c])^2."""

@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from mcutrain.errors import UsageError
 from mcutrain.graph import Graph
 from mcutrain.methods.backward import walk_back, wanted_errors
 from mcutrain.methods.channels import layer_training
@@ -23,12 +22,13 @@ from mcutrain.methods.classifier_head import (
     trainable_layers,
 )
 from mcutrain.methods.forward import lower_forward
+from mcutrain.methods.minibatch import Minibatch
 from mcutrain.methods.options import MethodOptions
 from mcutrain.methods.qas_trainer import QasTrainer
 from mcutrain.methods.scheme import parse_scheme
 from mcutrain.methods.training_graph import TrainingGraph, add_io
 from mcutrain.ops.errors import ERROR_MODES
-from mcutrain.ops.programs import INFER, SAMPLE, Run
+from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Run
 from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
 
@@ -66,39 +66,46 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
 
     Raises UsageError for a network that cannot be trained, or for options that do not fit it.
     """
-    if options.batch > 1:
-        raise UsageError(f"batch {options.batch}: gradients are not summed over samples yet; give batch 1")
     head = find_head(graph)
     body = graph.operators[: head.index]
     layers = trainable_layers(graph)
     training = layer_training(graph, parse_scheme(options.scheme, layers), layers)
     build = StepBuilder()
+    minibatch = Minibatch(options.batch)
     context = Lowering(
         graph=graph,
         build=build,
         mode=ERROR_MODES[options.errors],
-        trainer=QasTrainer(options.weights, options.step_cap, options.gradient_scaling, options.input_scale_correction),
+        trainer=QasTrainer(
+            options.weights,
+            options.step_cap,
+            options.gradient_scaling,
+            options.input_scale_correction,
+            minibatch,
+        ),
         training=training,
         wanted=wanted_errors(body, training),
     )
     context.place[graph.input] = add_io(build, graph)
+    minibatch.begin(build)
     lower_forward(context, body)
     classifier = add_head(context, head.op)
     gradient = add_loss(context, classifier)
     features = head.op.inputs[0]
     error = add_head_error(context, classifier, gradient) if features in context.wanted else None
-    add_head_update(context, classifier, gradient)
+    add_head_update(context, classifier, gradient, minibatch)
     if error is not None:
         walk_back(context, body, features, error)
     forward = Run(tuple(step for step in build.steps if step.phase is Phase.FORWARD))
+    update = {UPDATE: (Run(tuple(build.update_steps)),)} if build.update_steps else {}
     rest = Run(tuple(step for step in build.steps if step.phase is not Phase.FORWARD))
     return TrainingGraph(
         graph=graph,
         method="sparse_update",
         options=options.model_dump(),
         buffers=build.buffers,
-        programs={INFER: (forward,), SAMPLE: (forward, rest)},
-        classes=classifier.params.classes,
+        programs={INFER: (forward,), SAMPLE: (forward, rest), **update},
         batch=options.batch,
+        classes=classifier.params.classes,
         logits=classifier.logits,
     )

@@ -95,23 +95,30 @@ def sum_ascending(start: Any, terms: Float32s) -> Float32s:
     return sums
 
 
+_ROUNDER = np.float32(12582912.0)  # from 2^23 to 2^24 float32 holds integers alone. check: _ROUNDER == 1.5 * 2^23
+
+
 def half_even_f32(x: Float32s) -> Float32s:
     """``x`` rounded to integers, ties to even; |x| < 2**22."""
-    magic = np.float32(12582912.0)
-    return (x + magic) - magic
+    return (x + _ROUNDER) - _ROUNDER
 
 
 # Taylor coefficients, highest power first, each rounded once to float32.
 _EXP = [np.float32(1.0 / c) for c in (720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0)]
 _LOG = [np.float32(1.0 / c) for c in (9.0, 7.0, 5.0, 3.0, 1.0)]
+_INVERSE_LN2 = np.float32(1.44269502)  # check: _INVERSE_LN2 == float32(1 / ln(2))
+_LN2_HIGH = np.float32(0.693145752)  # check: bits(_LN2_HIGH) % 2^7 == 0
+_LN2_LOW = np.float32(1.42860677e-6)  # check: _LN2_LOW == float32(ln(2) - _LN2_HIGH)
+_LN2 = np.float32(0.693147182)  # check: _LN2 == float32(ln(2))
+_SQRT2 = np.float32(1.41421354)  # check: _SQRT2 == float32(sqrt(2))
 
 
 def exp_f32(x: Float32s) -> Float32s:
     """e**x for float32 x <= 0, to the bit as mct_exp_f32; 0 below -87."""
     x = np.asarray(x, np.float32)
     near = np.maximum(x, np.float32(-87.0))
-    n = half_even_f32(near * np.float32(1.44269502))
-    r = (near - n * np.float32(0.693145752)) - n * np.float32(1.42860677e-6)
+    n = half_even_f32(near * _INVERSE_LN2)
+    r = (near - n * _LN2_HIGH) - n * _LN2_LOW
     power = ((n.astype(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
     result: Float32s = np.where(x < np.float32(-87.0), np.float32(0.0), _horner(_EXP, r) * power)
     return result
@@ -122,12 +129,12 @@ def log_f32(x: Float32s) -> Float32s:
     bits = np.asarray(x, np.float32).view(np.int32)
     k = (bits >> np.int32(23)) - np.int32(127)
     m = ((bits & np.int32(0x007FFFFF)) | np.int32(0x3F800000)).view(np.float32)
-    upper = m > np.float32(1.41421354)
+    upper = m > _SQRT2
     m = np.where(upper, m * np.float32(0.5), m)
     k = np.where(upper, k + np.int32(1), k).astype(np.float32)
     t = (m - np.float32(1.0)) / (m + np.float32(1.0))
     u = t * t
-    result: Float32s = k * np.float32(0.693147182) + (np.float32(2.0) * t) * _horner(_LOG, u)
+    result: Float32s = k * _LN2 + (np.float32(2.0) * t) * _horner(_LOG, u)
     return result
 
 

@@ -105,8 +105,12 @@ def dtype_bytes(dtype: str, elements: int) -> int:
 
 
 # Where the mantissas begin, and what they are: int64 has to lie at a multiple of eight.
-_BLOCKS = {"b16": (4, np.dtype(np.int16)), "b32": (4, np.dtype(np.int32)), "b64": (8, np.dtype(np.int64))}
-_ARRAYS = {
+_BLOCKS: dict[str, tuple[int, np.dtype[Any]]] = {
+    "b16": (4, np.dtype(np.int16)),
+    "b32": (4, np.dtype(np.int32)),
+    "b64": (8, np.dtype(np.int64)),
+}
+_ARRAYS: dict[str, np.dtype[Any]] = {
     "int8": np.dtype(np.int8),
     "uint8": np.dtype(np.uint8),
     "int32": np.dtype(np.int32),

@@ -14,8 +14,8 @@ FULL_BITS = 15
 
 
 def write_block(block: Block, exponent: int, mantissa: NDArray[Any]) -> None:
-    """Write an exponent and mantissas (any shape of the block's size, any integer type that holds the values)."""
-    low, high = int(mantissa.min()), int(mantissa.max())
+    """Write an exponent and mantissas (any shape of the block's size, which may be 0; any integer type that holds the values)."""
+    low, high = int(mantissa.min(initial=0)), int(mantissa.max(initial=0))
     limits = np.iinfo(block.mantissa.dtype)
     if low < limits.min or high > limits.max:
         raise OverflowError(

@@ -21,6 +21,12 @@ INPUT_MAGNITUDE = 255
 WEIGHT_MAGNITUDE = 128
 """Largest |w| of int8 codes."""
 
+ACCUMULATOR_BITS = 62
+"""Width of a minibatch's int64 sums: two of them, added, still fit."""
+
+LEAST_WINDOW_BITS = 16
+"""What the exponents of a minibatch's samples may at least lie apart: a factor of 65536 between the largest gradients of two samples."""
+
 
 def largest_mantissa_bits(*, terms: int, other_magnitude: int, most_bits: int = 11) -> int:
     """Magnitude bits b (the sign not counted) that error mantissas of a layer may have.
@@ -53,6 +59,33 @@ def error_product_terms(kernel: tuple[int, int], stride: tuple[int, int], out_ch
 def weight_gradient_terms(out_height: int, out_width: int) -> int:
     """Most products in one sum of dW: one per output pixel."""
     return out_height * out_width
+
+
+def accumulator_window_bits(layer: str, terms: int, mantissa_bits: int, batch: int) -> int:
+    """How far the exponents of a minibatch's samples may lie apart so that the sum of their gradients is exact.
+
+    terms and mantissa_bits: of the layer's weight gradient, whose sums are the largest; a bias gradient has the same terms without
+    INPUT_MAGNITUDE. A gradient is at most ``G = terms * INPUT_MAGNITUDE * (2**mantissa_bits - 1) < 2**s`` in units of its own exponent, s
+    being the bits of G. So a gradient, and a sum of any of them, is at most ``batch * G * 2**window`` in units of the smallest exponent.
+    With ``window = ACCUMULATOR_BITS - s - ceil(log2(batch))`` this is below ``2**ACCUMULATOR_BITS``: the accumulator keeps the smallest
+    exponent, and nothing is rounded.
+
+    Raises UsageError naming the layer and the largest batch it can have where the window is below LEAST_WINDOW_BITS, and ValueError for
+    arguments below 1 or a gradient that does not fit int32.
+    """
+    if terms < 1 or mantissa_bits < 1 or batch < 1:
+        raise ValueError(f"terms {terms}, mantissa_bits {mantissa_bits} and batch {batch} must be at least 1")
+    gradient = terms * INPUT_MAGNITUDE * (2**mantissa_bits - 1)
+    if gradient > INT32_LIMIT:
+        raise ValueError(f"{terms} products with mantissas of {mantissa_bits} bits overflow int32")
+    room = ACCUMULATOR_BITS - gradient.bit_length()
+    window = room - (batch - 1).bit_length()  # ceil(log2(batch))
+    if window < LEAST_WINDOW_BITS:
+        raise UsageError(
+            f"{layer}: a batch of {batch} is more than its int64 sums of gradients have room for; "
+            f"the largest is {2 ** (room - LEAST_WINDOW_BITS)}"
+        )
+    return window
 
 
 def forward_terms(layer: str, kernel: tuple[int, int], in_channels: int, bias: NDArray[np.int32]) -> int:

@@ -7,7 +7,7 @@ g is the output's scaled error, (out_height, out_width, out_channels); weights a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from mcutrain.ops.base import Kernel, Params, Role, Window
 from mcutrain.ops.block_float import write_block
+from mcutrain.ops.lists import listed_channels, packed, packed_block
 
 Exact = NDArray[np.float64]  # integers of less than 53 bits: BLAS may sum them in any order
 Float32s = NDArray[np.float32]
 
+_ANY_CHANNEL = 2**31 - 1  # x is gathered: of how many channels is not known here
+
 
 @dataclass(frozen=True)
 class Conv2dGradientParams(Params):
-    """mct_conv2d_gradient_params. For dW, window.in_channels counts the input channels that train."""
+    """mct_conv2d_gradient_params. For dW, window.in_channels counts the input channels that train: the most, where ``index`` lists them."""
 
     window: Window
     input_zero_point: int
@@ -89,23 +92,30 @@ def _error_f32(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
     views["error"][...] = error.reshape(views["error"].shape)
 
 
+def _narrowed(params: Conv2dGradientParams, views: Mapping[str, Any]) -> Window:
+    """The convolution of the input channels that x has now."""
+    window = params.window
+    if "index" not in views:
+        return window
+    return replace(window, in_channels=listed_channels(views, "index", window.in_channels, _ANY_CHANNEL).size)
+
+
 def _weight_gradient_b16(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
-    window, g = params.window, views["g"]
+    window, g = _narrowed(params, views), views["g"]
     mantissa: Exact = g.mantissa.reshape(output_shape(window)).astype(np.float64)
-    x: Exact = views["x"].reshape(input_shape(window)).astype(np.float64) - params.input_zero_point
+    x: Exact = packed(views["x"], input_shape(window)).astype(np.float64) - params.input_zero_point
     gradient = np.zeros(weight_shape(window))
     for kh, kw, output, pixels in taps(window):
         outputs = mantissa[output].reshape(-1, window.out_channels)
-        gradient[:, kh, kw, :] = outputs.T @ x[pixels].reshape(-1, window.in_channels)
-    write_block(views["gradient"], int(g.exponent[0]), gradient.astype(np.int64))
+        gradient[:, kh, kw, :] = outputs.T @ x[pixels].reshape(len(outputs), window.in_channels)
+    write_block(packed_block(views["gradient"], gradient.shape), int(g.exponent[0]), gradient.astype(np.int64))
 
 
 def _weight_gradient_f32(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
-    window = params.window
+    window = _narrowed(params, views)
     g: Float32s = views["g"].reshape(output_shape(window))
-    x: Float32s = (
-        (views["x"].astype(np.int32) - params.input_zero_point).astype(np.float32).reshape(input_shape(window))
-    )
+    codes = packed(views["x"], input_shape(window)).astype(np.int32)
+    x: Float32s = (codes - params.input_zero_point).astype(np.float32)
     gradient = np.zeros(weight_shape(window), np.float32)
     for oh in range(window.out_height):
         top = oh * window.stride_height - window.pad_top
@@ -115,7 +125,7 @@ def _weight_gradient_f32(params: Conv2dGradientParams, views: Mapping[str, Any])
             columns = slice(max(0, -left), min(window.kernel_width, window.in_width - left))
             patch = x[top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
             gradient[:, rows, columns] += g[oh, ow, :, np.newaxis, np.newaxis, np.newaxis] * patch
-    views["gradient"][...] = gradient.reshape(views["gradient"].shape)
+    packed(views["gradient"], gradient.shape)[...] = gradient
 
 
 def _chunk(terms: int, channels: int, most_steps: int) -> tuple[int, int]:
@@ -174,7 +184,7 @@ CONV2D_WEIGHT_GRADIENT_B16 = Kernel(
     name="conv2d_weight_gradient_b16",
     c_params="mct_conv2d_gradient_params",
     params=Conv2dGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "b16")),
+    inputs=(Role("x", "int8"), Role("g", "b16"), Role("index", "index", optional=True)),
     outputs=(Role("scratch", "scratch"), Role("gradient", "b32")),
     golden=_weight_gradient_b16,
     macs=_macs,
@@ -185,7 +195,7 @@ CONV2D_WEIGHT_GRADIENT_F32 = Kernel(
     name="conv2d_weight_gradient_f32",
     c_params="mct_conv2d_gradient_params",
     params=Conv2dGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "float32")),
+    inputs=(Role("x", "int8"), Role("g", "float32"), Role("index", "index", optional=True)),
     outputs=(Role("gradient", "float32"),),
     golden=_weight_gradient_f32,
     macs=_macs,

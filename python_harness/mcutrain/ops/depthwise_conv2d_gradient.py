@@ -18,6 +18,7 @@ from mcutrain.ops.base import Kernel, Params, Role, Window
 from mcutrain.ops.block_float import write_block
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams, input_shape, output_shape, taps
 from mcutrain.ops.depthwise_conv2d import depthwise_macs, even, outputs_per_input
+from mcutrain.ops.lists import listed_channels, packed, packed_block
 
 Int64s = NDArray[np.int64]
 Float32s = NDArray[np.float32]
@@ -25,11 +26,11 @@ Float32s = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DepthwiseWeightGradientParams(Params):
-    """mct_depthwise_conv2d_weight_gradient_params. window: of the whole layer. selected: output channels that train."""
+    """mct_depthwise_conv2d_weight_gradient_params. window: of the whole layer. most_selected: output channels that train, at most."""
 
     window: Window
     input_zero_point: int
-    selected: int
+    most_selected: int
 
 
 def inputs_read(window: Window, selected: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -71,38 +72,40 @@ def _error_f32(params: Conv2dGradientParams, views: Mapping[str, Any]) -> None:
 
 def _selected(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> NDArray[np.int32]:
     """The output channels that train."""
-    selected: NDArray[np.int32] = views.get("index", np.arange(params.window.out_channels, dtype=np.int32))
-    return selected
+    return listed_channels(views, "index", params.most_selected, params.window.out_channels)
 
 
 def _centred(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> Int64s:
     """The input minus its zero point, a channel for every selected output channel: (in_height, in_width, selected)."""
     window = params.window
-    image = views["x"].reshape(window.in_height, window.in_width, -1).astype(np.int64) - params.input_zero_point
-    _, channels = np.unique(_selected(params, views) // outputs_per_input(window), return_inverse=True)
+    inputs, channels = np.unique(_selected(params, views) // outputs_per_input(window), return_inverse=True)
+    image = (
+        packed(views["x"], (window.in_height, window.in_width, inputs.size)).astype(np.int64) - params.input_zero_point
+    )
     centred: Int64s = image[:, :, channels]
     return centred
 
 
 def _weight_gradient_b16(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> None:
-    window, g = params.window, views["g"]
-    mantissa: Int64s = g.mantissa.reshape(output_shape(window))[:, :, _selected(params, views)].astype(np.int64)
+    window, g, selected = params.window, views["g"], _selected(params, views)
+    mantissa: Int64s = g.mantissa.reshape(output_shape(window))[:, :, selected].astype(np.int64)
     x = _centred(params, views)
-    gradient = np.zeros((params.selected, window.kernel_height, window.kernel_width), np.int64)
+    gradient = np.zeros((selected.size, window.kernel_height, window.kernel_width), np.int64)
     for kh, kw, output, pixels in taps(window):
         gradient[:, kh, kw] = (mantissa[output] * x[pixels]).sum(axis=(0, 1))
-    write_block(views["gradient"], int(g.exponent[0]), gradient)
+    write_block(packed_block(views["gradient"], gradient.shape), int(g.exponent[0]), gradient)
 
 
 def _weight_gradient_f32(params: DepthwiseWeightGradientParams, views: Mapping[str, Any]) -> None:
-    window = params.window
-    g: Float32s = views["g"].reshape(output_shape(window))[:, :, _selected(params, views)]
+    window, selected = params.window, _selected(params, views)
+    g: Float32s = views["g"].reshape(output_shape(window))[:, :, selected]
     x: Float32s = _centred(params, views).astype(np.float32)
-    gradient = np.zeros((params.selected, window.kernel_height, window.kernel_width), np.float32)
+    gradient = np.zeros((selected.size, window.kernel_height, window.kernel_width), np.float32)
     for kh, kw, output, pixels in taps(window):
-        for product in (g[output] * x[pixels]).reshape(-1, params.selected):
+        products = g[output] * x[pixels]
+        for product in products.reshape(products.shape[0] * products.shape[1], selected.size):
             gradient[:, kh, kw] += product
-    views["gradient"][...] = gradient.reshape(views["gradient"].shape)
+    packed(views["gradient"], gradient.shape)[...] = gradient
 
 
 def _error_scratch_bytes(params: Conv2dGradientParams) -> int:
@@ -129,7 +132,7 @@ def _error_macs(params: Conv2dGradientParams) -> int:
 
 
 def _weight_gradient_macs(params: DepthwiseWeightGradientParams) -> int:
-    return depthwise_macs(replace(params.window, out_channels=params.selected))
+    return depthwise_macs(replace(params.window, out_channels=params.most_selected))
 
 
 DEPTHWISE_CONV2D_ERROR_B16 = Kernel(
@@ -157,7 +160,7 @@ DEPTHWISE_CONV2D_WEIGHT_GRADIENT_B16 = Kernel(
     name="depthwise_conv2d_weight_gradient_b16",
     c_params="mct_depthwise_conv2d_weight_gradient_params",
     params=DepthwiseWeightGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "b16"), Role("index", "int32", optional=True)),
+    inputs=(Role("x", "int8"), Role("g", "b16"), Role("index", "index", optional=True)),
     outputs=(Role("scratch", "scratch"), Role("gradient", "b32")),
     golden=_weight_gradient_b16,
     macs=_weight_gradient_macs,
@@ -168,7 +171,7 @@ DEPTHWISE_CONV2D_WEIGHT_GRADIENT_F32 = Kernel(
     name="depthwise_conv2d_weight_gradient_f32",
     c_params="mct_depthwise_conv2d_weight_gradient_params",
     params=DepthwiseWeightGradientParams,
-    inputs=(Role("x", "int8"), Role("g", "float32"), Role("index", "int32", optional=True)),
+    inputs=(Role("x", "int8"), Role("g", "float32"), Role("index", "index", optional=True)),
     outputs=(Role("gradient", "float32"),),
     golden=_weight_gradient_f32,
     macs=_weight_gradient_macs,

@@ -29,6 +29,9 @@ _MODULES = (
     "bias_gradient",
     "pool_gradient",
     "pad_gradient",
+    "gradient_accumulate",
+    "gradient_drain",
+    "mean_rate",
     "update_weights",
     "update_bias",
 )

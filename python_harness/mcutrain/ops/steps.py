@@ -106,10 +106,14 @@ class Step:
 
 @dataclass
 class StepBuilder:
-    """Collects the buffers and steps of a training graph in a valid order."""
+    """Collects the buffers and steps of a training graph in a valid order.
+
+    steps: what runs for each sample. update_steps: what runs once a minibatch.
+    """
 
     buffers: dict[str, Buffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    update_steps: list[Step] = field(default_factory=list)
 
     def buffer(
         self,
@@ -164,7 +168,15 @@ class StepBuilder:
         return self.buffers[name].alias or name
 
     def step(
-        self, name: str, kernel: str, params: Params, phase: Phase, layer: str, operands: Mapping[str, str | None]
+        self,
+        name: str,
+        kernel: str,
+        params: Params,
+        phase: Phase,
+        layer: str,
+        operands: Mapping[str, str | None],
+        *,
+        once_a_batch: bool = False,
     ) -> None:
         """Add a call of a kernel. Roles whose buffer is None are left out; the scratch buffer is added by itself."""
         definition = KERNELS[kernel]
@@ -182,4 +194,5 @@ class StepBuilder:
         scratch = definition.scratch_bytes(params)
         if scratch > 0:
             given["scratch"] = self.buffer(f"{name}.scratch", "scratch", (scratch,))
-        self.steps.append(Step(name, kernel, params, phase, layer, given))
+        steps = self.update_steps if once_a_batch else self.steps
+        steps.append(Step(name, kernel, params, phase, layer, given))

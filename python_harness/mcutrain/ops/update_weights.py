@@ -3,7 +3,7 @@
 step[o][tap][i] = gradient[o][tap][i] * (learning_rate * factor[o]), the whole tensor rescaled so that the largest step
 is at most step_cap, then taken from the weight: with 8 more bits kept beside it (master16), with a random rounding
 (stochastic8), or rounded to nearest (nearest8). Quantisation-aware scaling puts 1 / s_w[o]**2 into factor[o]. What trains
-may be a part: the input channels of ``index``, or the output channels of ``rows``; gradient and state have only theirs.
+may be a part: the input channels of ``index``, the output channels of ``rows``; gradient and state have only theirs, packed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mcutrain.ops.arithmetic import half_even_f32
 from mcutrain.ops.base import Block, Kernel, NotFiniteError, Params, Role
 from mcutrain.ops.block_float import power_of_two_f32
+from mcutrain.ops.lists import listed_channels, packed, packed_block
 from mcutrain.ops.random import draws
 
 Float32s = NDArray[np.float32]
@@ -28,12 +29,16 @@ _CODE_MAX = 127
 
 @dataclass(frozen=True)
 class UpdateWeightsParams(Params):
-    """mct_update_weights_params. Weights: (output channels, taps, in_channels); ``selected`` input channels of ``out_channels`` train."""
+    """mct_update_weights_params.
+
+    Weights: (out_channels, taps, in_channels), of which at most most_rows output and most_selected input channels train.
+    """
 
     out_channels: int
     taps: int
     in_channels: int
-    selected: int
+    most_rows: int
+    most_selected: int
     weight_min: int
     step_cap: float
 
@@ -50,7 +55,7 @@ def cap_ratio(magnitudes: Float32s, step_cap: float, kernel: str) -> np.float32:
 
     Raises NotFiniteError where a step is NaN or infinite.
     """
-    largest = magnitudes.max()
+    largest = magnitudes.max(initial=np.float32(0))
     if not np.isfinite(largest):
         raise NotFiniteError(
             f"{kernel}: a step is NaN or infinite: training diverged; lower the learning rate or set a step cap"
@@ -65,12 +70,22 @@ def round_s32(t: Float32s) -> Int64s:
     return rounded
 
 
+def _parts(params: UpdateWeightsParams, views: Mapping[str, Any]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The output and the input channels that train."""
+    return (
+        listed_channels(views, "rows", params.most_rows, params.out_channels),
+        listed_channels(views, "index", params.most_selected, params.in_channels),
+    )
+
+
 def _steps(params: UpdateWeightsParams, views: Mapping[str, Any], kernel: str) -> Float32s:
-    """The steps, (out_channels, taps, selected), in weight LSB."""
-    shape = (params.out_channels, params.taps, params.selected)
+    """The steps, (output channels that train, taps, input channels that train), in weight LSB."""
+    rows, selected = _parts(params, views)
+    shape, gradient = (rows.size, params.taps, selected.size), views["gradient"]
+    gradient = packed_block(gradient, shape) if isinstance(gradient, Block) else packed(gradient, shape)
     with np.errstate(over="ignore", invalid="ignore"):
-        k = views["learning_rate"][0] * views["factor"]
-        steps = gradient_values(views["gradient"]).reshape(shape) * k[:, np.newaxis, np.newaxis]
+        k = views["learning_rate"][0] * views["factor"][rows]
+        steps = gradient_values(gradient) * k[:, np.newaxis, np.newaxis]
     capped: Float32s = steps * cap_ratio(np.abs(steps), params.step_cap, kernel)
     return capped
 
@@ -80,14 +95,14 @@ def _clamped(steps: Float32s, limit: float) -> Float32s:
 
 
 def _places(params: UpdateWeightsParams, views: Mapping[str, Any]) -> tuple[NDArray[Any], tuple[NDArray[np.intp], ...]]:
-    """The weights, and which of them train as an index of (out_channels, taps, selected) elements."""
-    weights = views["weights"].reshape(-1, params.taps, params.in_channels)
-    rows = views.get("rows", np.arange(params.out_channels))
-    return weights, np.ix_(rows, np.arange(params.taps), views.get("index", np.arange(params.in_channels)))
+    """The weights, and which of them train as an index of their elements: (output channels, taps, input channels)."""
+    weights = views["weights"].reshape(params.out_channels, params.taps, params.in_channels)
+    rows, selected = _parts(params, views)
+    return weights, np.ix_(rows, np.arange(params.taps), selected)
 
 
 def _trained(params: UpdateWeightsParams, views: Mapping[str, Any]) -> Int64s:
-    """The trained weights, (out_channels, taps, selected)."""
+    """The trained weights, in the order of the steps."""
     weights, places = _places(params, views)
     trained: Int64s = weights[places].astype(np.int64)
     return trained
@@ -100,7 +115,7 @@ def _store(params: UpdateWeightsParams, views: Mapping[str, Any], codes: Int64s)
 
 def _master16(params: UpdateWeightsParams, views: Mapping[str, Any]) -> None:
     steps = _steps(params, views, "update_weights_master16")
-    fraction = views["fraction"].reshape(steps.shape)
+    fraction = packed(views["fraction"], steps.shape)
     with np.errstate(over="ignore"):
         fine = _clamped(steps * np.float32(256), 2.0**21)
     master = 256 * _trained(params, views) + fraction - half_even_f32(fine).astype(np.int64)
@@ -117,7 +132,8 @@ def _stochastic8(params: UpdateWeightsParams, views: Mapping[str, Any]) -> None:
     part = (random >> np.uint32(16)).astype(np.int64).reshape(steps.shape)
     codes = (65536 * _trained(params, views) - fine + part) >> 16
     _store(params, views, np.clip(codes, params.weight_min, _CODE_MAX))
-    views["random"][0] = random[-1]
+    if random.size:
+        views["random"][0] = random[-1]
 
 
 def _nearest8(params: UpdateWeightsParams, views: Mapping[str, Any]) -> None:
@@ -135,8 +151,8 @@ def _kernel(name: str, gradient: str, state: Role | None, golden: Callable[[Any,
         inputs=(
             Role("gradient", gradient),
             Role("factor", "float32"),
-            Role("index", "int32", optional=True),
-            Role("rows", "int32", optional=True),
+            Role("index", "index", optional=True),
+            Role("rows", "index", optional=True),
             Role("learning_rate", "float32"),
         ),
         outputs=outputs,

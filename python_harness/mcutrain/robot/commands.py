@@ -89,7 +89,7 @@ class CommandKeywords:
     def change_the_sources(self, file: str, old: str, new: str) -> None:
         """Take a copy of the project in which a text, which must stand there once, is another; all commands of this test then run that.
 
-        | Change The Sources    src/kernels/update_bias.c    - mct_round_s32(    - (int32_t)(
+        | Change The Sources    src/kernels/update/update_bias.c    - mct_round_s32(    - (int32_t)(
         """
         root = self.session.project if self.session.project != PROJECT else self.session.copy_project()
         path = root / file

@@ -128,7 +128,7 @@ def updates() -> list[Case]:
             }
             if selected < inputs:
                 operands["index"] = np.sort(generator.choice(inputs, selected, replace=False)).astype(np.int32)
-            params = UpdateWeightsParams(3, taps, inputs, selected, -127, cap)
+            params = UpdateWeightsParams(3, taps, inputs, 3, selected, -127, cap)
             found.append(update(f"update_weights_{rounding}_{mode}", params, operands))
     return found
 

@@ -139,7 +139,7 @@ def linear_additions() -> list[Case]:
 
 
 def additions() -> list[Case]:
-    """By four roundings: either input the one that is only shifted, or both."""
+    """By four roundings: either input the one of the larger scale, or both of the same."""
     found = []
     for seed, ratio in enumerate((0.5, 0.49999, 0.26, 0.25, 0.1, 0.003)):
         generator = np.random.default_rng(seed)

@@ -98,6 +98,8 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no model file": (("plan", "nope.tflite"), ("no model file 'nope.tflite'",)),
     "no model file to inspect": (("inspect", "nope.onnx"), ("no model file 'nope.onnx'",)),
     "sources without a folder": (("build", EPISODE, "--sources-only"), ("--output",)),
+    "a word of C": (("build", EPISODE, "--name", "while", "--output", "c"), ("--name 'while'", "'model_while'")),
+    "a name that C does not have": (("build", EPISODE, "--name", "my net", "--output", "c"), ("'my net'", "'my_net'")),
     "no reason": (("baseline", "update", EPISODE), ("--reason is missing",)),
     "blank reason": (("baseline", "update", EPISODE, "--reason", "  "), ("--reason is missing",)),
     "no such baseline": (("baseline", "check", "digits-nope"), ("digits-nope has no baseline",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -147,5 +148,20 @@ def test_the_other_commands_print_one_document_too(command: tuple[str, ...], fol
 
 def test_sources_are_written_where_they_are_asked_for(folders: dict[str, str], tmp_path: Path) -> None:
     printed = document(folders, "build", EPISODE, "--sources-only", "--output", str(tmp_path / "c"))
-    assert printed == {"model": str(tmp_path / "c" / "model.c")}
-    assert "mct_model_train" in Path(printed["model"]).read_text(encoding="ascii")
+    name = EPISODE.replace("-", "_")
+    assert printed.pop("plan_crc32") in (tmp_path / "c" / f"{name}.c").read_text(encoding="ascii")
+    files = {"model": str(tmp_path / "c" / f"{name}.c"), "header": str(tmp_path / "c" / f"{name}.h")}
+    assert printed == {"episode": EPISODE, "name": name, **files}
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [f"{name}.c", f"{name}.h"]
+
+
+def test_a_build_copies_what_it_made_and_calls_the_model_as_it_is_told(folders: dict[str, str], tmp_path: Path) -> None:
+    printed = document(folders, "build", EPISODE, "--name", "Digits2", "--output", str(tmp_path))
+    names = ["Digits2.c", "Digits2.h", "episode.image", "firmware.elf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert printed["name"] == "Digits2" and printed["elf"] == str(tmp_path / "firmware.elf")
+    assert hashlib.sha256((tmp_path / "firmware.elf").read_bytes()).hexdigest() == printed["elf_sha256"]
+    assert "const mct_model Digits2 =" in Path(printed["model"]).read_text(encoding="ascii")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}

@@ -21,6 +21,7 @@ from mcutrain.compiler.codegen import generate, model_header, model_source, trai
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.ops.programs import INFER, SAMPLE, Run, runs
 from mcutrain.ops.steps import Buffer, Step
@@ -220,9 +221,8 @@ def test_extreme_constants_keep_their_bits_through_the_compiler(tmp_path: Path) 
 
 
 def test_float_parameters_are_printed_with_all_their_bits() -> None:
-    source = model_source(network_plan("chain"))
-    scale = np.float32(chain().tensors["t4"].scale)
-    assert f".feature_scale = {float(scale).hex()}f" in source
+    source = model_source(compile_plan(sparse_update(chain(), SparseUpdateOptions(scheme="full", step_cap=0.3))))
+    assert f".step_cap = {float(np.float32(0.3)).hex()}f" in source
 
 
 @pytest.mark.parametrize("mode", ["b16", "f32"])

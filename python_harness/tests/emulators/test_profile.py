@@ -8,7 +8,7 @@ import pytest
 
 from emulators.helpers import PERCEPTRON, FirmwareBuilder, one_inference, perceptron_image
 from mcutrain.emulators.profile import Profile, read_profile
-from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.emulators.qemu import QemuRunner, qemu_version
 from mcutrain.errors import MismatchError
 
 pytestmark = pytest.mark.qemu
@@ -39,7 +39,9 @@ class SingleStepRunner(QemuRunner):
     """QEMU that translates one instruction at a time: it counts the same run in an independent way."""
 
     def command(self, profile: bool) -> list[str]:
-        return [*super().command(profile), "-singlestep"]
+        newer = int(qemu_version().split(".")[0]) >= 9  # 8.1 has both spellings, 10.0 no longer the old one
+        option = ("-accel", "tcg,one-insn-per-tb=on") if newer else ("-singlestep",)
+        return [*super().command(profile), *option]
 
 
 def profile_of(runner: QemuRunner) -> Profile:

@@ -29,16 +29,16 @@ STEPS = 12
 # One rounding changed: the file, what it says there, what it says then, and the kernels that round there.
 BREAKS = {
     "block floating point rounds a half down": (
-        ("block_float.h", r"half = \(1u << r\) >> 1", "half = (1u << r) >> 2"),
+        ("common/block_float.h", r"half = \(1u << r\) >> 1", "half = (1u << r) >> 2"),
         ("error_scale_b16", "error_normalize_b16", "error_sum_b16"),
     ),
     "requantising rounds down": (
-        ("requantize.h", r"\* b \+ \(1 << 30\)\) >> 31", "* b) >> 31"),
+        ("common/requantize.h", r"\* b \+ \(1 << 30\)\) >> 31", "* b) >> 31"),
         ("conv2d_s8", "add_s8", "requantize_s8"),
     ),
-    "the average truncates": (("average_pool_s8.c", r"half = count / 2", "half = 0"), ("average_pool_s8",)),
+    "the average truncates": (("pool/average_pool_s8.c", r"half = count / 2", "half = 0"), ("average_pool_s8",)),
     "the master weight rounds half down": (
-        ("update_weights_master16.c", r"\(master \+ 128\) >> 8", "(master + 127) >> 8"),
+        ("update/update_weights_master16.c", r"\(master \+ 128\) >> 8", "(master + 127) >> 8"),
         ("update_weights_master16_b16",),
     ),
 }
@@ -48,7 +48,7 @@ def broken_sources(folder: Path, file: str, pattern: str, replacement: str) -> P
     """The project's C side with one place of one kernel changed."""
     root = folder / "sources"
     root.mkdir(parents=True)
-    for name in ("CMakeLists.txt", "cmake", "emulation"):
+    for name in ("CMakeLists.txt", "cmake", "emulation", "python_harness"):
         (root / name).symlink_to(PROJECT / name)
     shutil.copytree(PROJECT / "src", root / "src")
     path = root / "src" / "kernels" / file

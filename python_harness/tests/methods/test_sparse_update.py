@@ -303,7 +303,7 @@ def test_only_the_chosen_channels_of_a_depthwise_convolution_train(mode: str, ro
 SEPARABLE = {"depthwise1": 8, "depthwise4": 4}
 
 
-def test_gradient_fraction_and_factor_of_a_depthwise_convolution_have_only_the_trained_channels() -> None:
+def test_gradient_and_fraction_of_a_depthwise_convolution_have_only_the_trained_channels() -> None:
     graph = separable()
     part, whole = (planned(graph, scheme=f"b0; depthwise1{share}") for share in ("@3/8", ""))
     chosen = largest_channels(graph, graph.operators[1], 3)
@@ -311,8 +311,9 @@ def test_gradient_fraction_and_factor_of_a_depthwise_convolution_have_only_the_t
     assert part.buffers["depthwise1.fraction"].shape == (3, 3, 3)
     assert part.buffers["depthwise1.weights"].shape == (8, 3, 3)
     assert constant(part, "depthwise1.selected").tolist() == chosen.tolist()
-    factors = constant(whole, "depthwise1.weight_factor")
-    np.testing.assert_array_equal(constant(part, "depthwise1.weight_factor"), factors[chosen])
+    # Which of the channels train may change from call to call: each has its factor.
+    factors = [constant(plan, "depthwise1.weight_factor") for plan in (part, whole)]
+    np.testing.assert_array_equal(factors[0], factors[1])
     assert "depthwise1.selected" not in whole.buffers
 
 

@@ -16,7 +16,17 @@ from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.base import mask_words
 from support.ckernels import call, forms, run_everywhere
 from support.examples import examples
-from support.forward_cases import codes, generators, mask_rubbish, random_codes, rubbish, scales, zero_points
+from support.forward_cases import (
+    clamp_of,
+    codes,
+    generators,
+    mask_rubbish,
+    random_codes,
+    rubbish,
+    scales,
+    zero_points,
+)
+from support.tflite_builder import add_model, run_litert
 
 CODES = np.arange(-128, 128)
 FULL = (-128, 127)
@@ -119,6 +129,29 @@ def test_a_sum_that_no_plane_follows_has_no_linear_form() -> None:
     params = add_params(1, (7.0, 3.0, 2.0), (-17, 40, 0))
     assert linear_form(params) is None
     assert with_linear_form(params) == params
+
+
+@pytest.mark.parametrize("activation", ["NONE", "RELU6"])
+@pytest.mark.parametrize(
+    ("scale", "zero"),
+    [
+        ((7.0, 3.0, 2.0), (-17, 40, 0)),  # no plane follows it
+        ((3.0, 7.0, 2.0), (40, -17, 0)),
+        ((0.75, 1.0, 1.625), (-5, 7, 3)),
+        ((0.03125, 0.03125, 0.046875), (-128, 127, 0)),
+        ((1.0, 2.0**-10, 1.0), (127, -128, -128)),
+    ],
+)
+def test_without_a_linear_form_every_pair_of_codes_is_golden_and_bit_exact_to_litert(
+    scale: tuple[float, float, float], zero: tuple[int, int, int], activation: str
+) -> None:
+    a, b, y = zip(scale, zero, strict=True)
+    params = add_params(65536, scale, zero, clamp_of(activation, *y))
+    assert params.a_factor == params.b_factor == 0
+    mask: Any = np.zeros(mask_words(65536), np.uint32)
+    got = run_everywhere(ADD_S8, params, PAIRS, {"y": np.zeros(65536, np.int8), "inside": mask})
+    model = add_model((65536,), a=a, b=b, output=y, activation=activation)
+    np.testing.assert_array_equal(got["y"], run_litert(model, PAIRS["a"], PAIRS["b"]))
 
 
 @pytest.mark.parametrize("with_form", [False, True])

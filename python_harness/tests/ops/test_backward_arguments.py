@@ -51,7 +51,7 @@ VALID: dict[type[Params], Params] = {
     pool_gradient.AveragePoolErrorParams: pool_gradient.AveragePoolErrorParams(ONE, 0),
     pool_gradient.MaxPoolErrorParams: pool_gradient.MaxPoolErrorParams(ONE),
     pad_gradient.PadErrorParams: pad_gradient.PadErrorParams(1, 1, 1, 0, 0, 0, 0),
-    update_weights.UpdateWeightsParams: update_weights.UpdateWeightsParams(1, 1, 1, 1, -127, 0.0),
+    update_weights.UpdateWeightsParams: update_weights.UpdateWeightsParams(1, 1, 1, 1, 1, -127, 0.0),
     update_bias.UpdateBiasParams: update_bias.UpdateBiasParams(1, 1000, 0.0),
 }
 

@@ -268,7 +268,7 @@ def in_place_gives_the_same(form: str, kernel: Kernel, params: Params, views: di
         assert isinstance(memory, np.ndarray)
         golden |= {role: twin, "out": block16(twin.mantissa.shape, memory)}
     else:
-        golden[role] = golden["out"] = source.copy()
+        golden[role] = golden["out"] = copied(source)
     kernel.golden(params, golden)
     assert same_bits(golden["out"], apart)
     assert call(form, kernel, params, shared) == 0

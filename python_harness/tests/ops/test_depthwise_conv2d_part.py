@@ -21,7 +21,7 @@ from mcutrain.ops.depthwise_conv2d_gradient import (
     inputs_read,
 )
 from support.backward_cases import golden_and_c_agree, random_block16, random_codes, random_floats, refused, seeds
-from support.ckernels import block32, forms
+from support.ckernels import block32, forms, index_list
 from support.depthwise_cases import depthwise_windows
 from support.examples import examples
 
@@ -63,7 +63,7 @@ def part_of(
     views = {
         "x": whole["x"][..., inputs_read(w, chosen)].copy(),
         "g": whole["g"],
-        "index": chosen,
+        "index": index_list(chosen),
         "gradient": empty_gradient(kernel, (chosen.size, w.kernel_height, w.kernel_width)),
     }
     return DepthwiseWeightGradientParams(w, zero_point, chosen.size), views
@@ -84,7 +84,7 @@ def test_the_gradient_of_a_part_has_goldens_bits_and_is_rows_of_the_whole(
     whole = whole_views(kernel, w, rng)
     params, views = part_of(kernel, w, chosen, zero_point, whole)
     part = golden_and_c_agree(form, kernel, params, views)
-    kernel.golden(replace(params, selected=w.out_channels), whole)
+    kernel.golden(replace(params, most_selected=w.out_channels), whole)
     assert np.array_equal(values(part["gradient"]), values(whole["gradient"])[chosen])
 
 
@@ -100,12 +100,13 @@ def test_the_multiply_accumulates_are_those_of_the_part() -> None:
 @both_forms
 @both_kernels
 @pytest.mark.parametrize(
-    ("index", "selected"),
+    ("index", "most"),
     [
         ([1, 2, 6, 12], 4),
         ([-1, 2, 6, 11], 4),
         ([2, 1, 6, 11], 4),
         ([1, 1, 6, 11], 4),
+        ([1, 2, 6, 11], 3),
         ([1, 2, 6, 11], 0),
         (list(range(12)), 13),
         (None, 4),
@@ -113,7 +114,7 @@ def test_the_multiply_accumulates_are_those_of_the_part() -> None:
     ids=str,
 )
 def test_channels_that_do_not_ascend_or_do_not_exist_are_refused(
-    form: str, kernel: Kernel, index: list[int] | None, selected: int
+    form: str, kernel: Kernel, index: list[int] | None, most: int
 ) -> None:
     params, views = part_of(
         kernel, THREE_OUTPUTS, CHOSEN, 0, whole_views(kernel, THREE_OUTPUTS, np.random.default_rng(1))
@@ -124,5 +125,5 @@ def test_channels_that_do_not_ascend_or_do_not_exist_are_refused(
     if index is None:
         del views["index"]
     else:
-        views["index"] = np.array(index, np.int32)
-    assert refused(form, kernel, replace(params, selected=selected), views)
+        views["index"] = index_list(index)
+    assert refused(form, kernel, replace(params, most_selected=most), views)

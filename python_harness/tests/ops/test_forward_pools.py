@@ -15,7 +15,7 @@ from mcutrain.ops.base import Window
 from mcutrain.ops.gather_channels import GATHER_CHANNELS_S8, GatherChannelsS8Params
 from mcutrain.ops.max_pool import MAX_POOL_S8
 from mcutrain.ops.pad import PAD_S8, PadS8Params
-from support.ckernels import call, forms, run_everywhere
+from support.ckernels import call, forms, index_list, run_everywhere
 from support.examples import examples
 from support.forward_cases import Geometry, generators, geometries, random_codes, rubbish, zero_points
 from support.tflite_builder import pad_model, pool_model, run_litert
@@ -115,7 +115,7 @@ def test_gather_keeps_the_selected_channels(data: st.DataObject) -> None:
     generator = data.draw(generators)
     x = random_codes(generator, (pixels, channels))
     params = GatherChannelsS8Params(pixels, channels, len(selected))
-    inputs: dict[str, Any] = {"x": x, "index": np.array(selected, np.int32)}
+    inputs: dict[str, Any] = {"x": x, "index": index_list(selected)}
     outputs = {"y": rubbish(generator, (pixels, len(selected)), np.int8)}
     got = run_everywhere(GATHER_CHANNELS_S8, params, inputs, outputs)
     np.testing.assert_array_equal(got["y"], [[pixel[c] for c in selected] for pixel in x.tolist()])
@@ -126,7 +126,7 @@ def test_gather_keeps_the_selected_channels(data: st.DataObject) -> None:
 def test_gather_refuses_channels_that_do_not_ascend_or_do_not_exist(form: str, index: list[int]) -> None:
     views: dict[str, Any] = {
         "x": np.zeros(12, np.int8),
-        "index": np.array(index, np.int32),
+        "index": index_list(index),
         "y": np.full(6, 99, np.int8),
     }
     assert call(form, GATHER_CHANNELS_S8, GatherChannelsS8Params(3, 4, 2), views) == 1

@@ -15,7 +15,7 @@ from mcutrain.ops.arithmetic import exp_f32, half_even_f32, log_f32, sum_ascendi
 from mcutrain.ops.base import NotFiniteError
 from mcutrain.ops.head import HEAD_ERROR_F32, HEAD_F32, HEAD_UPDATE_F32, HeadF32Params
 from mcutrain.ops.loss import SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params
-from support.ckernels import call, forms, run_everywhere
+from support.ckernels import call, forms, quantization, run_everywhere
 from support.examples import examples
 from support.forward_cases import generators, random_codes, rubbish, scales, zero_points
 
@@ -35,14 +35,16 @@ class Head:
     """A random head with its operands."""
 
     def __init__(self, features: int, classes: int, scale: float, zero_point: int, g: np.random.Generator) -> None:
-        self.params = HeadF32Params(features, classes, scale, zero_point)
+        self.params = HeadF32Params(features, classes)
+        self.scale, self.zero_point = scale, zero_point
+        self.quantization = quantization(scale, zero_point)
         self.x = random_codes(g, (features,))
         self.weights, self.bias = random_floats(g, (classes, features)), random_floats(g, (classes,))
         self.gradient, self.learning_rate = random_floats(g, (classes,)), random_floats(g, (1,))
         self.generator = g
 
     def real_features(self) -> Any:
-        return (self.x.astype(np.float64) - self.params.feature_zero_point) * self.params.feature_scale
+        return (self.x.astype(np.float64) - self.zero_point) * self.scale
 
 
 heads = st.builds(Head, st.integers(1, 70), st.integers(1, 12), scales(), zero_points, generators)
@@ -51,7 +53,7 @@ heads = st.builds(Head, st.integers(1, 70), st.integers(1, 12), scales(), zero_p
 @given(heads)
 @examples(60)
 def test_logits_are_the_affine_map_of_the_features(head: Head) -> None:
-    inputs = {"x": head.x, "weights": head.weights, "bias": head.bias}
+    inputs = {"x": head.x, "x_quantization": head.quantization, "weights": head.weights, "bias": head.bias}
     outputs = {"logits": rubbish(head.generator, head.bias.shape, np.float32), "prediction": np.full(1, 99, np.int32)}
     got = run_everywhere(HEAD_F32, head.params, inputs, outputs)
     products = head.weights.astype(np.float64) * head.real_features()
@@ -61,8 +63,13 @@ def test_logits_are_the_affine_map_of_the_features(head: Head) -> None:
 
 
 def test_the_prediction_of_equal_logits_is_the_first() -> None:
-    params = HeadF32Params(1, 4, 1.0, 0)
-    inputs = {"x": np.ones(1, np.int8), "weights": floats(1, 2, 2, 2), "bias": floats(0, 0, 0, -1)}
+    params = HeadF32Params(1, 4)
+    inputs = {
+        "x_quantization": quantization(1.0, 0),
+        "x": np.ones(1, np.int8),
+        "weights": floats(1, 2, 2, 2),
+        "bias": floats(0, 0, 0, -1),
+    }
     outputs = {"logits": np.zeros(4, F32), "prediction": np.zeros(1, np.int32)}
     assert run_everywhere(HEAD_F32, params, inputs, outputs)["prediction"][0] == 1
 
@@ -70,14 +77,19 @@ def test_the_prediction_of_equal_logits_is_the_first() -> None:
 def test_a_sum_runs_in_ascending_order_without_fusing() -> None:
     # 1 is lost beside 2^24 unless the large numbers cancel first; the fused product would keep 2^-24.
     one_and_a_bit = 1.0 + 2.0**-12
-    params = HeadF32Params(3, 2, 1.0, 0)
+    params = HeadF32Params(3, 2)
     weights = np.array([[2.0**24, 1.0, -(2.0**24)], [one_and_a_bit, 0.0, 0.0]], F32)
-    inputs = {"x": np.ones(3, np.int8), "weights": weights, "bias": floats(0, 0)}
+    inputs = {
+        "x": np.ones(3, np.int8),
+        "x_quantization": quantization(1.0, 0),
+        "weights": weights,
+        "bias": floats(0, 0),
+    }
     outputs = {"logits": np.ones(2, F32), "prediction": np.zeros(1, np.int32)}
     assert run_everywhere(HEAD_F32, params, inputs, outputs)["logits"].tolist() == [0.0, one_and_a_bit]
 
-    scaled = replace(params, features=1, classes=1, feature_scale=one_and_a_bit)
-    inputs = {"x": np.ones(1, np.int8), "weights": floats(one_and_a_bit), "bias": floats(-1.0)}
+    scaled, by = replace(params, features=1, classes=1), quantization(one_and_a_bit, 0)
+    inputs = {"x": np.ones(1, np.int8), "x_quantization": by, "weights": floats(one_and_a_bit), "bias": floats(-1.0)}
     logits = run_everywhere(HEAD_F32, scaled, inputs, {"logits": np.ones(1, F32), "prediction": np.zeros(1, np.int32)})
     assert logits["logits"][0] == F32(one_and_a_bit * one_and_a_bit) - F32(1)
     assert logits["logits"][0] != F32(one_and_a_bit * one_and_a_bit - 1)
@@ -86,18 +98,23 @@ def test_a_sum_runs_in_ascending_order_without_fusing() -> None:
 @given(heads)
 @examples(60)
 def test_the_head_error_is_the_transposed_map_of_the_gradient(head: Head) -> None:
-    inputs = {"weights": head.weights, "gradient": head.gradient}
+    inputs = {"weights": head.weights, "gradient": head.gradient, "x_quantization": head.quantization}
     outputs = {"error": rubbish(head.generator, (head.params.features,), np.float32)}
     got = run_everywhere(HEAD_ERROR_F32, head.params, inputs, outputs)["error"]
     products = head.weights.astype(np.float64) * head.gradient[:, np.newaxis].astype(np.float64)
-    bound = 2.0**-23 * (head.params.classes + 2) * np.abs(products).sum(axis=0) * head.params.feature_scale
-    assert (np.abs(got - products.sum(axis=0) * head.params.feature_scale) <= bound).all()
+    bound = 2.0**-23 * (head.params.classes + 2) * np.abs(products).sum(axis=0) * head.scale
+    assert (np.abs(got - products.sum(axis=0) * head.scale) <= bound).all()
 
 
 @given(heads)
 @examples(60)
 def test_the_head_update_is_a_step_against_the_gradient(head: Head) -> None:
-    inputs = {"x": head.x, "gradient": head.gradient, "learning_rate": head.learning_rate}
+    inputs = {
+        "x": head.x,
+        "x_quantization": head.quantization,
+        "gradient": head.gradient,
+        "learning_rate": head.learning_rate,
+    }
     got = run_everywhere(HEAD_UPDATE_F32, head.params, inputs, {"weights": head.weights, "bias": head.bias})
     step = float(head.learning_rate[0]) * head.gradient.astype(np.float64)
     expected = head.weights - step[:, np.newaxis] * head.real_features()
@@ -177,11 +194,17 @@ def test_a_label_outside_the_classes_is_refused(form: str, classes: int, label: 
 
 @pytest.mark.parametrize("form", forms)
 @pytest.mark.parametrize("kernel", [HEAD_F32, HEAD_ERROR_F32, HEAD_UPDATE_F32], ids=lambda kernel: kernel.name)
-@pytest.mark.parametrize("change", [{"features": 0}, {"classes": -1}, {"feature_zero_point": 128}], ids=str)
-def test_a_wrong_head_is_refused_and_outputs_stay(form: str, kernel: Any, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "zero_point"), [({"features": 0}, 0), ({"classes": -1}, 0), ({}, 128), ({}, -129)], ids=str
+)
+def test_a_wrong_head_is_refused_and_outputs_stay(
+    form: str, kernel: Any, change: dict[str, Any], zero_point: int
+) -> None:
     dtypes = {"int8": np.int8, "float32": np.float32, "int32": np.int32}
-    views: dict[str, Any] = {role.name: np.full(4, 7, dtypes[role.dtype]) for role in (*kernel.inputs, *kernel.outputs)}
-    assert call(form, kernel, replace(HeadF32Params(2, 2, 1.0, 0), **change), views) == 1
+    roles = [role for role in (*kernel.inputs, *kernel.outputs) if role.name != "x_quantization"]
+    views: dict[str, Any] = {role.name: np.full(4, 7, dtypes[role.dtype]) for role in roles}
+    views["x_quantization"] = quantization(1.0, zero_point)
+    assert call(form, kernel, replace(HeadF32Params(2, 2), **change), views) == 1
     assert all((views[role.name] == 7).all() for role in kernel.outputs)
 
 

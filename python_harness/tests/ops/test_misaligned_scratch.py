@@ -24,7 +24,7 @@ VALID: dict[str, Any] = {
     "clamp_min": -128,
     "clamp_max": 127,
     "single_rounding": 0,
-    "selected": WINDOW.out_channels,
+    "most_selected": WINDOW.out_channels,
 }
 WORDS, UNTOUCHED = 4096, 0x5A5A5A5A
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from support.backward_cases import (
     seeds,
     with_extremes,
 )
-from support.ckernels import block32, forms
+from support.ckernels import block32, forms, index_list
 from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
@@ -46,7 +47,7 @@ def random_case(
     outputs = int(rng.integers(1, rows + 1)) if sparse else rows
     selected = int(rng.integers(1, inputs + 1)) if sparse else inputs
     params = UpdateWeightsParams(
-        *(outputs, taps, inputs, selected),
+        *(rows, taps, inputs, outputs, selected),
         weight_min=int(rng.choice([-128, -127])),
         step_cap=float(rng.choice([0.0, 0.5, 1e-3, 30.0])),
     )
@@ -54,7 +55,7 @@ def random_case(
     weights = with_extremes(rng, random_codes(rng, (rows, taps, inputs)), (-127, 127)).astype(np.int8)
     fraction = random_codes(rng, shape)
     views: dict[str, Any] = {
-        "factor": np.exp2(rng.uniform(-8, 8, outputs)).astype(np.float32),
+        "factor": np.exp2(rng.uniform(-8, 8, rows)).astype(np.float32),
         "learning_rate": np.array([2.0 ** rng.uniform(-8, 0)], np.float32),
         "weights": np.maximum(weights, params.weight_min).astype(np.int8),
     }
@@ -69,9 +70,9 @@ def random_case(
     else:
         views["gradient"] = random_floats(rng, shape) * np.float32(2.0**step_bits)
     if selected < inputs or rng.random() < 0.3:
-        views["index"] = np.sort(rng.choice(inputs, selected, replace=False)).astype(np.int32)
+        views["index"] = index_list(np.sort(rng.choice(inputs, selected, replace=False)))
     if outputs < rows or rng.random() < 0.3:
-        views["rows"] = np.sort(rng.choice(rows, outputs, replace=False)).astype(np.int32)
+        views["rows"] = index_list(np.sort(rng.choice(rows, outputs, replace=False)))
     state = {"fraction": fraction, "random": np.array([rng.integers(1, 2**32)], np.uint32)}
     views |= {name: state[name] for name in kernel.updates if name in state}
     return params, views
@@ -89,7 +90,7 @@ def float_case(
         "weights": np.array(weights, np.int8),
     }
     views |= {name: state[name] for name in kernel.updates if name in state}
-    return UpdateWeightsParams(1, 1, len(steps), len(steps), weight_min, cap), views
+    return UpdateWeightsParams(1, 1, len(steps), 1, len(steps), weight_min, cap), views
 
 
 def masters(views: dict[str, Any]) -> list[float]:
@@ -213,13 +214,13 @@ def test_steps_below_the_cap_stay_as_they_are() -> None:
 
 
 def test_only_the_selected_input_channels_change() -> None:
-    params = UpdateWeightsParams(2, 3, 5, 2, -127, 0.0)
+    params = UpdateWeightsParams(2, 3, 5, 2, 2, -127, 0.0)
     gradient = block32((2, 3, 2))
     gradient.mantissa[...] = np.arange(1, 13).reshape(2, 3, 2)
     views: dict[str, Any] = {
         "gradient": gradient,
         "factor": np.array([1, 2], np.float32),
-        "index": np.array([1, 4], np.int32),
+        "index": index_list([1, 4]),
         "learning_rate": np.ones(1, np.float32),
         "weights": np.zeros((2, 3, 5), np.int8),
     }
@@ -232,9 +233,10 @@ def test_only_the_selected_input_channels_change() -> None:
 @both_forms
 @every_kernel
 def test_the_step_of_chosen_rows_is_that_of_a_tensor_which_has_only_these(form: str, kernel: Kernel) -> None:
-    """Gradient, factor, state and draws belong to the chosen rows; what is not chosen stays."""
+    """Gradient, state and draws belong to the chosen rows, a factor to each row; what is not chosen stays."""
     chosen, shape = np.array([1, 2, 4], np.int32), (3, 9, 2)
-    params = UpdateWeightsParams(*shape, selected=2, weight_min=-128, step_cap=5.0)
+    whole = UpdateWeightsParams(*shape, most_rows=3, most_selected=2, weight_min=-128, step_cap=5.0)
+    params = replace(whole, out_channels=6)
     weights = random_codes(np.random.default_rng(8), (6, 9, 2))
     steps = np.linspace(-9, 9, weights[chosen].size).reshape(shape)
     gradient: Any = block32(shape) if kernel.name.endswith("b16") else steps.astype(np.float32)
@@ -243,12 +245,14 @@ def test_the_step_of_chosen_rows_is_that_of_a_tensor_which_has_only_these(form: 
     state = {"fraction": random_codes(np.random.default_rng(9), shape), "random": np.array([1], np.uint32)}
     views = {
         "gradient": gradient,
-        "factor": np.array([1, 2, 4], np.float32),
         "learning_rate": np.ones(1, np.float32),
         **{name: state[name] for name in kernel.updates if name in state},
     }
-    expected = golden_and_c_agree(form, kernel, params, {**views, "weights": weights[chosen].copy()})
-    actual = golden_and_c_agree(form, kernel, params, {**views, "weights": weights, "rows": chosen})
+    factor = np.array([9, 1, 2, 9, 4, 9], np.float32)
+    few: dict[str, Any] = {"weights": weights[chosen].copy(), "factor": factor[chosen]}
+    expected = golden_and_c_agree(form, kernel, whole, {**views, **few})
+    part: dict[str, Any] = {"weights": weights, "factor": factor, "rows": index_list(chosen)}
+    actual = golden_and_c_agree(form, kernel, params, {**views, **part})
     assert not np.array_equal(actual["weights"], weights)
     assert np.array_equal(actual["weights"][chosen], expected["weights"])
     assert np.array_equal(actual["weights"][[0, 3, 5]], weights[[0, 3, 5]])
@@ -258,20 +262,20 @@ def test_the_step_of_chosen_rows_is_that_of_a_tensor_which_has_only_these(form: 
 
 @both_forms
 @every_kernel
-@pytest.mark.parametrize("rows", [[2, 1], [1, 1], [-1, 1]], ids=str)
-def test_rows_that_do_not_ascend_are_refused(form: str, kernel: Kernel, rows: list[int]) -> None:
+@pytest.mark.parametrize("rows", [[2, 1], [1, 1], [-1, 1], [1, 4], [1, 2, 3]], ids=str)
+def test_rows_that_do_not_ascend_or_do_not_exist_are_refused(form: str, kernel: Kernel, rows: list[int]) -> None:
     state = {"fraction": np.zeros(2, np.int8), "random": np.array([1], np.uint32)}
     views: dict[str, Any] = {
         "gradient": block32((2, 1, 1)) if kernel.name.endswith("b16") else np.ones((2, 1, 1), np.float32),
-        "factor": np.ones(2, np.float32),
-        "rows": np.array(rows, np.int32),
+        "factor": np.ones(4, np.float32),
+        "rows": index_list(rows),
         "learning_rate": np.ones(1, np.float32),
         "weights": np.zeros((4, 1, 1), np.int8),
     }
     views |= {name: state[name] for name in kernel.updates if name in state}
-    params = UpdateWeightsParams(2, 1, 1, 1, -127, 0.0)
+    params = UpdateWeightsParams(4, 1, 1, 2, 1, -127, 0.0)
     assert refused(form, kernel, params, views)
-    golden_and_c_agree(form, kernel, params, {**views, "rows": np.array([1, 3], np.int32)})
+    golden_and_c_agree(form, kernel, params, {**views, "rows": index_list([1, 3])})
 
 
 @both_forms
@@ -279,7 +283,7 @@ def test_rows_that_do_not_ascend_are_refused(form: str, kernel: Kernel, rows: li
 @pytest.mark.parametrize(("role", "value"), [("learning_rate", np.nan), ("learning_rate", np.inf), ("factor", np.nan)])
 def test_a_step_that_is_not_finite_changes_nothing(form: str, kernel: Kernel, role: str, value: float) -> None:
     params, views = random_case(np.random.default_rng(2), kernel, sparse=True, step_bits=0)
-    views[role][-1] = value
+    views[role][...] = value
     assert refused(form, kernel, params, views, ERROR_NOT_FINITE)
     before = views["weights"].copy()
     with pytest.raises(NotFiniteError):
@@ -301,7 +305,16 @@ def test_a_gradient_that_is_not_finite_changes_nothing(form: str, kernel: Kernel
 @every_kernel
 @pytest.mark.parametrize(
     "change",
-    [{"selected": 0}, {"selected": 99}, {"out_channels": 0}, {"taps": -1}, {"weight_min": -129}, {"in_channels": 0}],
+    [
+        {"most_selected": 0},
+        {"most_selected": 99},
+        {"most_rows": 0},
+        {"most_rows": 99},
+        {"out_channels": 0},
+        {"taps": -1},
+        {"weight_min": -129},
+        {"in_channels": 0},
+    ],
     ids=str,
 )
 def test_wrong_parameters_are_refused(form: str, kernel: Kernel, change: dict[str, int]) -> None:
@@ -312,7 +325,7 @@ def test_wrong_parameters_are_refused(form: str, kernel: Kernel, change: dict[st
 @both_forms
 def test_a_part_of_the_channels_without_an_index_is_refused(form: str) -> None:
     _, views = float_case(UPDATE_WEIGHTS_NEAREST8_F32, [1, 2], [1.0, 1.0])
-    assert refused(form, UPDATE_WEIGHTS_NEAREST8_F32, UpdateWeightsParams(1, 1, 2, 1, -127, 0.0), views)
+    assert refused(form, UPDATE_WEIGHTS_NEAREST8_F32, UpdateWeightsParams(1, 1, 2, 1, 1, -127, 0.0), views)
 
 
 @both_forms
@@ -345,5 +358,5 @@ def test_master16_b16_takes_the_block_exponent_into_the_step() -> None:
         "weights": np.array([1], np.int8),
         "fraction": np.array([0], np.int8),
     }
-    UPDATE_WEIGHTS_MASTER16_B16.golden(UpdateWeightsParams(1, 1, 1, 1, -127, 0.0), views)
+    UPDATE_WEIGHTS_MASTER16_B16.golden(UpdateWeightsParams(1, 1, 1, 1, 1, -127, 0.0), views)
     assert masters(views) == [0.25]

@@ -21,7 +21,7 @@ from support.backward_cases import (
     seeds,
     with_extremes,
 )
-from support.ckernels import block32, forms
+from support.ckernels import block32, forms, index_list
 from support.examples import examples
 
 both_forms = pytest.mark.parametrize("form", forms)
@@ -71,24 +71,26 @@ def test_steps_of_every_size_and_number_have_goldens_bits(
 ) -> None:
     """Some channels have the factor 0, and some learning rates are so small that k is no normal number."""
     rng = np.random.default_rng(seed)
-    selected = max(1, int(share * inputs))
+    selected, rows = max(1, int(share * inputs)), outputs + untrained
     weight_min = int(rng.choice([-128, -127, -127, -1, 0, 5]))
     params = UpdateWeightsParams(
-        *(outputs, taps, inputs, selected), weight_min=weight_min, step_cap=float(rng.choice([0.0, 0.5, 1e-3, 100.0]))
+        *(rows, taps, inputs, outputs, selected),
+        weight_min=weight_min,
+        step_cap=float(rng.choice([0.0, 0.5, 1e-3, 100.0])),
     )
     shape = (outputs, taps, selected)
     learning_rate = np.float32(np.ldexp(rng.uniform(0.5, 1.0), rate_bits))
-    weights = with_extremes(rng, random_codes(rng, (outputs + untrained, taps, inputs)), (weight_min, 127))
+    weights = with_extremes(rng, random_codes(rng, (rows, taps, inputs)), (weight_min, 127))
     views: dict[str, Any] = {
         **steps_of(rng, kernel, shape, 2.0**step_bits, float(max(learning_rate, np.float32(1e-38)))),
-        "factor": (np.exp2(rng.uniform(-2, 0, outputs)) * (rng.random(outputs) < 0.8)).astype(np.float32),
+        "factor": (np.exp2(rng.uniform(-2, 0, rows)) * (rng.random(rows) < 0.8)).astype(np.float32),
         "learning_rate": np.array([learning_rate], np.float32),
         "weights": np.maximum(weights, weight_min).astype(np.int8),
     }
     if selected < inputs:
-        views["index"] = np.sort(rng.choice(inputs, selected, replace=False)).astype(np.int32)
+        views["index"] = index_list(np.sort(rng.choice(inputs, selected, replace=False)))
     if untrained:
-        views["rows"] = np.sort(rng.choice(outputs + untrained, outputs, replace=False)).astype(np.int32)
+        views["rows"] = index_list(np.sort(rng.choice(rows, outputs, replace=False)))
     state = {"fraction": random_codes(rng, shape), "random": np.array([rng.integers(1, 2**32)], np.uint32)}
     views |= {name: state[name] for name in kernel.updates if name in state}
     try:
@@ -115,7 +117,7 @@ def two_channels(kernel: Kernel, first: float, exponent: int) -> tuple[UpdateWei
     }
     state = {"fraction": np.full(shape, 7, np.int8), "random": np.array([5], np.uint32)}
     views |= {name: state[name] for name in kernel.updates if name in state}
-    return UpdateWeightsParams(2, 1, 8, 8, weight_min=-127, step_cap=0.5), views
+    return UpdateWeightsParams(2, 1, 8, 2, 8, weight_min=-127, step_cap=0.5), views
 
 
 @both_forms

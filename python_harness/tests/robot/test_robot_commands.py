@@ -58,7 +58,7 @@ def test_an_assertion_on_a_command_fails_where_it_is_wrong(keyword: str, message
 def test_a_file_that_a_command_leaves_is_found(tmp_path: Path) -> None:
     command = "Run Mcutrain    build    digits-biases    --sources-only    --output    here"
     result = run_test(tmp_path, command, "Command Should Pass", "Nothing Should Be Left Behind")
-    assert result[:2] == ("FAIL", "1 files were left behind: here/model.c")
+    assert result[:2] == ("FAIL", "2 files were left behind: here/digits_biases.c, here/digits_biases.h")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ Right
     Train digits-biases On host For 3 Steps
     Every Step Should Be Bit-Exact To Golden
 Wrong
-    Change The Sources    src/kernels/update_bias.c    - mct_round_s32(    - (int32_t)(
+    Change The Sources    src/kernels/update/update_bias.c    - mct_round_s32(    - (int32_t)(
     Train digits-biases On host    steps=3    golden_steps=3    test=1    afresh=True
     Every Step Should Be Bit-Exact To Golden
 """

@@ -9,10 +9,11 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Block, Kernel, Params, View, Window, mask_words, pack_mask
-from support.ckernels import block16, block32, call
+from mcutrain.ops.base import Block, IndexList, Kernel, Params, RuntimeQuantization, View, Window, mask_words, pack_mask
+from mcutrain.status import status_number
+from support.ckernels import block16, block32, call, index_list, quantization
 
-OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = 0, 1, 2
+OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = map(status_number, ("MCT_OK", "MCT_ERROR_ARGUMENT", "MCT_ERROR_NOT_FINITE"))
 _STALE = 0x5A  # what outputs hold before they are written
 
 # Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2 and 4 output channels; and the chunks of the DSP form.
@@ -78,6 +79,10 @@ def with_extremes(rng: np.random.Generator, values: NDArray[Any], extremes: tupl
 
 def copied(view: View) -> View:
     """A copy in memory of its own."""
+    if isinstance(view, IndexList):
+        return index_list(view.index, int(view.count[0]))
+    if isinstance(view, RuntimeQuantization):
+        return quantization(float(view.scale[0]), int(view.zero_point[0]))
     if not isinstance(view, Block):
         return view.copy()
     block = (block16 if view.mantissa.dtype == np.int16 else block32)(view.mantissa.shape)
@@ -90,6 +95,10 @@ def same_bits(a: View, b: View) -> bool:
     """Equal in every bit: -0 is not +0, and a NaN is itself."""
     if isinstance(a, Block) and isinstance(b, Block):
         return same_bits(a.exponent, b.exponent) and same_bits(a.mantissa, b.mantissa)
+    if isinstance(a, IndexList) and isinstance(b, IndexList):
+        return same_bits(a.count, b.count) and same_bits(a.index, b.index)
+    if isinstance(a, RuntimeQuantization) and isinstance(b, RuntimeQuantization):
+        return same_bits(a.scale, b.scale) and same_bits(a.zero_point, b.zero_point)
     assert isinstance(a, np.ndarray)
     assert isinstance(b, np.ndarray)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
@@ -123,7 +132,29 @@ def refused(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]
     return returned == status and all(same_bits(actual[name], view) for name, view in views.items())
 
 
+def random_list(rng: np.random.Generator, channels: int, most: int) -> NDArray[np.int32]:
+    """A random list of at most ``most`` channels, ascending: none and one of them as often as all other numbers."""
+    count = min(most, int(rng.choice(np.array([0, 1, *rng.integers(0, most, 2, endpoint=True), most]))))
+    return np.sort(rng.choice(channels, count, replace=False)).astype(np.int32)
+
+
+def hostile_lists(channels: int, most: int) -> list[IndexList]:
+    """Lists that a kernel has to refuse, of a layer with so many channels and room for ``most`` of them, at least 2."""
+    too_many = list(range(most + 1))
+    return [
+        index_list([1, 0]),
+        index_list([1, 1]),
+        index_list([-1, 0]),
+        index_list([0, channels]),
+        index_list([0, 1], -1),
+        index_list([0, 1], -(2**31)),
+        index_list(too_many, most + 1),
+        index_list(too_many, 2**31 - 1),
+    ]
+
+
 def _fill(view: View, byte: int) -> None:
+    assert isinstance(view, Block | np.ndarray)
     arrays = (view.exponent, view.mantissa) if isinstance(view, Block) else (view,)
     for array in arrays:
         array.reshape(-1).view(np.uint8)[...] = byte

@@ -18,7 +18,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Block, Kernel, Params, Role, View
+from mcutrain.ops.base import Block, IndexList, Kernel, Params, Role, RuntimeQuantization, View, view_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "src" / "kernels"
@@ -35,14 +35,26 @@ CACHE = ROOT / "build" / "test-kernels"
 
 forms = ("portable", "dsp")
 
+# Other flags for the same tests, as a user may have them: the results must not change.
+FLAGS_VARIABLE = "MCUTRAIN_KERNEL_FLAGS"
+_OWN_FLAGS = "-std=c11 -O3 -fno-strict-aliasing"
+
 CFLAGS = (
-    *("-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
-    *("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
+    *os.environ.get(FLAGS_VARIABLE, _OWN_FLAGS).split(),
+    *("-fPIC", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wdouble-promotion"),
 )
 
 # Headers that declare kernels; each includes what it needs.
 _PUBLIC_HEADERS = ("forward.h", "loss.h", "backward.h", "update.h")
-_C_TYPES = {"mask": "uint32_t", "b16": "mct_b16", "b32": "mct_b32", "float32": "float", "scratch": "void"}
+_C_TYPES = {
+    "mask": "uint32_t",
+    "b16": "mct_b16",
+    "b32": "mct_b32",
+    "quantization": "mct_quantization",
+    "index": "mct_index",
+    "float32": "float",
+    "scratch": "void",
+}
 _GUARD_BYTES = 64
 _GUARD = 0xA5
 _PROT_NONE = 0
@@ -59,6 +71,22 @@ def block16(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
 def block32(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
     """A mct_b32 of ``shape``, zero; or a view at the start of ``memory``."""
     return _block(shape, np.dtype(np.int32), memory)
+
+
+def index_list(elements: Sequence[int] | NDArray[Any], count: int | None = None) -> IndexList:
+    """A mct_index whose memory ends behind these elements. count: what it says of their number, where that is not true."""
+    words = np.array([len(elements) if count is None else count, *elements], np.int32)
+    view = view_of(words.view(np.uint8), "index", (len(elements),))
+    assert isinstance(view, IndexList)
+    return view
+
+
+def quantization(scale: float, zero_point: int) -> RuntimeQuantization:
+    """A mct_quantization."""
+    memory = np.frombuffer(np.float32(scale).tobytes() + np.int32(zero_point).tobytes(), np.uint8).copy()
+    view = view_of(memory, "quantization", (1,))
+    assert isinstance(view, RuntimeQuantization)
+    return view
 
 
 def call(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -> int:
@@ -188,17 +216,26 @@ def _memory(kernel: Kernel, params: Params, role: Role, views: Mapping[str, View
             return np.full(kernel.scratch_bytes(params), _GUARD, np.uint8)
         assert role.optional, f"{kernel.name} needs {role.name}"
         return None
-    if isinstance(view, Block):
-        assert view.mantissa.ctypes.data == view.exponent.ctypes.data + 4, f"{role.name}: not one piece of memory"
-        values, expected = view.mantissa, {"b16": "int16", "b32": "int32"}[role.dtype]
-    else:
-        values, expected = view, {"mask": "uint32", "scratch": "uint8"}.get(role.dtype, role.dtype)
+    header, values, expected = _parts(view, role.dtype)
     assert values.dtype.name == expected, f"{role.name} is {values.dtype}, expected {expected}"
     assert values.flags.c_contiguous, f"{role.name} is not contiguous"
+    if header is None:
+        return values.reshape(-1).view(np.uint8)
+    if values.size > 0:
+        assert values.ctypes.data == header.ctypes.data + 4, f"{role.name}: not one piece of memory"
+    # The header's view ends where the values begin: widen it to both.
+    return np.lib.stride_tricks.as_strided(header.view(np.uint8), (4 + values.nbytes,), (1,))
+
+
+def _parts(view: View, dtype: str) -> tuple[Array | None, Array, str]:
+    """The word that a view begins with, if it does; the values behind it; and what these have to be."""
     if isinstance(view, Block):
-        # The exponent's view ends where the mantissas begin: widen it to both.
-        return np.lib.stride_tricks.as_strided(view.exponent.view(np.uint8), (4 + values.nbytes,), (1,))
-    return values.reshape(-1).view(np.uint8)
+        return view.exponent, view.mantissa, {"b16": "int16", "b32": "int32"}[dtype]
+    if isinstance(view, IndexList):
+        return view.count, view.index, {"index": "int32"}[dtype]
+    if isinstance(view, RuntimeQuantization):
+        return view.scale, view.zero_point, {"quantization": "int32"}[dtype]
+    return None, view, {"mask": "uint32", "scratch": "uint8"}.get(dtype, dtype)
 
 
 @functools.cache
@@ -223,11 +260,11 @@ def _declarations() -> str:
 
 def _build(form: str) -> Path:
     """Compile src/kernels into a shared library, or find the one compiled before from the same sources."""
-    flags = [*CFLAGS, f"-DMCT_DSP={int(form == 'dsp')}", "-I", str(HEADERS)]
-    headers = sorted([*HEADERS.rglob("*.h"), *SOURCES.glob("*.h")])
+    flags = [*CFLAGS, f"-DMCT_DSP={int(form == 'dsp')}", "-I", str(HEADERS), "-I", str(SOURCES.parent)]
+    headers = sorted(SOURCES.parent.rglob("*.h"))
     common = hashlib.sha256(" ".join(flags).encode() + b"".join(path.read_bytes() for path in headers)).hexdigest()
     objects = []
-    for source in sorted(SOURCES.glob("*.c")):
+    for source in sorted(SOURCES.glob("*/*.c")):
         key = hashlib.sha256(common.encode() + source.read_bytes()).hexdigest()[:20]
         objects.append(_made(CACHE / f"{source.stem}-{key}.o", ["gcc", *flags, "-c", str(source)]))
     key = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:20]

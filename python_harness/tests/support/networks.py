@@ -74,6 +74,30 @@ class NetBuilder:
         shape = (outputs * in_channels, kernel, kernel)
         return self._layer("depthwise_conv2d", "depthwise", x, shape, y_shape, attributes, relu)
 
+    def windowed(
+        self,
+        kind: str,
+        x: str,
+        channels: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: Padding,
+        *,
+        scale: float | None = None,
+        relu: bool = False,
+    ) -> str:
+        """conv2d, depthwise_conv2d, average_pool or max_pool with sides, strides and borders of their own. channels: of the output."""
+        height, width, in_channels = self.tensors[x].shape
+        out_height = output_side(height, kernel[0], stride[0], padding.top, padding.bottom)
+        out_width = output_side(width, kernel[1], stride[1], padding.left, padding.right)
+        y_shape = (out_height, out_width, channels)
+        if kind in ("average_pool", "max_pool"):
+            return self._operator(kind, kind, (x,), y_shape, self._like(x), PoolAttributes(kernel, stride, padding))
+        attributes = ConvAttributes((-128, 127), stride, padding)
+        prefix = {"conv2d": "conv", "depthwise_conv2d": "depthwise"}[kind]
+        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels)
+        return self._layer(kind, prefix, x, shape, y_shape, attributes, relu, scale)
+
     def dense(self, x: str, features: int, *, relu: bool = False) -> str:
         """A fully connected layer; the last one is the head."""
         shape = (features, self.tensors[x].elements)
@@ -162,10 +186,11 @@ class NetBuilder:
         y_shape: tuple[int, ...],
         attributes: ConvAttributes,
         relu: bool,
+        scale: float | None = None,
     ) -> str:
         index = len(self.operators)
         fan_in = int(np.prod(shape[1:]))
-        x_scale, y_scale = self.tensors[x].scale, INPUT_SCALE * self.random.uniform(0.7, 1.4)
+        x_scale, y_scale = self.tensors[x].scale, scale or INPUT_SCALE * self.random.uniform(0.7, 1.4)
         typical = y_scale * SPREAD / (x_scale * 58.0 * 60.0 * math.sqrt(fan_in))
         scales = (typical * self.random.uniform(0.6, 1.6, shape[0])).astype(np.float32)
         weights = self.random.integers(-100, 101, shape).astype(np.int8)
@@ -338,3 +363,71 @@ def _random_block(net: NetBuilder, x: str, random: np.random.Generator) -> str:
     if kind == "relu":
         return net.relu(x)
     return net.conv(x, int(random.integers(3, 8)), relu=bool(random.integers(2)))
+
+
+FAR_APART = 24.0
+"""How many times the scale of one input of an add is that of the other, in an uneven network."""
+
+
+def uneven_network(seed: int) -> Graph:
+    """Any order of operators whose heights and widths, strides, borders and scales have nothing in common."""
+    random = np.random.default_rng(2000 + seed)
+    net = NetBuilder(
+        2000 + seed, (int(random.integers(6, 11)), int(random.integers(6, 11)), int(random.integers(1, 4)))
+    )
+    y = net.windowed("conv2d", "x", int(random.integers(3, 6)), (2, 3), (1, 1), Padding(1, 0, 0, 2))
+    for _ in range(int(random.integers(2, 5))):
+        y = _uneven_block(net, y, random)
+    if random.random() < 0.5:
+        y = net.mean(y)
+    else:
+        y = net.flatten(y)
+        y = net.dense(y, int(random.integers(4, 12)), relu=True)
+    return net.graph(net.dense(y, int(random.integers(2, 6))))
+
+
+def _uneven_block(net: NetBuilder, x: str, random: np.random.Generator) -> str:
+    kind = str(
+        random.choice(["conv2d", "depthwise_conv2d", "average_pool", "max_pool", "residual", "twice", "pad", "relu"])
+    )
+    height, width, channels = net.tensors[x].shape
+    if kind == "pad":
+        return net.pad(x)
+    if kind == "relu":
+        return net.relu(x)
+    if kind == "twice":
+        return net.add(x, x, relu=bool(random.integers(2)))
+    scale = INPUT_SCALE * 2.0 ** random.uniform(-4, 4)
+    if kind == "residual":
+        sides = ((1, 1), (1, 1), Padding())
+        far = net.windowed(
+            "conv2d", x, channels, *sides, scale=net.tensors[x].scale * FAR_APART ** random.choice([-1, 1])
+        )
+        return net.add(far, x) if random.random() < 0.5 else net.add(x, far, relu=True)
+    kernel = (int(random.integers(1, min(height, 4) + 1)), int(random.integers(1, min(width, 4) + 1)))
+    stride = (int(random.integers(1, 4)), int(random.integers(1, 4)))
+    border = Padding(*(int(random.integers(0, side)) for side in kernel for _ in range(2)))
+    out_channels = int(random.integers(3, 7))
+    if kind == "depthwise_conv2d":
+        out_channels = channels * int(random.integers(1, 3))
+    if kind.endswith("_pool"):
+        out_channels = channels
+    return net.windowed(kind, x, out_channels, kernel, stride, border, scale=scale, relu=bool(random.integers(2)))
+
+
+def with_power_of_two_scales(graph: Graph) -> Graph:
+    """The same codes under scales that are powers of two, the nearest ones: every quotient of scales is exact, and ties are common."""
+    tensors = {}
+    for name, tensor in graph.tensors.items():
+        assert tensor.quantization is not None
+        scale = np.exp2(np.rint(np.log2(tensor.quantization.scale.astype(np.float64)))).astype(np.float32)
+        tensors[name] = replace(tensor, quantization=replace(tensor.quantization, scale=scale))
+    for op in graph.operators:
+        if isinstance(op.attributes, ConvAttributes):
+            x, w, b = (tensors[name] for name in op.inputs)
+            assert w.quantization is not None and b.quantization is not None
+            product = (np.float32(x.scale) * w.quantization.scale).astype(np.float32)
+            tensors[b.name] = replace(b, quantization=replace(b.quantization, scale=product))
+    rounded = replace(graph, tensors=tensors)
+    validate(rounded)
+    return rounded

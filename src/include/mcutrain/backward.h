@@ -48,11 +48,12 @@ MCT_MUST_CHECK mct_status mct_conv2d_error_b16(const mct_conv2d_gradient_params 
 MCT_MUST_CHECK mct_status mct_conv2d_error_f32(const mct_conv2d_gradient_params *params, const float *g, const int8_t *weights,
                                                float *error);
 
-/* dW[o][kh][kw][i] = sum over pixels of g * (x - input_zero_point). x has window.in_channels channels: the selected ones. */
+/* dW[o][kh][kw][i] = sum over pixels of g * (x - input_zero_point). x has window.in_channels channels, the ones that train; or, where
+ * index is not NULL, as many as index lists of at most window.in_channels, and so has the gradient. */
 MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *params, const int8_t *x, const mct_b16 *g,
-                                                         void *scratch, mct_b32 *gradient);
+                                                         const mct_index *index, void *scratch, mct_b32 *gradient);
 MCT_MUST_CHECK mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *params, const int8_t *x, const float *g,
-                                                         float *gradient);
+                                                         const mct_index *index, float *gradient);
 
 size_t mct_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
 size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_params *params);
@@ -67,16 +68,17 @@ size_t mct_depthwise_conv2d_error_b16_scratch_bytes(const mct_conv2d_gradient_pa
 typedef struct {
     mct_window window; /* of the whole layer, whichever channels train */
     int32_t input_zero_point;
-    int32_t selected; /* output channels that train; == window.out_channels: all of them, index is NULL */
+    int32_t most_selected; /* output channels that train, at most; index NULL: window.out_channels, all of them */
 } mct_depthwise_conv2d_weight_gradient_params;
 
-/* gradient: selected*kernel_height*kernel_width. index: the selected output channels, ascending, or NULL. x has only the input channels
- * that these read, in order; g has all output channels. */
+/* index: the n selected output channels, or NULL. gradient: n*kernel_height*kernel_width. x has only the input channels that these read, in
+ * order; g has all output channels. */
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_b16(const mct_depthwise_conv2d_weight_gradient_params *params,
-                                                                   const int8_t *x, const mct_b16 *g, const int32_t *index, void *scratch,
+                                                                   const int8_t *x, const mct_b16 *g, const mct_index *index, void *scratch,
                                                                    mct_b32 *gradient);
 MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_depthwise_conv2d_weight_gradient_params *params,
-                                                                   const int8_t *x, const float *g, const int32_t *index, float *gradient);
+                                                                   const int8_t *x, const float *g, const mct_index *index,
+                                                                   float *gradient);
 size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_depthwise_conv2d_weight_gradient_params *params);
 
 typedef struct {

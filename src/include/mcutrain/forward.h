@@ -99,11 +99,12 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
-    int32_t pixels, in_channels, selected;
+    int32_t pixels, in_channels;
+    int32_t most_selected; /* elements that index may have */
 } mct_gather_channels_s8_params;
 
-/* y[p][j] = x[p][index[j]]: what the weight gradient of a sub-tensor update must keep of its input. index ascending. */
-MCT_MUST_CHECK mct_status mct_gather_channels_s8(const mct_gather_channels_s8_params *params, const int8_t *x, const int32_t *index,
+/* y[p][j] = x[p][index[j]]: what the weight gradient of a sub-tensor update must keep of its input. y: pixels*n for n listed channels. */
+MCT_MUST_CHECK mct_status mct_gather_channels_s8(const mct_gather_channels_s8_params *params, const int8_t *x, const mct_index *index,
                                                  int8_t *y);
 
 #ifdef __cplusplus

@@ -10,14 +10,12 @@ extern "C" {
 
 typedef struct {
     int32_t features, classes;
-    float feature_scale;
-    int32_t feature_zero_point;
 } mct_head_f32_params;
 
-/* logits[o] = bias[o] + sum over i ascending of weights[o][i] * f[i], f[i] = (float)(x[i] - zero_point) * scale.
- * prediction: the largest logit's index, the lowest on a tie. */
-MCT_MUST_CHECK mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *x, const float *weights, const float *bias,
-                                       float *logits, int32_t *prediction);
+/* logits[o] = bias[o] + sum over i ascending of weights[o][i] * f[i], f[i] = (float)(x[i] - zero_point) * scale of x_quantization, which
+ * may change from call to call. prediction: the largest logit's index, the lowest on a tie. */
+MCT_MUST_CHECK mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *x, const mct_quantization *x_quantization,
+                                       const float *weights, const float *bias, float *logits, int32_t *prediction);
 
 typedef struct {
     int32_t classes;
@@ -27,12 +25,22 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_softmax_cross_entropy_f32(const mct_softmax_cross_entropy_f32_params *params, const float *logits,
                                                         const int32_t *label, float *gradient, float *loss);
 
-/* error[i] = feature_scale * sum over o ascending of weights[o][i] * gradient[o]: d loss / d code of feature i. */
-MCT_MUST_CHECK mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *weights, const float *gradient, float *error);
+/* error[i] = scale of x_quantization * sum over o ascending of weights[o][i] * gradient[o]: d loss / d code of feature i. */
+MCT_MUST_CHECK mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *weights, const float *gradient,
+                                             const mct_quantization *x_quantization, float *error);
 
 /* weights[o][i] -= (lr * gradient[o]) * f[i]; bias[o] -= lr * gradient[o]. */
-MCT_MUST_CHECK mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *x, const float *gradient,
-                                              const float *learning_rate, float *weights, float *bias);
+MCT_MUST_CHECK mct_status mct_head_update_f32(const mct_head_f32_params *params, const int8_t *x, const mct_quantization *x_quantization,
+                                              const float *gradient, const float *learning_rate, float *weights, float *bias);
+
+/* The same for a minibatch (docs/arithmetic.md, "Minibatches"). Each sample: weight_gradient[o][i] += gradient[o] * f[i] and
+ * bias_gradient[o] += gradient[o], product and sum rounded separately. */
+MCT_MUST_CHECK mct_status mct_head_accumulate_f32(const mct_head_f32_params *params, const int8_t *x,
+                                                  const mct_quantization *x_quantization, const float *gradient, float *weight_gradient,
+                                                  float *bias_gradient);
+/* Once a minibatch: weights[o][i] -= lr * weight_gradient[o][i]; bias[o] -= lr * bias_gradient[o]; then both sums are +0. */
+MCT_MUST_CHECK mct_status mct_head_step_f32(const mct_head_f32_params *params, const float *learning_rate, float *weight_gradient,
+                                            float *bias_gradient, float *weights, float *bias);
 
 #ifdef __cplusplus
 }

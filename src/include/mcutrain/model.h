@@ -17,6 +17,9 @@
 #include <stdint.h>
 
 #include "mcutrain/status.h"
+#ifdef MCT_ARCHIVE /* the installed archive is linked: it is for one core */
+#include "mcutrain/archive.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -6,12 +6,12 @@
 extern "C" {
 #endif
 
+/* The Python side reads names, numbers and comments from here: up to the first semicolon they are what it tells the user. */
 typedef enum {
-    MCT_OK = 0,
+    MCT_OK = 0,               /* done */
     MCT_ERROR_ARGUMENT = 1,   /* a size, pointer or parameter outside its contract; outputs unchanged */
-    MCT_ERROR_NOT_FINITE = 2, /* an update step was NaN or infinite: training diverged; weights unchanged */
-    MCT_ERROR_FORMAT = 3,     /* an episode image with a wrong magic number, version, size or CRC */
-    MCT_ERROR_MEMORY = 4      /* a buffer or a region too small for what it must hold */
+    MCT_ERROR_NOT_FINITE = 2, /* not finite: training diverged; a logit, an error or a step was NaN or infinite, weights unchanged */
+    MCT_ERROR_FORMAT = 3      /* the episode image was refused: wrong magic number, version, size, CRC, plan or bounds */
 } mct_status;
 
 #if defined(__GNUC__)

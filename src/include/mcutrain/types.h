@@ -18,6 +18,11 @@
 extern "C" {
 #endif
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic" /* members without a size are C's */
+#endif
+
 typedef struct {
     int32_t exponent;
     int16_t mantissa[];
@@ -40,11 +45,17 @@ typedef struct {
 } mct_quantization;
 
 /* A list of channels that is known at run time only: the first `count` elements of index, ascending. A kernel that takes one computes what the
- * list holds, and costs no more than that. */
+ * list holds, and costs no more than that; its parameters say how much a list may hold, which is what memory is planned for. What it reads
+ * and writes of listed channels is packed, as if there were no others: what lies behind is neither read nor written. A list may be empty.
+ * One that holds more, or does not ascend within the layer's channels: MCT_ERROR_ARGUMENT, nothing written. */
 typedef struct {
     int32_t count;
     int32_t index[];
 } mct_index;
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /* A window that slides over an image: convolutions and pools. Pads are rows and columns before the image; what lies behind it follows
  * from the output size. */

@@ -17,7 +17,7 @@
 
 static void set_region(uint32_t number, uint32_t base, uint32_t bytes, uint32_t attributes)
 {
-    const uint32_t size = 30u - (uint32_t)__builtin_clz(bytes); /* 2^(size + 1) bytes; check: bytes is a power of two, 32 or more */
+    const uint32_t size = 30u - (uint32_t)__builtin_clz(bytes); /* 2^(size + 1) bytes, a power of two, 32 or more */
 
     MCT_MPU_RNR = number;
     MCT_MPU_RBAR = base;

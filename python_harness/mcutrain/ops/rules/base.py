@@ -47,6 +47,7 @@ class Lowering:
 
     place: the buffer that holds each tensor of the network, activations and constants alike. wanted: tensors whose error some
     trained layer needs. inside, saved: clip masks and saved inputs or argmax by operator name, for the backward rules.
+    mantissa_bits: of each layer's scaled error, which its gradients are sums of (block floating point).
     """
 
     graph: Graph
@@ -58,6 +59,7 @@ class Lowering:
     place: dict[str, str] = field(default_factory=dict)
     inside: dict[str, str] = field(default_factory=dict)
     saved: dict[str, str] = field(default_factory=dict)
+    mantissa_bits: dict[str, int] = field(default_factory=dict)
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of the network with this name."""

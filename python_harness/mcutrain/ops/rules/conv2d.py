@@ -119,7 +119,7 @@ class ConvRule(Rule):
         if selected.size == window.in_channels:
             context.saved[op.name] = context.place[op.inputs[0]]
         else:
-            index = context.build.constant(f"{op.name}.selected", selected)
+            index = context.build.index(f"{op.name}.selected", selected)
             self._keep_channels(context, op, window, index)
 
     def _keep_channels(self, context: Lowering, op: Operator, window: Window, index: str) -> None:
@@ -128,7 +128,7 @@ class ConvRule(Rule):
         (count,) = build.buffers[index].shape
         kept = build.buffer(f"{op.name}.kept", "int8", (window.in_height, window.in_width, count))
         params = GatherChannelsS8Params(
-            pixels=window.in_height * window.in_width, in_channels=window.in_channels, selected=count
+            pixels=window.in_height * window.in_width, in_channels=window.in_channels, most_selected=count
         )
         build.step(
             f"{op.name}.keep", "gather_channels_s8", params, Phase.FORWARD, op.name, {"x": x, "index": index, "y": kept}
@@ -139,6 +139,7 @@ class ConvRule(Rule):
         graph, build, mode = context.graph, context.build, context.errors
         window = layer_window(graph, op)
         training = context.training.get(op.name)
+        bits = context.mantissa_bits[op.name] = conv_mantissa_bits(self._error_window(window))
         g = mode.scale(
             build,
             f"{op.name}.scaled_error",
@@ -146,7 +147,7 @@ class ConvRule(Rule):
             error,
             context.inside[op.name],
             effective_scales(graph, op),
-            conv_mantissa_bits(self._error_window(window)),
+            bits,
         )
         errors: dict[str, str] = {}
         if training is not None and training.bias:
@@ -180,7 +181,8 @@ class ConvRule(Rule):
         narrowed = replace(window, in_channels=int(selected.size))
         shape = (window.out_channels, window.kernel_height, window.kernel_width, narrowed.in_channels)
         params = Conv2dGradientParams(window=narrowed, input_zero_point=context.tensor(op.inputs[0]).zero_point)
-        return self._gradient_step(context, op, params, shape, {"x": context.saved[op.name], "g": g})
+        index = f"{op.name}.selected" if selected.size < window.in_channels else None
+        return self._gradient_step(context, op, params, shape, {"x": context.saved[op.name], "g": g, "index": index})
 
     def _gradient_step(
         self, context: Lowering, op: Operator, params: Params, shape: tuple[int, ...], operands: dict[str, str | None]

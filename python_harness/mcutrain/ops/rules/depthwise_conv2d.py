@@ -31,19 +31,19 @@ class DepthwiseConvRule(ConvRule):
         build, kept = context.build, inputs_read(window, selected)
         index = f"{op.name}.selected"
         if selected.size < window.out_channels:
-            build.constant(index, selected)
+            build.index(index, selected)
         if kept.size == window.in_channels:
             context.saved[op.name] = context.place[op.inputs[0]]
         elif window.in_channels == window.out_channels:
             self._keep_channels(context, op, window, index)
         else:
-            self._keep_channels(context, op, window, build.constant(f"{op.name}.inputs_read", kept))
+            self._keep_channels(context, op, window, build.index(f"{op.name}.inputs_read", kept))
 
     def _weight_gradient(
         self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32], g: str
     ) -> str:
         params = DepthwiseWeightGradientParams(window, context.tensor(op.inputs[0]).zero_point, int(selected.size))
-        shape = (params.selected, window.kernel_height, window.kernel_width)
-        index = f"{op.name}.selected" if params.selected < window.out_channels else None
+        shape = (params.most_selected, window.kernel_height, window.kernel_width)
+        index = f"{op.name}.selected" if params.most_selected < window.out_channels else None
         operands = {"x": context.saved[op.name], "g": g, "index": index}
         return self._gradient_step(context, op, params, shape, operands)

@@ -1,7 +1,7 @@
 /* A perceptron of three classes in integer arithmetic, written by hand in the form of generated code: three operators, a trainable state
  * with an image in flash, an arena, a random draw in the update, and a trace. Small, and it really learns. */
 #include "mcutrain/episode.h"
-#include "runtime/random.h"
+#include "kernels/common/random.h"
 
 #define INPUTS 4
 #define CLASSES 3

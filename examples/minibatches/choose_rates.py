@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Choose the learning rate of each minibatch size on validation samples, then train with it and test, once.
+
+    .venv/bin/python examples/minibatches/choose_rates.py resnet8-noise --batches 1 8 32
+
+Runs on this machine by the same library as the boards (bit for bit). No rate is chosen on test samples: those of CIFAR-10 are chosen on
+1,000 images (100 a class) that are in neither part of the episode, under the same corruption; those of other sets on a quarter of the adapt
+samples, which the runs that choose do not train on. Prints a table, and with --json one document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+
+import numpy as np
+
+from mcutrain.datasets.base import balanced_split, random_stream
+from mcutrain.datasets.cifar10 import ADAPT_PER_CLASS, TEST_PER_CLASS, cifar10
+from mcutrain.datasets.corruptions import corrupt
+from mcutrain.datasets.quantize import to_codes
+from mcutrain.emulators.image import EpisodeImage
+from mcutrain.episode.definition import EpisodeDefinition, load_episode
+from mcutrain.episode.prepare import PreparedEpisode, prepare
+from mcutrain.episode.samples import CodedData, CodedSamples
+from mcutrain.episode.targets import Target, make_target
+
+VALIDATION_PER_CLASS = 100
+GRID = (0.3, 1.0, 3.0, 10.0, 30.0)  # times the episode's own rate, times the root of the batch
+
+
+def validation_data(prepared: PreparedEpisode) -> CodedData:
+    """What rates are chosen on: the adapt samples to train on, and validation samples in the place of the test samples."""
+    source, data = prepared.definition.data, prepared.data
+    if source.set == "cifar10":
+        assert source.shift is not None
+        clean = cifar10()
+        stream = random_stream(source.seed, 0)
+        _, others = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS + VALIDATION_PER_CLASS, stream)
+        _, test = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS, random_stream(source.seed, 0))
+        chosen = clean.take(np.setdiff1d(others, test), "cifar10 validation")
+        pixels = corrupt(np.asarray(chosen.samples, np.uint8), source.shift, source.severity, source.seed + 1)
+        tensor = prepared.graph.tensors[prepared.graph.input]
+        scale = source.pixel_scale if source.pixel_scale is not None else chosen.pixel_scale
+        codes = to_codes(pixels, scale, tensor.scale, tensor.zero_point, prepared.graph.input_domain)
+        validation = CodedSamples(codes.reshape(len(pixels), *tensor.shape), chosen.labels)
+        return dataclasses.replace(data, test=validation)
+    quarter = len(data.adapt) // 4
+    parts = [
+        CodedSamples(data.adapt.codes[part], data.adapt.labels[part]) for part in (slice(quarter, None), slice(quarter))
+    ]
+    return dataclasses.replace(data, adapt=parts[0], test=parts[1])
+
+
+def accuracy(host: Target, prepared: PreparedEpisode, data: CodedData, rate: float, seed: int) -> float:
+    """Accuracy on ``data.test`` in percent, after the episode's schedule over ``data.adapt``."""
+    definition: EpisodeDefinition = prepared.definition.model_copy(update={"learning_rate": rate, "seed": seed})
+    image: EpisodeImage = dataclasses.replace(prepared, definition=definition, data=data).image(evaluate=(False, True))
+    lines = host.run(dataclasses.replace(image, digest_every=max(image.steps, 1)))
+    found = next(line for line in lines if line.kind == "evaluation")
+    return 100 * found.integer("correct") / found.integer("total")
+
+
+def main() -> None:
+    """Run the choice and the tests."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("episodes", nargs="+", help="names of episodes, or .yaml files")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32], metavar="N")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="SEED", help="of the runs that test")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    arguments = parser.parse_args()
+    document = []
+    for name in arguments.episodes:
+        for batch in arguments.batches:
+            episode = load_episode(name)
+            options = episode.options.model_copy(update={"batch": batch})
+            prepared = prepare(episode.model_copy(update={"options": options}))
+            host = make_target(prepared.plan, "host")
+            choosing = validation_data(prepared)
+            rates = [episode.learning_rate * factor * batch**0.5 for factor in GRID]
+            validated = {rate: accuracy(host, prepared, choosing, rate, episode.seed) for rate in rates}
+            best = max(validated, key=lambda rate: validated[rate])
+            tested = [accuracy(host, prepared, prepared.data, best, seed) for seed in arguments.seeds]
+            row = {
+                "episode": name,
+                "batch": batch,
+                "validation_accuracy": {f"{rate:.3g}": found for rate, found in validated.items()},
+                "learning_rate": float(f"{best:.3g}"),
+                "test_accuracy": tested,
+                "static_sram_bytes": prepared.plan.static_bytes,
+            }
+            document.append(row)
+            tried = " ".join(f"{rate:.2g}: {found:.1f}" for rate, found in validated.items())
+            print(
+                f"{name:<16} batch {batch:<3} rate {best:<8.3g} test {np.mean(tested):5.1f} % "
+                f"({', '.join(f'{found:.1f}' for found in tested)})  static SRAM {prepared.plan.static_bytes:,} B  [{tried}]",
+                file=sys.stderr if arguments.json else sys.stdout,
+                flush=True,
+            )
+    if arguments.json:
+        json.dump(document, sys.stdout, indent=2)
+
+
+if __name__ == "__main__":
+    main()
