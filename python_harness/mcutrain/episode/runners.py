@@ -14,7 +14,7 @@ import numpy as np
 
 from mcutrain.boards import Board, board_names, load_board
 from mcutrain.compiler.plan import Plan
-from mcutrain.emulators.base import STATUS_NAMES, Runner, RunResult
+from mcutrain.emulators.base import Runner, RunResult
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
@@ -30,6 +30,7 @@ from mcutrain.episode.targets import (
 )
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.golden.runner import run_golden
+from mcutrain.status import status_meaning
 from mcutrain.strict import did_you_mean
 
 REFERENCE = "golden"
@@ -87,7 +88,7 @@ class Target:
         lines = self.run(image, on_line)
         status = lines[-1].integer("status")
         if status != 0:
-            raise MismatchError(f"the run ended with status {status} ({STATUS_NAMES.get(status, 'unknown')})")
+            raise MismatchError(f"the run ended with status {status} ({status_meaning(status)})")
         return RunResult(lines, status, status, None, time.monotonic() - begin, self.name, f"NumPy {np.__version__}")
 
     def profile(self, image: EpisodeImage) -> Profile:
