@@ -17,6 +17,7 @@ from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MemoryOption,
     MethodOption,
@@ -65,13 +66,14 @@ def profile(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Estimate the cycles of an inference and of a training step, and these by phase, layer, operator and C function.
 
     The files for viewers hold the cycles at zero wait states.
     """
-    definition = load(episode, method_options(scheme, errors, weights, batch, option))
+    definition = load(episode, method_options(scheme, errors, weights, batch, option), {"input": input_placement})
     name = board or definition.boards[0]
     where = find_runner(name).counting()
     flash = memory_model(memory, where)

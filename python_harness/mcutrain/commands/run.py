@@ -11,6 +11,7 @@ from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MethodOption,
     SchemeOption,
@@ -50,6 +51,7 @@ def run(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the first step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the adapt samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and stochastic rounding.")] = None,
@@ -57,7 +59,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train an episode and hold its steps against golden; exit 1 where they differ."""
-    changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed}
+    changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed, "input": input_placement}
     definition = load(episode, method_options(scheme, errors, weights, batch, option), changes)
     boards = tuple(board) if board else definition.boards
     for name in boards:

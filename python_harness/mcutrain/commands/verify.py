@@ -10,6 +10,7 @@ from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MethodOption,
     SchemeOption,
@@ -43,10 +44,11 @@ def verify(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare losses, predictions and digests of every step; exit 1 with step, operator, tensor and element where two runners part."""
-    definition = load(episode, method_options(scheme, errors, weights, batch, option))
+    definition = load(episode, method_options(scheme, errors, weights, batch, option), {"input": input_placement})
     names = runners.split(",") if runners else [*ALWAYS_COMPARED, *definition.boards]
     if len({find_runner(name).key for name in names}) < 2:
         raise UsageError("--runners: give two or more different runners, e.g. golden,host,m4-256k")

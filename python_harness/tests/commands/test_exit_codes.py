@@ -73,6 +73,8 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bad scheme of an episode": (("run", EPISODE, "--scheme", "b1; 7"), ("no layer '7'",)),
     "bad error mode": (("run", EPISODE, "--errors", "b17"), ("errors: ", "'b16' or 'f32'")),
     "bad error mode to plan": (("plan", DIGITS, "--errors", "b17"), ("errors: ", "'b16' or 'f32'")),
+    "input in a place that is none": (("plan", DIGITS, "--input", "flash"), ("--input 'flash'", "sram, external")),
+    "input of an episode in no place": (("run", EPISODE, "--input", "flash"), ("input: ", "'sram' or 'external'")),
     "no batch": (("run", EPISODE, "--batch", "0"), ("'--batch'", "1")),
     "an option without a value": (("run", EPISODE, "--option", "step_cap"), ("--option 'step_cap'", "KEY=VALUE")),
     "an option without a key": (("verify", EPISODE, "--option", "=3"), ("--option '=3'", "KEY=VALUE")),
