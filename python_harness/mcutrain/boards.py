@@ -17,8 +17,9 @@ class Board(BaseModel):
     """A board that firmware is built for and runs on. Addresses and sizes in bytes, clock in hertz.
 
     external_base and external_bytes are the memory that holds the episode image. compiler_flags select the core and its
-    floating point unit. flash_part (of emulation/timing/memory.yaml) and flash_wait_states (at clock_hz) are for estimates with
-    code in flash; the supply current, which supply_source is for, for those of energy. A board may lack either.
+    floating point unit. emulator is the one that is meant where only the board is named. flash_part (of
+    emulation/timing/memory.yaml) and flash_wait_states (at clock_hz) are for estimates with code in flash; the supply current,
+    which supply_source is for, for those of energy. A board may lack either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class Board(BaseModel):
     external_bytes: int = Field(gt=0)
     compiler_flags: str
     qemu_machine: str
+    emulator: str = "qemu"
     flash_part: str | None = None
     flash_wait_states: int | None = Field(default=None, ge=0)
     supply_ua_per_mhz: float | None = Field(default=None, gt=0)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from mcutrain.bench.cases import Case
 from mcutrain.bench.plan import bench_plan, one_step
 from mcutrain.boards import Board, load_board
-from mcutrain.emulators.qemu import QemuRunner
-from mcutrain.episode.targets import LIMITS, build_for_board
+from mcutrain.episode.runners import make_target
 from mcutrain.errors import MismatchError
 from mcutrain.ops.registry import KERNELS
 from mcutrain.timing import CycleEstimate, estimate_profile
@@ -57,7 +56,7 @@ def measure(cases: Sequence[Case], core: str) -> tuple[Measurement, ...]:
 
     Raises:
         MismatchError: a kernel refused its case, or did not run.
-        NotAvailableError: QEMU or the compiler is not installed.
+        NotAvailableError: the emulator or the compiler is not installed.
     """
     rows: list[Measurement] = []
     for kernel in dict.fromkeys(case.kernel for case in cases):
@@ -67,10 +66,8 @@ def measure(cases: Sequence[Case], core: str) -> tuple[Measurement, ...]:
 
 def _measure_kernel(cases: Sequence[Case], board: Board) -> list[Measurement]:
     plan = bench_plan(cases)
-    firmware = build_for_board(plan, board)
-    profile = QemuRunner(firmware).run(one_step(plan), limits=LIMITS, profile=True).profile
-    assert profile is not None
-    functions = firmware.facts.functions
+    target = make_target(plan, board.name)
+    profile, functions = target.profile(one_step(plan)), target.functions
     estimates: dict[str, list[CycleEstimate]] = defaultdict(list)
     code_bytes: dict[str, int] = defaultdict(int)
     for cell in estimate_profile(profile, board.core, functions).cells:

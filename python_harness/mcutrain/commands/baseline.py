@@ -14,6 +14,7 @@ from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import RunOptions
+from mcutrain.episode.runners import find_runner
 from mcutrain.errors import MismatchError, NotAvailableError, UsageError
 from mcutrain.paths import results_directory
 
@@ -22,7 +23,7 @@ app = typer.Typer(help="Hold episodes against their locked figures, or lock new 
 EpisodesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[EPISODE]...", help="All that have a baseline where none is given.")
 ]
-BoardOption = Annotated[list[str] | None, typer.Option("--board", help="Only these boards (or host).")]
+BoardOption = Annotated[list[str] | None, typer.Option("--board", help="Only these runners: boards, or host.")]
 
 
 @app.command("check")
@@ -36,6 +37,7 @@ def check(
     records: list[EpisodeRecord] = []
     problems: list[str] = []
     unavailable: list[str] = []
+    wanted = [find_runner(name).key for name in board or ()]
     for name in episodes or baseline_names():
         baseline = load_baseline(name)
         try:
@@ -45,7 +47,7 @@ def check(
             log.print(f"{name}: not available here: {error}")
             continue
         for where, locked in baseline.runs.items():
-            if board and where not in board:
+            if wanted and where not in wanted:
                 continue
             record, divergence = run_with_bars(prepared, where, RunOptions(steps=locked.steps, test=locked.test))
             records.append(record)
@@ -72,12 +74,13 @@ def update(
     """Run episodes and lock their figures."""
     if not reason.strip():
         raise UsageError("--reason is missing: say why the locked figures may change")
+    wanted = [find_runner(name).key for name in board or ()]
     for name in episodes or baseline_names():
         definition = load_episode(name)
         prepared = prepare(definition)
         known = load_baseline(name).runs if name in baseline_names() else {}
         locked = {}
-        for where in board or list(known) or list(definition.boards):
+        for where in wanted or list(known) or [find_runner(name).key for name in definition.boards]:
             before = known.get(where)
             options = RunOptions(
                 steps=steps if steps is not None else before.steps if before else None,

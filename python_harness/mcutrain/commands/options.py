@@ -40,6 +40,9 @@ MemoryOption = Annotated[
 ]
 WeightsOption = Annotated[str | None, typer.Option(help="Weight rounding: master16, stochastic8 or nearest8.")]
 BatchOption = Annotated[int | None, typer.Option(min=1, help="Samples whose gradients make one update.")]
+InputOption = Annotated[
+    str | None, typer.Option("--input", help="Where the sample lies: sram, or external (memory that is mapped anyway).")
+]
 MethodOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from mcutrain.boards import load_board
 from mcutrain.commands.options import (
     BatchOption,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MethodOption,
     SchemeOption,
@@ -19,15 +21,17 @@ from mcutrain.commands.options import (
     print_json,
 )
 from mcutrain.compiler.memory_map import Region, TimelineRow, render_memory_map, render_timeline
-from mcutrain.compiler.plan import IO_BYTES, Fit, Plan, compile_plan, require_fit
+from mcutrain.compiler.plan import INPUT_PLACEMENTS, IO_BYTES, Fit, InputPlacement, Plan, compile_plan, require_fit
 from mcutrain.episode.record import option_words
 from mcutrain.episode.targets import fit_on_board
 from mcutrain.errors import UsageError
 from mcutrain.importers import load_model
 from mcutrain.methods.new_head import new_head
 from mcutrain.methods.registry import DEFAULT_METHOD, METHODS, find_method
+from mcutrain.ops.programs import UPDATE
 from mcutrain.ops.steps import Phase
 from mcutrain.paths import find_model
+from mcutrain.report.wording import input_words
 
 
 def plan(
@@ -39,6 +43,7 @@ def plan(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     budget: Annotated[
         int | None, typer.Option(help="SRAM to stay within, bytes, where it is less than the board's.")
     ] = None,
@@ -50,6 +55,7 @@ def plan(
     """Print the memory map and the timeline of live bytes; exit 2 with the numbers if it does not fit."""
     chosen = find_method(method)
     options = chosen.parse(method_options(scheme, errors, weights, batch, option))
+    placement = _placement(input_placement or INPUT_PLACEMENTS[0])
     target = load_board(board)
     if budget is not None:
         if budget <= 0:
@@ -58,7 +64,7 @@ def plan(
     graph = load_model(find_model(model))
     if head is not None:
         graph = new_head(graph, head)
-    made = compile_plan(chosen.build(graph, options))
+    made = compile_plan(chosen.build(graph, options), placement)
     fit = fit_on_board(made, target)
     if json:
         print_json(plan_document(made, fit))
@@ -67,8 +73,19 @@ def plan(
     require_fit(made, target, fit)
 
 
+def _placement(name: str) -> InputPlacement:
+    for placement in INPUT_PLACEMENTS:
+        if placement == name:
+            return placement
+    raise UsageError(f"--input {name!r}: give one of {', '.join(INPUT_PLACEMENTS)}")
+
+
 def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
-    """The JSON of a plan."""
+    """The JSON of a plan.
+
+    programs: each as a tree, runs as lists of operators and loops as objects. visits: how often an operator runs in a sample and its
+    update. moments: operators where they stand in the programs' text; first_op and last_op of a tensor's life count in these.
+    """
     live = made.live_bytes()
     return {
         "schema_version": 1,
@@ -82,6 +99,8 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
         "sram_peak_bytes": fit.sram_peak_bytes,
         "sram_lower_bound_bytes": fit.sram_lower_bound_bytes,
         "sram_limit_bytes": fit.sram_limit_bytes,
+        "input_placement": made.input_placement,
+        "input_bytes": made.input_bytes,
         "sram": {
             "arena": made.arena_bytes,
             "trainable": made.persistent_bytes,
@@ -89,6 +108,7 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
             "runtime": fit.runtime_bytes,
             "stack_reserve": fit.stack_bytes,
         },
+        "state_bytes": made.state_bytes,
         "arena_lower_bound_bytes": made.arena.lower_bound_bytes,
         "arena_proven_minimal": made.arena.optimal,
         "flash_bytes": fit.flash_bytes,
@@ -102,19 +122,26 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
                 "phase": step.phase.value,
                 "layer": step.layer,
                 "macs": step.definition.macs(step.params),
-                "live_bytes": live[op],
+                "visits": made.visits[op],
+                "live_bytes": max(live[at] for at, moment in enumerate(made.timeline.moments) if moment.step == step),
             }
             for op, step in enumerate(made.steps)
+        ],
+        "programs": _programs(made),
+        "moments": [
+            {"program": program, "op": made.ops[moment.step.name], "name": moment.step.name, "live_bytes": live[at]}
+            for at, (program, moment) in enumerate(zip(made.timeline.programs, made.timeline.moments, strict=True))
         ],
         "tensors": [
             {
                 "name": block.name,
                 "offset_bytes": made.offsets[block.name],
                 "size_bytes": block.size_bytes,
-                "first_op": block.first_op,
-                "last_op": block.last_op,
+                "first_op": first,
+                "last_op": last,
             }
             for block in made.blocks
+            for first, last in block.lives
         ],
     }
 
@@ -124,19 +151,24 @@ def _print(made: Plan, fit: Fit) -> None:
         Region("constants", "flash", made.constant_bytes - made.trainable_bytes),
         Region("initial values of the trainable state", "flash", made.trainable_bytes),
         Region("code (reserve)", "flash", fit.flash_bytes - made.constant_bytes),
-        Region("arena", "sram", made.arena_bytes),
-        Region("trainable state", "sram", made.persistent_bytes),
+        Region(f"arena, {input_words(made.input_placement, made.input_bytes)}", "sram", made.arena_bytes),
+        Region("trainable state", "sram", made.trainable_bytes),
+        Region("state, zero at reset", "sram", made.state_bytes),
         Region("runtime and io", "sram", fit.runtime_bytes + IO_BYTES),
         Region("stack (reserve)", "sram", fit.stack_bytes),
     ]
     limits = {"flash": fit.flash_limit_bytes, "sram": fit.sram_limit_bytes}
     console.print(render_memory_map(regions, limits, made.blocks, made.arena))
     rows = [
-        TimelineRow(op, step.phase.value, step.name, live)
-        for op, (step, live) in enumerate(zip(made.steps, made.live_bytes(), strict=True))
+        TimelineRow(made.ops[moment.step.name], moment.step.phase.value, moment.step.name, live)
+        for moment, live in zip(made.timeline.moments, made.live_bytes(), strict=True)
     ]
     console.print()
     console.print(render_timeline(rows, made.arena_bytes))
+    if UPDATE in made.training.programs or any(moment.ends for moment in made.timeline.moments):
+        console.print("\nPrograms, by operators:")
+        for name, program in _programs(made).items():
+            console.print(f"  {name}: {_outlined(program)}{_how_often(name, made.training.batch)}")
     bits = {
         step.layer: getattr(step.params, "mantissa_bits", 0)
         for step in made.steps
@@ -151,3 +183,35 @@ def _print(made: Plan, fit: Fit) -> None:
     console.print(
         f"SRAM {fit.sram_peak_bytes:,} B of {fit.sram_limit_bytes:,} B; lower bound of any placement {fit.sram_lower_bound_bytes:,} B"
     )
+
+
+def _programs(made: Plan) -> dict[str, Any]:
+    """The programs as trees of operators' numbers."""
+    programs: dict[str, Any] = json_module.loads(made.canonical_json())["programs"]
+    return programs
+
+
+def _outlined(program: list[Any]) -> str:
+    """A program in one line: ``0-5, 4 x (6-8)``."""
+    parts: list[str] = []
+    for node in program:
+        if isinstance(node, dict):
+            parts.append(f"{node['count']} x ({_outlined(node['body'])})")
+        else:
+            parts += [str(first) if first == last else f"{first}-{last}" for first, last in _spans(node)]
+    return ", ".join(parts)
+
+
+def _spans(ops: list[int]) -> list[tuple[int, int]]:
+    """Numbers that follow each other, as (first, last)."""
+    spans: list[tuple[int, int]] = []
+    for op in ops:
+        if spans and spans[-1][1] == op - 1:
+            spans[-1] = (spans[-1][0], op)
+        else:
+            spans.append((op, op))
+    return spans
+
+
+def _how_often(program: str, batch: int) -> str:
+    return f" (once every {batch} samples)" if program == UPDATE and batch > 1 else ""

@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 
 from mcutrain.atomic import write_atomically
-from mcutrain.boards import Board, load_board
+from mcutrain.boards import Board
 from mcutrain.commands.cycle_tables import plain_table, share_entry, shares_table
 from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MemoryOption,
     MethodOption,
@@ -29,11 +30,9 @@ from mcutrain.commands.options import (
     method_options,
     print_json,
 )
-from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.run import PROFILED_STEPS, profile_inference, profile_steps
-from mcutrain.episode.targets import build_for_board
-from mcutrain.errors import UsageError
+from mcutrain.episode.runners import find_runner, make_target
 from mcutrain.report import wording
 from mcutrain.report.estimates import NO_CURRENT
 from mcutrain.timing import Breakdown
@@ -47,7 +46,9 @@ _ROWS = 20
 
 def profile(
     episode: EpisodeArgument,
-    board: Annotated[str | None, typer.Option(help="A board; the episode's first where not given.")] = None,
+    board: Annotated[
+        str | None, typer.Option(help="A board, alone or as BOARD@EMULATOR; the episode's first where not given.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to take the mean of.")] = PROFILED_STEPS,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the longer tables.")] = _ROWS,
     memory: MemoryOption = None,
@@ -65,34 +66,33 @@ def profile(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Estimate the cycles of an inference and of a training step, and these by phase, layer, operator and C function.
 
     The files for viewers hold the cycles at zero wait states.
     """
-    definition = load(episode, method_options(scheme, errors, weights, batch, option))
-    emulated = [name for name in definition.boards if name != "host"]
-    if board is None and not emulated:
-        raise UsageError(f"episode {definition.name} names no board; give one with --board")
-    target = load_board(board or emulated[0])
-    flash = memory_model(memory, target)
+    definition = load(episode, method_options(scheme, errors, weights, batch, option), {"input": input_placement})
+    name = board or definition.boards[0]
+    where = find_runner(name).counting()
+    flash = memory_model(memory, where)
     prepared = prepare(definition)
-    runner = QemuRunner(build_for_board(prepared.plan, target), flash.caches if flash else None)
+    target = make_target(prepared.plan, name, flash.caches if flash else None)
     available = prepared.image(test=0, evaluate=(False, False)).steps
-    breakdown = profile_steps(prepared, runner, min(steps, available), flash).breakdown
-    inference = profile_inference(prepared, runner, flash)
+    breakdown = profile_steps(prepared, target, min(steps, available), flash).breakdown
+    inference = profile_inference(prepared, target, flash)
     forward, backward = (prepared.plan.macs(backward=behind) for behind in (False, True))
-    found = _Profile(definition.name, target, flash, breakdown, inference, forward, forward + backward)
+    found = _Profile(definition.name, where, flash, breakdown, inference, forward, forward + backward)
     if json:
         print_json(found.document())
     else:
         _print(found, rows)
-    name = f"{definition.name} on {target.name}"
+    title = f"{definition.name} on {where.name}"
     if speedscope_file is not None:
-        _write(speedscope_file, speedscope(breakdown, name))
+        _write(speedscope_file, speedscope(breakdown, title))
     if perfetto_file is not None:
-        _write(perfetto_file, perfetto(breakdown, name))
+        _write(perfetto_file, perfetto(breakdown, title))
     if collapsed_file is not None:
         _write(collapsed_file, collapsed(breakdown))
 

@@ -1,4 +1,4 @@
-"""``run``: an episode on an emulated board, or on the host, with its record and report."""
+"""``run``: an episode on its boards or any other runner, with its record and report."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mcutrain.boards import load_board
 from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MethodOption,
     SchemeOption,
@@ -25,7 +25,8 @@ from mcutrain.commands.options import (
 from mcutrain.episode.compare import Divergence
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.record import EpisodeRecord
-from mcutrain.episode.run import RunOptions, Watch, run_on_board, run_on_host
+from mcutrain.episode.run import RunOptions, Watch, run_episode
+from mcutrain.episode.runners import find_runner, make_target
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.paths import results_directory
 from mcutrain.report.html import write_report
@@ -36,7 +37,8 @@ from mcutrain.report.text import render_episode
 def run(
     episode: EpisodeArgument,
     board: Annotated[
-        list[str] | None, typer.Option(help="A board, or host; may be repeated. The episode's own where not given.")
+        list[str] | None,
+        typer.Option(help="BOARD, BOARD@EMULATOR or host; may be repeated. The episode's own boards where not given."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Stop after this many steps of the schedule.")] = None,
     test: Annotated[int | None, typer.Option(min=0, help="Evaluate on only so many test samples.")] = None,
@@ -49,6 +51,7 @@ def run(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the first step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the adapt samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and stochastic rounding.")] = None,
@@ -56,12 +59,11 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train an episode and hold its steps against golden; exit 1 where they differ."""
-    changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed}
+    changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed, "input": input_placement}
     definition = load(episode, method_options(scheme, errors, weights, batch, option), changes)
     boards = tuple(board) if board else definition.boards
     for name in boards:
-        if name != "host":
-            load_board(name)
+        find_runner(name)
     options = RunOptions(steps=steps, test=test, golden_steps=golden_steps, profile=profile)
     prepared = prepare(definition)
     folder = output or results_directory() / definition.name
@@ -82,7 +84,7 @@ def run(
 
 
 def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run on a board or on the host with progress bars on standard error."""
+    """Run on the runner called ``name`` with progress bars on standard error."""
     image = prepared.image(steps=options.steps, test=options.test)
     asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
     with bars() as bar:
@@ -90,9 +92,7 @@ def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> 
             on_line=bar.counter(f"{prepared.definition.name} on {name}", image.steps),
             on_golden_line=bar.counter("golden", min(asked, image.steps)) if asked else None,
         )
-        if name == "host":
-            return run_on_host(prepared, options, watch)
-        return run_on_board(prepared, load_board(name), options, watch)
+        return run_episode(prepared, make_target(prepared.plan, name), options, watch)
 
 
 def finish(records: list[EpisodeRecord], folder: Path, *, title: str, json: bool) -> Path:

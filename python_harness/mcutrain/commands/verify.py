@@ -10,6 +10,7 @@ from mcutrain.commands.options import (
     BatchOption,
     EpisodeArgument,
     ErrorsOption,
+    InputOption,
     JsonOption,
     MethodOption,
     SchemeOption,
@@ -24,7 +25,7 @@ from mcutrain.episode.compare import Side, compared_lines, locate
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import option_words
 from mcutrain.episode.run import run_digest
-from mcutrain.episode.targets import make_target
+from mcutrain.episode.runners import ALWAYS_COMPARED, find_runner, make_target
 from mcutrain.errors import MismatchError, UsageError
 
 
@@ -32,7 +33,9 @@ def verify(
     episode: EpisodeArgument,
     runners: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: golden, host and boards. Default: golden,host and the episode's boards."),
+        typer.Option(
+            help="Comma-separated: golden, host, BOARD, BOARD@EMULATOR. Default: golden,host and the episode's boards."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to compare.")] = 200,
     test: Annotated[int, typer.Option(min=0, help="Test samples to evaluate before and after.")] = 10,
@@ -41,12 +44,13 @@ def verify(
     weights: WeightsOption = None,
     batch: BatchOption = None,
     option: MethodOption = None,
+    input_placement: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare losses, predictions and digests of every step; exit 1 with step, operator, tensor and element where two runners part."""
-    definition = load(episode, method_options(scheme, errors, weights, batch, option))
-    names = runners.split(",") if runners else ["golden", "host", *definition.boards]
-    if len(set(names)) < 2:
+    definition = load(episode, method_options(scheme, errors, weights, batch, option), {"input": input_placement})
+    names = runners.split(",") if runners else [*ALWAYS_COMPARED, *definition.boards]
+    if len({find_runner(name).key for name in names}) < 2:
         raise UsageError("--runners: give two or more different runners, e.g. golden,host,m4-256k")
     prepared = prepare(definition)
     image = prepared.image(steps=steps, test=test)
@@ -80,9 +84,9 @@ def verify(
             }
         )
     else:
-        chosen = (
-            ", ".join(f"{key} {value}" for key, value in definition.options.model_dump().items()) or definition.method
-        )
+        words = option_words(definition.options.model_dump())
+        said = [word for word in (words["error_mode"], words["weight_rounding"]) if word != "none"]
+        chosen = ", ".join(said) or definition.method
         for name, digest in digests.items():
             console.print(f"{definition.name} ({chosen}): {name:<8} {image.steps} steps, digest {digest}")
     if divergences:

@@ -65,6 +65,9 @@ class EpisodeDefinition(StrictModel):
     new_head: int | None = Field(
         default=None, ge=2, le=255, description="replace the head by a fresh one of so many classes"
     )
+    input: Literal["sram", "external"] = Field(
+        default="sram", description="where the sample lies: in SRAM, or in memory that the board has mapped anyway"
+    )
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int = Field(default=1, ge=1)
@@ -92,7 +95,8 @@ class EpisodeDefinition(StrictModel):
         """
         own = self.model_dump()
         method = find_method((changes or {}).get("method", self.method)).name
-        kept = own.pop("options") if method == self.method else {}
+        current = own.pop("options")
+        kept = current if method == self.method else {}
         for key in options or {}:
             if key not in METHODS[method].options.model_fields:
                 raise UsageError(f"{key}: {_not_an_option(key, method)}")

@@ -82,4 +82,4 @@ def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
         graph = new_head(graph, definition.new_head)
     training = find_method(definition.method).build(graph, definition.options)
     data = load_coded_data(definition.data, graph, training.classes)
-    return PreparedEpisode(definition, graph, compile_plan(training), data)
+    return PreparedEpisode(definition, graph, compile_plan(training, definition.input), data)

@@ -65,18 +65,19 @@ class StepRecord(_Frozen):
 
 
 class SramUse(_Frozen):
-    """Measured static use and stack, bytes. arena and trainable are parts of data + bss."""
+    """Measured static use and stack, bytes. arena and trainable are parts of data + bss; state, zero at reset, is one of trainable."""
 
     data: int
     bss: int
     arena: int
     trainable: int
+    state: int = 0
     stack_peak: int
     stack_reserve: int
 
 
 class TensorLife(_Frozen):
-    """One tensor in the arena, for the memory timeline: bytes [offset, offset + size) over operators first_op..last_op."""
+    """One life of a tensor in the arena, for the memory timeline: bytes [offset, offset + size) over moments first_op..last_op."""
 
     name: str
     offset_bytes: int
@@ -126,6 +127,10 @@ class EpisodeRecord(_Frozen):
     sram: SramUse
     sram_peak_bytes: int
     sram_planned_bytes: int
+    input_placement: Literal["sram", "external"] | None = Field(
+        default=None, description="where the sample lies; external: no figure of SRAM has it; None: not stated"
+    )
+    input_bytes: int = Field(default=0, description="of a sample")
     sram_limit_bytes: int = Field(description="of the board; 0 on the host, which has none")
     flash_bytes: int
     flash_limit_bytes: int
@@ -134,7 +139,11 @@ class EpisodeRecord(_Frozen):
     macs_backward: int
     step_records: tuple[StepRecord, ...] = ()
     arena_tensors: tuple[TensorLife, ...] = ()
-    operator_names: tuple[str, ...] = ()
+    operator_names: tuple[str, ...] = Field(
+        default=(),
+        description="of every moment: each operator where it stands in the programs' text; tensors' lives count in these",
+    )
+    operator_programs: tuple[str, ...] = Field(default=(), description="the program of each of operator_names")
     emulator: str
     emulator_version: str
     compiler: str

@@ -8,13 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mcutrain.boards import Board
 from mcutrain.compiler.plan import Plan
-from mcutrain.emulators.base import Runner, RunResult
-from mcutrain.emulators.host import HostRunner
+from mcutrain.emulators.base import RunResult
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.profile import Profile
-from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.compare import Divergence, Side, locate
 from mcutrain.episode.prepare import PreparedEpisode
 from mcutrain.episode.record import (
@@ -27,16 +24,7 @@ from mcutrain.episode.record import (
     TensorLife,
     option_words,
 )
-from mcutrain.episode.targets import (
-    LIMITS,
-    STACK_BYTES,
-    OnLine,
-    Target,
-    build_for_board,
-    build_for_host,
-    fit_on_board,
-    planned_static_bytes,
-)
+from mcutrain.episode.runners import REFERENCE, OnLine, Site, Target, make_target
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.ops.programs import INFER, UPDATE
 from mcutrain.ops.steps import Phase, Step
@@ -100,23 +88,6 @@ class ProfiledSteps:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a run took place, for its record. Limits and clock are 0 on the host."""
-
-    board: str
-    core: str
-    sram: SramUse
-    sram_planned_bytes: int
-    compiler: str
-    flags: str
-    sha256: str
-    sram_limit_bytes: int = 0
-    flash_bytes: int = 0
-    flash_limit_bytes: int = 0
-    clock_hz: int = 0
-
-
-@dataclass(frozen=True)
 class _Counts:
     """What was counted of a training step and of an inference."""
 
@@ -125,107 +96,53 @@ class _Counts:
     supply: Supply | None = None
 
 
-def run_on_board(
-    prepared: PreparedEpisode, board: Board, options: RunOptions, watch: Watch | None = None
+def run_episode(
+    prepared: PreparedEpisode, target: Target, options: RunOptions, watch: Watch | None = None
 ) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run on the board's emulator. Returns the record, and where it parts from golden, if it does."""
-    built = build_for_board(prepared.plan, board)
-    runner = QemuRunner(built)
-    result = _run(prepared, runner, options, watch)
+    """Run on a target and count what it can count. Returns the record, and where it parts from golden, if it does.
+
+    Raises MismatchError where the stack leaves its reserve.
+    """
+    watch = watch or Watch()
+    result = target.result(prepared.image(steps=options.steps, test=options.test), watch.on_line)
     steps = min(PROFILED_STEPS, len(result.of_kind("step")))
     counts = _Counts()
-    if options.profile:
-        step = profile_steps(prepared, runner, steps) if steps else None
-        counts = _Counts(step, profile_inference(prepared, runner), supply_of(board))
-    stack_peak = result.lines[-1].integer("stack_peak")
-    if stack_peak > STACK_BYTES:
-        raise MismatchError(f"{board.name}: the stack took {stack_peak:,} B, its reserve is {STACK_BYTES:,} B")
-    place = _Place(
-        board=board.name,
-        core=board.core,
-        sram=SramUse(
-            data=built.data_bytes,
-            bss=built.bss_bytes,
-            arena=prepared.plan.arena_bytes,
-            trainable=prepared.plan.persistent_bytes,
-            stack_peak=stack_peak,
-            stack_reserve=STACK_BYTES,
-        ),
-        sram_planned_bytes=fit_on_board(prepared.plan, board).sram_peak_bytes,
-        compiler=built.compiler,
-        flags=built.flags,
-        sha256=built.sha256,
-        sram_limit_bytes=board.sram_bytes,
-        flash_bytes=built.flash_bytes,
-        flash_limit_bytes=board.flash_bytes,
-        clock_hz=board.clock_hz,
-    )
-    divergence, golden_steps = _hold_against_golden(
-        prepared, options, Target(board.name, prepared.plan, runner), result, watch
-    )
-    return _record(prepared, result, place, counts, divergence, golden_steps), divergence
-
-
-def run_on_host(
-    prepared: PreparedEpisode, options: RunOptions, watch: Watch | None = None
-) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run the same library and model on this machine: fast, with no counts and no limits of a board."""
-    built = build_for_host(prepared.plan)
-    runner = HostRunner(built)
-    result = _run(prepared, runner, options, watch)
-    planned = planned_static_bytes(prepared.plan)
-    place = _Place(
-        board="host",
-        core="host",
-        sram=SramUse(
-            data=0,
-            bss=planned,
-            arena=prepared.plan.arena_bytes,
-            trainable=prepared.plan.persistent_bytes,
-            stack_peak=0,
-            stack_reserve=0,
-        ),
-        sram_planned_bytes=planned,
-        compiler=built.compiler,
-        flags=built.flags,
-        sha256=built.sha256,
-    )
-    divergence, golden_steps = _hold_against_golden(
-        prepared, options, Target("host", prepared.plan, runner), result, watch
-    )
-    return _record(prepared, result, place, _Counts(), divergence, golden_steps), divergence
-
-
-def _run(prepared: PreparedEpisode, runner: Runner, options: RunOptions, watch: Watch | None) -> RunResult:
-    image = prepared.image(steps=options.steps, test=options.test)
-    return runner.run(image, limits=LIMITS, on_line=watch.on_line if watch else None)
+    if options.profile and target.profiles:
+        step = profile_steps(prepared, target, steps) if steps else None
+        counts = _Counts(step, profile_inference(prepared, target), supply_of(target.board) if target.board else None)
+    reserve = target.site.stack_reserve_bytes
+    stack_peak = result.lines[-1].integer("stack_peak") if reserve else 0
+    if stack_peak > reserve:
+        raise MismatchError(f"{target.name}: the stack took {stack_peak:,} B, its reserve is {reserve:,} B")
+    divergence, golden_steps = _hold_against_golden(prepared, options, target, result, watch)
+    return _record(prepared, result, target.site, stack_peak, counts, divergence, golden_steps), divergence
 
 
 def _hold_against_golden(
-    prepared: PreparedEpisode, options: RunOptions, target: Target, result: RunResult, watch: Watch | None
+    prepared: PreparedEpisode, options: RunOptions, target: Target, result: RunResult, watch: Watch
 ) -> tuple[Divergence | None, int]:
-    """Repeat the first steps in golden, and find where the run parts from it."""
+    """Repeat the first steps in golden, and find where the run parts from it; golden itself is held against nothing."""
     asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
     steps = min(asked, len(result.of_kind("step")))
-    if steps == 0:
+    if steps == 0 or target.runner is None:
         return None, 0
-    golden = Target("golden", prepared.plan, None)
+    golden = make_target(prepared.plan, REFERENCE)
     if steps not in prepared.golden_lines:
         image = prepared.image(steps=steps, test=0, evaluate=(False, False))
-        prepared.golden_lines[steps] = golden.run(image, watch.on_golden_line if watch else None)
+        prepared.golden_lines[steps] = golden.run(image, watch.on_golden_line)
     reference = [line for line in prepared.golden_lines[steps] if line.kind == "step"]
     ran = list(result.of_kind("step"))[:steps]
-    sides = (Side("golden", lambda image: golden.run(image)), Side(target.name, lambda image: target.run(image)))
+    sides = (Side(golden.name, golden.run), Side(target.name, target.run))
     return locate(prepared, *sides, reference, ran), steps
 
 
 def profile_steps(
-    prepared: PreparedEpisode, runner: QemuRunner, steps: int, memory: FlashMemory | None = None
+    prepared: PreparedEpisode, target: Target, steps: int, memory: FlashMemory | None = None
 ) -> ProfiledSteps:
-    """Profile the first ``steps`` steps of the schedule, with the waits for ``memory`` if the runner simulates its caches.
+    """Profile the first ``steps`` steps of the schedule, with the waits for ``memory`` if the target simulates its caches.
 
     Raises:
-        UsageError: the schedule has no step.
+        UsageError: the schedule has no step, or the target does not count.
         MismatchError: an operator did not run once in each of them.
         UnknownInstructionError: the timing model does not know an instruction that ran.
     """
@@ -233,11 +150,10 @@ def profile_steps(
     if steps == 0:
         raise UsageError(f"episode {prepared.definition.name} trains in no step, so there is none to profile")
     image = prepared.image(steps=steps, test=0, evaluate=(False, False))
-    profile = runner.run(image, limits=LIMITS, profile=True).profile
-    assert profile is not None
-    board = runner.firmware.board
+    profile, board = target.profile(image), target.board
+    assert board is not None
     names = [OperatorName(step.name, step.layer, step.phase.value) for step in prepared.plan.steps]
-    estimate = estimate_profile(profile, board.core, runner.firmware.facts.functions, memory)
+    estimate = estimate_profile(profile, board.core, target.functions, memory)
     breakdown = break_down(estimate, names, core=board.core, clock_hz=board.clock_hz, steps=steps)
     operators = tuple(
         OperatorCounts(
@@ -267,7 +183,7 @@ def _phase_counts(by_phase: Mapping[str, float]) -> PhaseCounts:
     )
 
 
-def profile_inference(prepared: PreparedEpisode, runner: QemuRunner, memory: FlashMemory | None = None) -> Share:
+def profile_inference(prepared: PreparedEpisode, target: Target, memory: FlashMemory | None = None) -> Share:
     """An inference: exact instructions and estimated cycles, the mean over the first few test samples.
 
     Raises:
@@ -275,9 +191,9 @@ def profile_inference(prepared: PreparedEpisode, runner: QemuRunner, memory: Fla
         UnknownInstructionError: the timing model does not know an instruction that ran.
     """
     image = prepared.image(steps=0, test=PROFILED_INFERENCES, evaluate=(True, False))
-    profile = runner.run(image, limits=LIMITS, profile=True).profile
-    assert profile is not None
-    estimate = estimate_profile(profile, runner.firmware.board.core, runner.firmware.facts.functions, memory)
+    profile, board = target.profile(image), target.board
+    assert board is not None
+    estimate = estimate_profile(profile, board.core, target.functions, memory)
     visits = Counter(
         prepared.plan.ops[moment.step.name] for moment in prepared.plan.moments_of(INFER) for _ in range(moment.visits)
     )
@@ -328,7 +244,8 @@ def run_digest(steps: Sequence[Line]) -> str:
 def _record(
     prepared: PreparedEpisode,
     result: RunResult,
-    place: _Place,
+    site: Site,
+    stack_peak: int,
     counts: _Counts,
     divergence: Divergence | None,
     golden_steps: int,
@@ -340,8 +257,8 @@ def _record(
     labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
     return EpisodeRecord(
         episode=definition.name,
-        board=place.board,
-        core=place.core,
+        board=site.board,
+        core=site.core,
         runner=result.emulator,
         method=plan.training.method,
         scheme=words["scheme"],
@@ -375,13 +292,23 @@ def _record(
         supply_source=supply.source if supply else None,
         operators=profiled.operators if profiled else (),
         functions=profiled.functions if profiled else (),
-        sram=place.sram,
-        sram_peak_bytes=place.sram.data + place.sram.bss + place.sram.stack_peak,
-        sram_planned_bytes=place.sram_planned_bytes,
-        sram_limit_bytes=place.sram_limit_bytes,
-        flash_bytes=place.flash_bytes,
-        flash_limit_bytes=place.flash_limit_bytes,
-        clock_hz=place.clock_hz,
+        sram=SramUse(
+            data=site.data_bytes,
+            bss=site.bss_bytes,
+            arena=plan.arena_bytes,
+            trainable=plan.persistent_bytes,
+            state=plan.state_bytes,
+            stack_peak=stack_peak,
+            stack_reserve=site.stack_reserve_bytes,
+        ),
+        sram_peak_bytes=site.data_bytes + site.bss_bytes + stack_peak,
+        sram_planned_bytes=site.sram_planned_bytes,
+        input_placement=plan.input_placement,
+        input_bytes=plan.input_bytes,
+        sram_limit_bytes=site.sram_limit_bytes,
+        flash_bytes=site.flash_bytes,
+        flash_limit_bytes=site.flash_limit_bytes,
+        clock_hz=site.clock_hz,
         macs_forward=plan.macs(backward=False),
         macs_backward=plan.macs(backward=True),
         step_records=tuple(
@@ -407,10 +334,11 @@ def _record(
             for first, last in block.lives
         ),
         operator_names=tuple(moment.step.name for moment in plan.timeline.moments),
+        operator_programs=plan.timeline.programs,
         emulator=result.emulator,
         emulator_version=result.emulator_version,
-        compiler=place.compiler,
-        compiler_flags=place.flags,
-        elf_sha256=place.sha256,
+        compiler=site.compiler,
+        compiler_flags=site.flags,
+        elf_sha256=site.sha256,
         wall_seconds=result.wall_seconds,
     )

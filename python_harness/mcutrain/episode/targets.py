@@ -1,29 +1,19 @@
-"""Targets: build a plan for golden, the host or a board, and run images there."""
+"""Build a plan for a board or for this machine, and what it takes there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from mcutrain.boards import Board, load_board
+from mcutrain.boards import Board
 from mcutrain.compiler.codegen import generate
 from mcutrain.compiler.plan import Fit, Plan, fit, require_fit
-from mcutrain.emulators.base import Limits, Runner
+from mcutrain.emulators.base import Limits
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host, runtime_static_bytes
-from mcutrain.emulators.host import HostRunner
-from mcutrain.emulators.image import EpisodeImage
-from mcutrain.emulators.lines import Line
-from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.errors import MismatchError
-from mcutrain.golden.runner import run_golden
 from mcutrain.paths import build_directory
 
 STACK_BYTES = 4096
 # Flash that start-up, runtime and every kernel of a network take; a build states the real size.
 CODE_RESERVE_BYTES = 32768
 LIMITS = Limits(total_seconds=3600.0, silence_seconds=120.0)
-
-OnLine = Callable[[Line], None]
 
 
 def fit_on_board(plan: Plan, board: Board) -> Fit:
@@ -56,30 +46,6 @@ def build_for_host(plan: Plan) -> BuiltHost:
     folder = build_directory() / "plans" / f"{plan.crc32:08x}"
     generate(plan, folder / "model")
     return build_host(folder / "model", folder / "host")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a plan runs: a name for messages, and the runner (None: golden)."""
-
-    name: str
-    plan: Plan
-    runner: Runner | None
-
-    def run(self, image: EpisodeImage, on_line: OnLine | None = None) -> tuple[Line, ...]:
-        """Run an image; returns its lines."""
-        if self.runner is None:
-            return run_golden(self.plan, image, on_line)
-        return self.runner.run(image, limits=LIMITS, on_line=on_line).lines
-
-
-def make_target(plan: Plan, name: str) -> Target:
-    """golden, host, or the name of a board (on QEMU), built and ready."""
-    if name == "golden":
-        return Target(name, plan, None)
-    if name == "host":
-        return Target(name, plan, HostRunner(build_for_host(plan)))
-    return Target(name, plan, QemuRunner(build_for_board(plan, load_board(name))))
 
 
 def planned_static_bytes(plan: Plan) -> int:

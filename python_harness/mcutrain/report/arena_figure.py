@@ -1,4 +1,7 @@
-"""The memory timeline: every tensor of the arena as a rectangle, operators across, bytes up."""
+"""The memory timeline: every tensor of the arena as a rectangle, operators across, bytes up.
+
+Across are moments: operators where they stand in the text of the programs, one program behind the other.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from mcutrain.report.figures import Figure, Json, byte_ticks, colour, fill, labe
 _LIMIT_IN_VIEW = 0.5
 
 _MOST_OPERATORS = 100_000
+_SAMPLE = "sample"  # the program whose phases are told apart
 
 
 @dataclass(frozen=True)
@@ -125,14 +129,14 @@ def arena_figure(record: EpisodeRecord, key: str) -> Figure | None:
         "Each rectangle is a tensor: the bytes it holds, from the operator that makes it to the last that reads it. "
         f"Live bytes peak at {wording.byte_count(live.peak)}; the arena has {wording.byte_count(max(0, slack))} more, "
         f"for the gaps between them. {limit}",
-        f"{len(tensors):,} tensors in an arena of {wording.byte_count(record.sram.arena)} over {ops:,} "
+        f"{len({t.name for t in tensors}):,} tensors in an arena of {wording.byte_count(record.sram.arena)} over {ops:,} "
         f"operators; live bytes peak at {wording.byte_count(live.peak)} "
         f"at {wording.printable(operator_name(record, live.op))}. {limit}",
         560,
         data,
         layout(
             xaxis={
-                "title": {"text": "operator, in the order of execution"},
+                "title": {"text": "operator, in the order of the programs"},
                 "range": [-0.5, ops - 0.5],
                 "zeroline": False,
                 "anchor": "y2",
@@ -167,10 +171,10 @@ def _refuse_impossible(record: EpisodeRecord) -> None:
 
 def _rectangles(record: EpisodeRecord) -> list[Json]:
     """Bars that float: a trace for each phase in which tensors are made (one where the record knows no phases)."""
-    phase_of: dict[int, str] = {operator.op: operator.phase for operator in record.operators}
+    phases = _phases(record, max(t.last_op for t in record.arena_tensors) + 1)
     traces: list[Json] = []
     for role in (*PHASES, "other"):
-        made = [t for t in record.arena_tensors if phase_of.get(t.first_op, "other") == role]
+        made = [t for t in record.arena_tensors if phases[t.first_op] == role]
         if not made:
             continue
         traces.append(
@@ -206,11 +210,11 @@ def _phase_bands(record: EpisodeRecord, ops: int) -> tuple[list[Json], list[Json
     """A line where a phase begins, its name between the panels. Updates run among the backward operators."""
     shapes: list[Json] = []
     names: list[Json] = []
-    ordered = sorted(record.operators, key=lambda o: o.op)
-    for phase, group in groupby(
-        ordered, lambda o: "backward and update" if o.phase in ("backward", "update") else o.phase
-    ):
-        members = [operator.op for operator in group]
+    places = list(enumerate(zip(_programs(record, ops), _phases(record, ops), strict=True)))
+    if not record.operators:
+        return [], []
+    for name, group in groupby(places, lambda place: _band(*place[1])):
+        members = [at for at, _ in group]
         start, end = members[0] - 0.5, members[-1] + 0.5
         if start > -0.5:
             shapes.append(
@@ -227,8 +231,28 @@ def _phase_bands(record: EpisodeRecord, ops: int) -> tuple[list[Json], list[Json
             )
         if end - start >= 0.2 * ops:
             place: Json = {"x": (start + end) / 2, "yref": "paper", "y": 0.235, "yanchor": "middle", "showarrow": False}
-            names.append({**place, "text": phase, "font": {"color": colour("muted"), "size": 12}})
+            names.append({**place, "text": name, "font": {"color": colour("muted"), "size": 12}})
     return shapes, names
+
+
+def _phases(record: EpisodeRecord, moments: int) -> list[str]:
+    """The phase of each moment; "other" where the record does not know it."""
+    of_name: dict[str, str] = {operator.name: operator.phase for operator in record.operators}
+    known = [of_name.get(name, "other") for name in record.operator_names[:moments]]
+    return known + ["other"] * (moments - len(known))
+
+
+def _programs(record: EpisodeRecord, moments: int) -> list[str]:
+    """The program of each moment; empty where the record does not know it."""
+    known = list(record.operator_programs[:moments])
+    return known + [""] * (moments - len(known))
+
+
+def _band(program: str, phase: str) -> str:
+    """What the timeline calls a stretch of moments: the program where it is not that of a sample, else the phase."""
+    if program not in ("", _SAMPLE):
+        return program
+    return "backward and update" if phase in ("backward", "update") else phase
 
 
 def _level(value: int, role: str, dash: str) -> Json:

@@ -87,6 +87,12 @@ def _accuracy(records: Sequence[EpisodeRecord]) -> Figure | None:
     )
 
 
+def _without_input(record: EpisodeRecord) -> str:
+    """What has to be said of a figure of SRAM that is without the sample."""
+    placed = wording.input_words(record.input_placement, record.input_bytes)
+    return f", {placed}" if record.input_placement == "external" else ""
+
+
 def _sram(records: Sequence[EpisodeRecord]) -> Figure:
     split = [sram_parts(r) for r in records]
     sizes = {
@@ -112,7 +118,7 @@ def _sram(records: Sequence[EpisodeRecord]) -> Figure:
             "hoverinfo": "text",
             "hovertext": [
                 f"{label(r.episode)}: {_SRAM_NAMES[role]} {wording.byte_count(value)} "
-                f"({wording.share(value, r.sram_limit_bytes)} of the limit)"
+                f"({wording.share(value, r.sram_limit_bytes)} of the limit){_without_input(r)}"
                 for r, value in zip(records, values, strict=True)
             ],
         }
@@ -121,7 +127,7 @@ def _sram(records: Sequence[EpisodeRecord]) -> Figure:
     data.append(_limit_marks(records))
     said = "; ".join(
         f"{wording.printable(r.episode)}: peak {wording.byte_count(r.sram_peak_bytes)} "
-        f"of {wording.byte_count(r.sram_limit_bytes)}"
+        f"of {wording.byte_count(r.sram_limit_bytes)}{_without_input(r)}"
         for r in records
     )
     largest = max(r.sram_limit_bytes for r in records)
@@ -135,7 +141,7 @@ def _sram(records: Sequence[EpisodeRecord]) -> Figure:
         data,
         layout(
             xaxis={"range": [0, largest * 1.02], "title": {"text": "bytes"}, **byte_ticks(largest)},
-            yaxis=rows([episode_label(r) for r in records]),
+            yaxis=rows([episode_label(r) + ("<br>input external" if _without_input(r) else "") for r in records]),
         )
         | {"barmode": "stack"},
     )

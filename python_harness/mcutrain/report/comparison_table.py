@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts
 from mcutrain.report import wording
 from mcutrain.report.summary import Status, golden_phrase, judge
+from mcutrain.report.wording import input_words
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,15 @@ _COLUMNS: tuple[tuple[Column, Callable[[EpisodeRecord], bool]], ...] = (
     ),
     (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes)), _always),
     (Column("of limit", "SRAM", True, _share_of_limit), _always),
+    (
+        Column(
+            "Input",
+            "where the sample lies",
+            False,
+            _name(lambda r: input_words(r.input_placement, r.input_bytes) or "-"),
+        ),
+        lambda r: r.input_placement is not None,
+    ),
     (Column("Flash", "bytes", True, _number(lambda r: r.flash_bytes)), _always),
     (Column("Method", "", False, _name(lambda r: r.method)), _always),
     (Column("Scheme", "", False, _name(lambda r: r.scheme)), _always),

@@ -55,6 +55,7 @@ class EpisodeView:
     phases: list[PhaseRow]
     estimates: list[EstimateRow]
     energy_source: str
+    input: str
     layers: list[LayerCounts]
     operators: list[OperatorCounts]
     tensors: list[TensorLife]
@@ -125,6 +126,7 @@ def _views(records: Sequence[EpisodeRecord]) -> list[EpisodeView]:
             phases=_phase_rows(record),
             estimates=estimate_rows(record),
             energy_source=energy_source(record),
+            input=wording.input_words(record.input_placement, record.input_bytes),
             layers=layer_counts(record),
             operators=top_operators(record),
             tensors=sorted(record.arena_tensors, key=lambda t: (-t.size_bytes, t.offset_bytes))[:_MOST_TENSOR_ROWS],

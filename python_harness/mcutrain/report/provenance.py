@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcutrain.episode.record import EpisodeRecord
-from mcutrain.report.wording import byte_count, count, printable
+from mcutrain.report.wording import byte_count, count, input_words, printable
 
 
 def provenance(record: EpisodeRecord) -> list[tuple[str, str]]:
@@ -27,7 +27,12 @@ def provenance(record: EpisodeRecord) -> list[tuple[str, str]]:
         ("Digest of all steps (CRC-32)", record.digest),
         ("MACs", f"{count(record.macs_forward)} forward, {count(record.macs_backward)} backward"),
         ("SRAM planned / peak", f"{byte_count(record.sram_planned_bytes)} / {byte_count(record.sram_peak_bytes)}"),
+        ("Input", input_words(record.input_placement, record.input_bytes) or "not stated"),
         ("Static SRAM", f"data {byte_count(record.sram.data)}, bss {byte_count(record.sram.bss)}"),
+        (
+            "Trainable state",
+            f"{byte_count(record.sram.trainable)}, {byte_count(record.sram.state)} of it zero at reset",
+        ),
         ("Stack peak", stack),
         ("Flash", f"{byte_count(record.flash_bytes)} of {byte_count(record.flash_limit_bytes)}"),
         ("Host time", f"{record.wall_seconds:.1f} s (informative)"),

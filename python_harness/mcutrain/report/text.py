@@ -40,6 +40,9 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
         current = "datasheet current" if record.supply_source else NO_CURRENT
         facts.add_row("estimates", Text(f"timing model, not measured; {current}"))
     facts.add_row("peak SRAM", _of(record.sram_peak_bytes, record.sram_limit_bytes))
+    placed = wording.input_words(record.input_placement, record.input_bytes)
+    if placed:
+        facts.add_row("", Text(placed, style="yellow" if record.input_placement == "external" else "dim"))
     facts.add_row("flash", _of(record.flash_bytes, record.flash_limit_bytes))
     facts.add_row("steps", Text(f"{wording.count(record.steps)} of {wording.printable(record.method)}"))
     if report is not None:
@@ -72,7 +75,10 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
             Text.assemble(f"{wording.printable(record.episode)}\n", (place, "dim")),
             Text(f"{_percent(record.accuracy_before, record)} -> {_percent(record.accuracy_after, record)}"),
             Text("-" if counts is None else wording.count(round(counts.total))),
-            Text(f"{record.sram_peak_bytes:,}"),
+            Text.assemble(
+                f"{record.sram_peak_bytes:,}",
+                ("\ninput external", "dim") if record.input_placement == "external" else "",
+            ),
             Text(f"{record.flash_bytes:,}"),
         )
     return table

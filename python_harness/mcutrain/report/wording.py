@@ -28,6 +28,15 @@ def byte_count(value: int) -> str:
     return f"{value:,} B"
 
 
+def input_words(placement: str | None, size_bytes: int) -> str:
+    """Where a sample lies, as a label for figures of SRAM; empty where it is not known."""
+    if placement is None:
+        return ""
+    if placement == "sram":
+        return f"input in SRAM ({size_bytes:,} B)"
+    return f"input {placement} ({size_bytes:,} B not in SRAM)"
+
+
 def share(part: float, whole: float) -> str:
     """The part of the whole in percent with one decimal; a dash where the whole is 0."""
     return f"{100.0 * part / whole:.1f} %" if whole else "-"

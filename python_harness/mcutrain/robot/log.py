@@ -40,7 +40,9 @@ def _sentence(record: EpisodeRecord) -> str:
     if record.instructions_per_step is not None:
         parts.append(f"{wording.count(record.instructions_per_step.total)} instructions per step")
     if record.sram_limit_bytes:
-        parts.append(f"peak SRAM {_peak(record)}")
+        outside = wording.input_words(record.input_placement, record.input_bytes)
+        label = f" ({outside})" if record.input_placement == "external" else ""
+        parts.append(f"peak SRAM {_peak(record)}{label}")
     return f"*{wording.printable(record.episode)} on {record.board}*: {', '.join(parts)}"
 
 
@@ -62,6 +64,7 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
             ("SRAM, other static data", wording.byte_count(parts.other_static)),
             ("SRAM, stack", f"{parts.stack_peak:,} of the {wording.byte_count(record.sram.stack_reserve)} reserved"),
             ("SRAM, peak", _peak(record)),
+            ("sample", wording.input_words(record.input_placement, record.input_bytes) or "not stated"),
             ("flash", f"{record.flash_bytes:,} of {wording.byte_count(record.flash_limit_bytes)}"),
         ]
     rows += [

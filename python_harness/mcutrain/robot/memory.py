@@ -38,18 +38,21 @@ class MemoryKeywords:
         """Assert that the firmware's data and bss are together what the plan of the same episode says, to the byte."""
         record = self._measured()
         try:
-            plan = prepare(load_episode(record.episode).changed(options=record.options)).plan
+            placement = {} if record.input_placement is None else {"input": record.input_placement}
+            plan = prepare(load_episode(record.episode).changed(placement, record.options)).plan
         except McutrainError as error:
             raise Failure(str(error)) from None
         measured = {
             "static SRAM": record.sram.data + record.sram.bss,
             "arena": record.sram.arena,
             "trainable state": record.sram.trainable,
+            "state that is zero at reset": record.sram.state,
         }
         planned = {
             "static SRAM": planned_static_bytes(plan),
             "arena": plan.arena_bytes,
             "trainable state": plan.persistent_bytes,
+            "state that is zero at reset": plan.state_bytes,
         }
         wrong = [
             f"{name} is {measured[name]:,} B, planned {planned[name]:,} B"

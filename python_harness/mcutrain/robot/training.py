@@ -14,6 +14,7 @@ from robot.api.deco import keyword
 from mcutrain.episode.baseline import differences, load_baseline, lock
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import PROFILED_STEPS
+from mcutrain.episode.runners import key_of
 from mcutrain.errors import UsageError
 from mcutrain.report.json_report import load_records
 from mcutrain.report.summary import golden_phrase, held_against_golden
@@ -127,7 +128,7 @@ class TrainingKeywords:
         """
         record = self.session.last.record
         try:
-            locked = load_baseline(record.episode, self.session.baselines).runs.get(record.board)
+            locked = load_baseline(record.episode, self.session.baselines).runs.get(key_of(record.board, record.runner))
         except UsageError as error:
             raise Failure(str(error)) from None
         if locked is None:

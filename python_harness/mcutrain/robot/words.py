@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mcutrain.boards import board_names, load_board
-
-HOST = "host"
+from mcutrain.episode.runners import runner_names
 
 _BOARD = re.compile(r"(?:the )?(\d+) ?([km])b? (cortex-m\d)(?: board)?", re.IGNORECASE)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -18,7 +17,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20}
 
 
 class Place(str):
-    """A board by name, ``m4-256k``, or in words, ``the 256K Cortex-M4 board``; or ``host``, the build for this machine."""
+    """A board by name, ``m4-256k`` or ``m4-256k@qemu``, or in words, ``the 256K Cortex-M4 board``; or ``host``, this machine."""
 
 
 class Count(int):
@@ -40,11 +39,11 @@ class Percent:
 
 def parse_place(text: str) -> Place:
     """Find the board that ``text`` means. Raises ValueError where there is none, or more than one."""
-    if text in (HOST, *board_names()):
+    if text in runner_names():
         return Place(text)
     match = _BOARD.fullmatch(text)
     if match is None:
-        known = ", ".join((HOST, *board_names()))
+        known = ", ".join(runner_names())
         raise ValueError(f"no board {text!r}; give one of {known}, or words such as 'the 256K Cortex-M4 board'")
     number, unit, core = match.groups()
     sram_bytes = int(number) * _UNITS[unit.lower()]

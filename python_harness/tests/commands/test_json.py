@@ -23,7 +23,10 @@ RECORD_KEYS = {
     *("sram_limit_bytes", "flash_bytes", "emulator", "emulator_version", "compiler", "elf_sha256"),
 }
 PHASES = {"total", "forward", "loss", "backward", "update"}
-PLAN_KEYS = {"fits", "sram_peak_bytes", "sram_lower_bound_bytes", "sram_limit_bytes", "flash_bytes", "macs"}
+PLAN_KEYS = {
+    *("fits", "sram_peak_bytes", "sram_lower_bound_bytes", "sram_limit_bytes", "flash_bytes", "macs"),
+    *("input_placement", "input_bytes", "state_bytes", "programs"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,33 @@ def test_the_methods_are_listed_with_a_schema_of_their_options(folders: dict[str
     assert printed.keys() == {"sparse_update", "inference"}
     schema = printed["sparse_update"]["options_schema"]["properties"]
     assert schema["errors"]["enum"] == ["b16", "f32"] and schema["batch"]["minimum"] == 1
+
+
+def test_a_plan_counts_the_sample_in_sram_unless_it_is_told_that_it_lies_elsewhere(folders: dict[str, str]) -> None:
+    sram, external = (
+        document(folders, "plan", DIGITS, "--scheme", "head", *given) for given in ((), ("--input", "external"))
+    )
+    assert (sram["input_placement"], external["input_placement"]) == ("sram", "external")
+    assert sram["input_bytes"] == external["input_bytes"] > 0
+    named = [{tensor["name"] for tensor in printed["tensors"]} for printed in (sram, external)]
+    assert named[0] - named[1] == {"io.input"}
+    assert external["sram_lower_bound_bytes"] <= sram["sram_lower_bound_bytes"]
+
+
+def test_a_plan_prints_its_programs_and_counts_lives_in_their_moments(folders: dict[str, str]) -> None:
+    printed = document(folders, "plan", DIGITS, "--scheme", "b1; 1", "--batch", "4")
+    operators, moments, programs = printed["operators"], printed["moments"], printed["programs"]
+    assert printed["batch"] == 4 and programs.keys() == {"infer", "sample", "update"}
+    sample, update = ([op for run in programs[name] for op in run] for name in ("sample", "update"))
+    in_text = sample + update
+    assert [moment["op"] for moment in moments] == in_text
+    assert [moment["program"] for moment in moments] == ["sample"] * len(sample) + ["update"] * len(update)
+    assert [operators[moment["op"]]["name"] for moment in moments] == [moment["name"] for moment in moments]
+    assert all(row["visits"] == in_text.count(row["op"]) for row in operators)
+    assert all(0 <= tensor["first_op"] <= tensor["last_op"] < len(moments) for tensor in printed["tensors"])
+    for row in operators:
+        assert row["live_bytes"] == max(moment["live_bytes"] for moment in moments if moment["op"] == row["op"])
+    assert {operators[op]["phase"] for op in update} == {"update"}
 
 
 def test_an_inference_plan_has_no_backward(folders: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.episode.prepare import PreparedEpisode, prepare
-from mcutrain.episode.targets import Target, make_target
+from mcutrain.episode.runners import Target, make_target
 
 SCHEME = "b all; 0,1 2@1/2"  # all biases, two whole layers, and half the input channels of one
 

@@ -11,7 +11,7 @@ from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.compare import first_difference
-from mcutrain.episode.targets import make_target
+from mcutrain.episode.runners import make_target
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.networks import samples, separable
 

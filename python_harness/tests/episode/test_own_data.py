@@ -12,7 +12,6 @@ import pytest
 
 from episode.conftest import MakeTarget, digits
 from mcutrain.datasets import digits_shifted
-from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.compare import compared_lines, first_difference
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.run import profile_steps
@@ -65,7 +64,5 @@ def test_an_episode_of_test_samples_alone_evaluates_on_the_board_and_trains_noth
     assert [(line.kind, line.integer("total")) for line in golden] == [("evaluation", TESTED)] * 2
     assert golden[0].integer("correct") == golden[1].integer("correct") > 10
     assert first_difference(golden, board) is None
-    runner = target(episode, "m4-256k").runner
-    assert isinstance(runner, QemuRunner)
     with pytest.raises(UsageError, match="trains in no step, so there is none to profile"):
-        profile_steps(episode, runner, 0)
+        profile_steps(episode, target(episode, "m4-256k"), 0)

@@ -14,7 +14,8 @@ from mcutrain.boards import board_names, load_board
 from mcutrain.emulators.host import HostModel
 from mcutrain.emulators.image import HEADER_BYTES, EpisodeImage
 from mcutrain.emulators.lines import Line
-from mcutrain.episode.targets import build_for_host, make_target
+from mcutrain.episode.runners import make_target
+from mcutrain.episode.targets import build_for_host
 from mcutrain.golden.executor import GoldenExecutor
 from support.published_networks import NETWORKS, Codes, PublishedNetwork
 

@@ -12,7 +12,7 @@ import pytest
 
 from library.conftest import EPISODES, EXAMPLE, STEPS, Build, Models, require, run
 from mcutrain.boards import load_board
-from mcutrain.episode.targets import make_target
+from mcutrain.episode.runners import make_target
 from mcutrain.paths import PROJECT
 
 WARNINGS = "-Wall -Wextra -Wconversion -Wdouble-promotion -Wpedantic -Werror"

@@ -70,7 +70,6 @@ def test_options_know_their_methods() -> None:
     assert methods_with_option("epochs") == ()
 
 
-def test_a_batch_is_refused_as_long_as_gradients_are_not_summed() -> None:
+def test_the_batch_is_the_one_of_the_options() -> None:
     method = find_method("sparse_update")
-    with pytest.raises(UsageError, match="batch 8: "):
-        method.build(chain(), method.parse({"batch": 8}))
+    assert [method.build(chain(), method.parse({"batch": size})).batch for size in (1, 8)] == [1, 8]

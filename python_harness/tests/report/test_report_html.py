@@ -17,6 +17,8 @@ import pytest
 from mcutrain.episode.record import PhaseCounts, TensorLife
 from mcutrain.errors import UsageError
 from mcutrain.report import write_report
+from mcutrain.report.arena_figure import arena_figure
+from mcutrain.report.figures import Figure
 from mcutrain.report.html import render_report
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'`{{7*7}}<b>&amp;%{x}\u202e\x1b[31m"
@@ -307,3 +309,51 @@ def test_a_browser_draws_every_figure(make_record: Any, tmp_path: Path) -> None:
     drawn = [d for d in Page(run.stdout).tags("div") if d.get("data-drawn") == "true"]
     assert len(drawn) == 6
     assert all("js-plotly-plot" in d["class"] for d in drawn)
+
+
+def test_sram_without_the_sample_is_labelled_in_card_table_figure_and_provenance(make_record: Any) -> None:
+    external = make_record(episode="outside", input_placement="external", input_bytes=49_152)
+    inside = make_record(episode="inside", input_placement="sram", input_bytes=3_072)
+    page = Page(render_report([external, inside], title="t"))
+    # Card, comparison table, provenance.
+    assert page.text.count("input external (49,152 B not in SRAM)") == 3
+    assert page.text.count("input in SRAM (3,072 B)") == 3
+    rows = page.figures()["sram"]["layout"]["yaxis"]["ticktext"]
+    assert ["input external" in row for row in rows] == [True, False]
+    assert "where the sample lies" not in Page(render_report([make_record()], title="t")).text
+
+
+def test_the_memory_timeline_tells_the_programs_of_its_moments_apart(make_record: Any) -> None:
+    """The last third of the moments is a program of its own, whose first operator runs in the sample, too."""
+    plain = make_record()
+    names = plain.operator_names
+    third = len(names) // 3
+    programs = ("sample",) * (len(names) - third) + ("update",) * third
+    shared = (*names[: len(names) - third], names[0], *names[len(names) - third + 1 :])
+    record = make_record(operator_names=shared, operator_programs=programs)
+    figure = arena_figure(record, "k")
+    assert figure is not None
+    shown = _texts(figure)
+    assert "update" in shown
+    shapes = figure.layout["shapes"]
+    assert isinstance(shapes, list)
+    assert len(names) - third - 0.5 in [shape["x0"] for shape in shapes if shape.get("yref") == "paper"]
+    plain_figure = arena_figure(plain, "k")
+    assert plain_figure is not None
+    assert "update" not in _texts(plain_figure)
+
+
+def _texts(figure: Figure) -> list[str]:
+    annotations = figure.layout["annotations"]
+    assert isinstance(annotations, list)
+    return [annotation["text"] for annotation in annotations]
+
+
+def test_the_phase_of_a_tensor_is_that_of_the_operator_at_its_moment(make_record: Any) -> None:
+    """An operator's number is not its moment: with the names turned round, what is made first is made in the last phase."""
+    plain = make_record()
+    first = min(plain.arena_tensors, key=lambda tensor: tensor.first_op)
+    turned = make_record(operator_names=tuple(reversed(plain.operator_names)), arena_tensors=(first,))
+    figure = arena_figure(turned, "k")
+    assert figure is not None
+    assert figure.data[0]["name"] == "made in " + max(plain.operators, key=lambda row: row.op).phase

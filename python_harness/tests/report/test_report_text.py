@@ -87,3 +87,14 @@ def test_the_panel_is_ascii_where_the_terminal_is(make_record: Any) -> None:
     console.print(render_table([make_record()]))
     stream.flush()
     assert b"bit-exact to golden" in raw.getvalue()
+
+
+def test_a_figure_without_the_sample_is_labelled_with_the_bytes_it_leaves_out(make_record: Any) -> None:
+    external = make_record(input_placement="external", input_bytes=49_152)
+    panel, table = _print(render_episode(external)), _print(render_table([external, make_record()]))
+    assert "input external (49,152 B not in SRAM)" in panel
+    assert table.count("input external") == 1
+    inside = make_record(input_placement="sram", input_bytes=49_152)
+    assert "input in SRAM (49,152 B)" in _print(render_episode(inside))
+    assert "external" not in _print(render_episode(inside)) + _print(render_table([inside]))
+    assert "input" not in _print(render_episode(make_record()))

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from mcutrain.boards import load_board
-from mcutrain.emulators.qemu import QemuRunner
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import PreparedEpisode, prepare
-from mcutrain.episode.run import RunOptions, profile_steps, run_on_board
-from mcutrain.episode.targets import LIMITS, build_for_board
+from mcutrain.episode.run import RunOptions, profile_steps, run_episode
+from mcutrain.episode.runners import make_target
 from mcutrain.paths import PROJECT
 from mcutrain.timing import estimate_profile
 
@@ -107,7 +106,7 @@ def test_an_export_that_cannot_be_written_is_one_line(tool: Any, tmp_path: Path)
 
 @pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
 def test_a_record_holds_exact_instructions_and_estimated_cycles(board: str, prepared: PreparedEpisode) -> None:
-    record, _ = run_on_board(prepared, load_board(board), RunOptions(steps=2, test=0, golden_steps=0))
+    record, _ = run_episode(prepared, make_target(prepared.plan, board), RunOptions(steps=2, test=0, golden_steps=0))
     instructions, cycles = record.instructions_per_step, record.estimated_cycles_per_step
     assert instructions is not None and cycles is not None
     assert record.estimated_cycles_low is not None and record.estimated_cycles_high is not None
@@ -127,16 +126,14 @@ def test_a_record_holds_exact_instructions_and_estimated_cycles(board: str, prep
 
 
 def test_a_profile_is_evaluated_in_two_seconds(prepared: PreparedEpisode) -> None:
-    runner = QemuRunner(build_for_board(prepared.plan, load_board("m7-256k")))
-    image = prepared.image(steps=3, test=0, evaluate=(False, False))
-    profile = runner.run(image, limits=LIMITS, profile=True).profile
-    assert profile is not None
+    target = make_target(prepared.plan, "m7-256k")
+    profile = target.profile(prepared.image(steps=3, test=0, evaluate=(False, False)))
     began = time.process_time()
-    found = estimate_profile(profile, "cortex-m7", runner.firmware.facts.functions)
+    found = estimate_profile(profile, "cortex-m7", target.functions)
     assert time.process_time() - began < 2.0
     assert sum(cell.instructions for cell in found.cells) == profile.instructions
 
 
 def test_estimates_are_the_same_every_time(prepared: PreparedEpisode) -> None:
-    runner = QemuRunner(build_for_board(prepared.plan, load_board("m4-256k")))
-    assert profile_steps(prepared, runner, 2) == profile_steps(prepared, runner, 2)
+    target = make_target(prepared.plan, "m4-256k")
+    assert profile_steps(prepared, target, 2) == profile_steps(prepared, target, 2)
