@@ -154,6 +154,10 @@ def minibatches() -> list[Case]:
             drained: Operands = {"gradient": Output((elements,)), "accumulator": accumulator}
             if distance < 2:
                 found.append(update("gradient_drain_b16", ElementsParams(elements), drained))
+    for wide in range(17):  # one sum alone becomes too wide, wherever it lies
+        sums, gradient = np.full(17, 5), np.full(17, 3, np.int32)
+        sums[wide], gradient[wide] = ((2**62 - 1, 1), (-(2**62), -1))[wide % 2]
+        found.append(update("gradient_accumulate_b16", ElementsParams(17), {"gradient": gradient, "accumulator": sums}))
     values = np.random.default_rng(1).normal(size=(2, 19)).astype(np.float32)
     floats: Operands = {"gradient": values[0], "accumulator": values[1]}
     found.append(update("gradient_accumulate_f32", ElementsParams(19), floats))

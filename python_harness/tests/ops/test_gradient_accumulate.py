@@ -218,6 +218,15 @@ def test_far_below_the_sums_a_gradient_vanishes_and_far_above_them_they_do(form:
 
 
 @both_forms
+def test_the_longest_shift_that_leaves_anything_of_a_sum_is_of_63(form: str) -> None:
+    sums = sums_of(0, [2**62 - 1, -(2**62)])
+    assert same_bits(
+        added(form, sums, gradient_of(124, [1, 0])), sums_of(63, [2**61, -1])
+    )  # half a unit goes away from 0
+    assert same_bits(added(form, sums, gradient_of(125, [1, 0])), sums_of(64, [2**61, 0]))
+
+
+@both_forms
 @examples(60)
 @given(bits=st.integers(0, ACCUMULATOR_BITS), elements=sizes, seed=seeds)
 def test_a_drain_rounds_to_31_bits_and_leaves_zero_bytes(form: str, bits: int, elements: int, seed: int) -> None:
