@@ -245,6 +245,23 @@ def _update() -> Iterator[Case]:
         }
         params = UpdateWeightsParams(channels, taps, inputs, channels, inputs, -127, 0.5)
         yield Case(kernel, f"{channels}x{taps}x{inputs}", params, Phase.UPDATE, operands, math.prod(shape))
+    yield _listed_update(channels, taps, 64, 16)
+
+
+def _listed_update(channels: int, taps: int, inputs: int, count: int) -> Case:
+    """An update of ``count`` input channels, spread over all of them, by a list that could hold them all."""
+    shape = (channels, taps, count)
+    operands: dict[str, Data | Output] = {
+        "gradient": generator("gradient").integers(-(1 << 20), 1 << 20, shape).astype(np.int32),
+        "factor": generator("factor").uniform(0.5, 1.5, channels).astype(np.float32),
+        "index": np.arange(0, inputs, inputs // count, dtype=np.int32),
+        "learning_rate": np.array([2.0**-20], np.float32),
+        "weights": codes((channels, taps, inputs), "weights", -127),
+        "fraction": np.zeros(shape, np.int8),
+    }
+    params = UpdateWeightsParams(channels, taps, inputs, channels, inputs, -127, 0.5)
+    name = f"{channels}x{taps}x{inputs}, {count} listed"
+    return Case("update_weights_master16_b16", name, params, Phase.UPDATE, operands, math.prod(shape))
 
 
 def _minibatch() -> Iterator[Case]:

@@ -162,8 +162,15 @@ def test_a_batch_of_one_sample_is_that_sample(errors: str, rounding: str) -> Non
         executor.prepare(sample, 1, np.float32(1e-4))
         executor.train()
         executor.update()
+    head = find_head(graph).op.name
     for name, buffer in one.plan.buffers.items():
-        if buffer.region in ("trainable", "state"):
+        if buffer.region not in ("trainable", "state"):
+            continue
+        if name.startswith(f"{head}."):
+            # (lr g) f against lr (g f): a product of three rounds twice either way, and the difference once.
+            a, b = value_of(one, name), value_of(eight, name)
+            assert np.abs(a - b).max() <= 4 * 2.0**-24 * np.abs(a).max()
+        else:
             assert one.bytes_of(name) == eight.bytes_of(name), name
 
 
