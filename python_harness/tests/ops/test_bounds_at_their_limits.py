@@ -372,6 +372,15 @@ def test_windows_that_do_not_overlap_need_no_headroom(side: int) -> None:
     )
 
 
+def test_the_share_of_a_mean_needs_no_headroom() -> None:
+    """It is one window."""
+    net = NetBuilder(4, (5, 6, 2))
+    graph = net.graph(net.dense(net.mean(net.conv("x", 3)), 2))
+    steps = sparse_update(graph, SparseUpdateOptions(scheme="full")).steps
+    headroom = [step.params.headroom_bits for step in steps if step.kernel == "average_pool_error_b16"]  # type: ignore[attr-defined]
+    assert headroom == [0]
+
+
 @both_signs
 @both_forms
 def test_the_largest_max_pool_sums_a_whole_mantissa_of_each_of_its_256_windows(form: str, sign: int) -> None:
