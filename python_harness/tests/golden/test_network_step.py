@@ -7,7 +7,7 @@ from the code, where G = d loss / d w; likewise a bias of scale s_x s_w. The gra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -166,6 +166,20 @@ def test_the_cap_of_the_biases_is_counted_in_codes_of_the_output(name: str, laye
     _, taken = steps_taken(of, FAR_TOO_FAST, step_cap=8.0)
     steps = of.biases.capped(8.0, of.scales * of.input_scale / of.output_scale)
     assert_taken(taken, steps.exact, steps, 1.0)
+
+
+@pytest.mark.parametrize("lowest", [-127, -128])
+def test_a_weight_goes_down_to_minus_127_unless_the_file_has_one_below(lowest: int) -> None:
+    of = layer_of("chain", "conv1")
+    weights = of.graph.tensors[of.op.inputs[1]]
+    assert weights.data is not None
+    codes = weights.data.copy()
+    codes[0, 0, 0, 0] = lowest
+    changed = {**of.graph.tensors, weights.name: replace(weights, data=codes)}
+    of = replace(of, graph=replace(of.graph, tensors=changed))
+    taken, _ = steps_taken(of, 1000.0 / of.weights.largest, step_cap=0.0)
+    after = codes.astype(np.float64).reshape(taken.shape) - taken
+    assert (after.min(), after.max()) == (lowest, 127)
 
 
 def test_the_layer_at_the_input_steps_as_if_its_input_were_in_units_of_1_255() -> None:

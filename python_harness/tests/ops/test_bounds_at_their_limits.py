@@ -322,6 +322,7 @@ ALONE = {
     "3 x 3 windows on one pixel": (Window(1, 1, 2, 3, 3, 2, 3, 3, 1, 1, 2, 2), 2),
     "a row of 5 windows on one pixel": (Window(1, 1, 1, 1, 5, 1, 1, 5, 1, 1, 0, 4), 1),
     "4 x 5 windows on one pixel": (Window(1, 1, 1, 4, 5, 1, 4, 5, 1, 1, 3, 4), 3),
+    "5 x 5 windows of stride 2 on one pixel": (Window(1, 1, 1, 3, 3, 1, 5, 5, 2, 2, 4, 4), 2),
     "a column of 17 windows on one pixel": (Window(1, 1, 1, 17, 1, 1, 17, 1, 1, 1, 16, 0), 3),
 }
 
@@ -355,6 +356,12 @@ def test_the_largest_sums_of_any_average_pool_fit(w: Window, sign: int) -> None:
     assert worst_average_sum(w, average_headroom_bits(w), sign) <= INT32_MAX
 
 
+def test_the_smallest_window_of_an_image_sets_the_headroom() -> None:
+    """Sixteen windows of 1 to 16 pixels meet in each corner: were all as large as the largest, none would be needed."""
+    w = Window(4, 4, 1, 7, 7, 1, 4, 4, 1, 1, 3, 3)
+    assert worst_average_sum(w, average_headroom_bits(w), 1) <= INT32_MAX < worst_average_sum(w, 0, 1)
+
+
 @pytest.mark.parametrize("side", [2, 3, 8, 15])
 def test_windows_that_do_not_overlap_need_no_headroom(side: int) -> None:
     """A share is below 2^29: precision would be lost for nothing."""
@@ -363,6 +370,15 @@ def test_windows_that_do_not_overlap_need_no_headroom(side: int) -> None:
     assert (
         average_headroom_bits(replace(w, out_height=1, out_width=1, kernel_height=2 * side, kernel_width=2 * side)) == 0
     )
+
+
+def test_the_share_of_a_mean_needs_no_headroom() -> None:
+    """It is one window."""
+    net = NetBuilder(4, (5, 6, 2))
+    graph = net.graph(net.dense(net.mean(net.conv("x", 3)), 2))
+    steps = sparse_update(graph, SparseUpdateOptions(scheme="full")).steps
+    headroom = [step.params.headroom_bits for step in steps if step.kernel == "average_pool_error_b16"]  # type: ignore[attr-defined]
+    assert headroom == [0]
 
 
 @both_signs
