@@ -9,7 +9,7 @@ import pytest
 from mcutrain.paths import PROJECT
 from support.check_comments import ClaimError, check, claims, failures
 
-FOLDERS = ("src/kernels", "src/include", "src/ports", "src/firmware", "emulation", "python_harness")
+FOLDERS = ("src", "emulation", "python_harness", "examples")
 SOURCES = [
     path for folder in FOLDERS for path in sorted((PROJECT / folder).rglob("*")) if path.suffix in (".c", ".h", ".py")
 ]

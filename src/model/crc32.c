@@ -1,6 +1,6 @@
 #include "crc32.h"
 
-/* check: entry i is i shifted out through the polynomial; python_harness/tests/emulators/test_runtime.py holds the result against zlib.
+/* Entry i is i shifted out through the polynomial; python_harness/tests/emulators/test_runtime.py holds the result against zlib.
  * One table of 1 KB in flash: the digest covers about 30 KB after every step, and a bit-by-bit CRC would cost more than a small layer. */
 static const uint32_t crc_table[256] = {
     0x00000000u, 0x77073096u, 0xee0e612cu, 0x990951bau, 0x076dc419u, 0x706af48fu, 0xe963a535u, 0x9e6495a3u, 0x0edb8832u, 0x79dcb8a4u,

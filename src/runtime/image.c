@@ -69,7 +69,7 @@ mct_status mct_image_open(const mct_model *model, const uint8_t *address, uint32
         !belongs_to_model(model, header) || !steps_are_sound(header)) {
         return MCT_ERROR_FORMAT;
     }
-    const uint32_t stride = (header->sample_bytes + 3u) & ~3u; /* check: sample_bytes is the model's, far below 2^32 */
+    const uint32_t stride = (header->sample_bytes + 3u) & ~3u; /* sample_bytes is the model's, far below 2^32 */
     if (!fits(header, header->adapt_samples, header->adapt_count, stride, 4) ||
         !fits(header, header->adapt_labels, header->adapt_count, 2, 2) ||
         !fits(header, header->test_samples, header->test_count, stride, 4) ||

@@ -49,7 +49,7 @@ void mct_line_text(const char *key, const char *value)
 
 void mct_line_decimal(const char *key, uint32_t value)
 {
-    char digits[10]; /* check: 2^32 - 1 has 10 */
+    char digits[10]; /* check: 10^9 < 2^32 - 1 < 10^10 */
     uint32_t count = 0;
 
     do {

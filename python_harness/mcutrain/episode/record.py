@@ -34,7 +34,10 @@ class PhaseCounts(_Frozen):
 
 
 class OperatorCounts(_Frozen):
-    """Mean instructions of one operator in one training step, and its cycles by the timing model."""
+    """Mean instructions of one operator in one training step, and its cycles by the timing model.
+
+    visits: how often it runs for each sample: more than once in loops, less than once where it runs once a minibatch.
+    """
 
     op: int
     name: str
@@ -42,6 +45,7 @@ class OperatorCounts(_Frozen):
     phase: Phase
     instructions: float
     estimated_cycles: float | None = None
+    visits: float = 1.0
 
 
 class FunctionCounts(_Frozen):

@@ -26,8 +26,8 @@ from mcutrain.episode.record import (
 )
 from mcutrain.episode.runners import REFERENCE, OnLine, Site, Target, make_target
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.ops.programs import INFER, UPDATE
-from mcutrain.ops.steps import Phase, Step
+from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, executed
+from mcutrain.ops.steps import Phase
 from mcutrain.timing import Breakdown, OperatorName, break_down, estimate_profile
 from mcutrain.timing.breakdown import OTHER, STEP_MARKS, Share
 from mcutrain.timing.cycles import total
@@ -146,10 +146,13 @@ def profile_steps(
         MismatchError: an operator did not run once in each of them.
         UnknownInstructionError: the timing model does not know an instruction that ran.
     """
-    steps = -(-steps // prepared.plan.training.batch) * prepared.plan.training.batch
+    batch = prepared.plan.training.batch
     if steps == 0:
         raise UsageError(f"episode {prepared.definition.name} trains in no step, so there is none to profile")
-    image = prepared.image(steps=steps, test=0, evaluate=(False, False))
+    # Whole minibatches, so that each sample has its share of an update.
+    image = prepared.image(steps=-(-steps // batch) * batch, test=0, evaluate=(False, False))
+    steps, updates = image.steps, sum(image.ends_batch(n, batch) for n in range(image.steps))
+    visits, arrivals = _counted(prepared.plan, {SAMPLE: steps, UPDATE: updates})
     profile, board = target.profile(image), target.board
     assert board is not None
     names = [OperatorName(step.name, step.layer, step.phase.value) for step in prepared.plan.steps]
@@ -161,8 +164,9 @@ def profile_steps(
             name=step.name,
             layer=step.layer,
             phase=step.phase.value,
-            instructions=_mark(profile, f"mct_op_{op:04d}", _visits(prepared.plan, step, op, steps)) / steps,
+            instructions=_mark(profile, f"mct_op_{op:04d}", arrivals[step.name]) / steps,
             estimated_cycles=breakdown.operators[op].estimate.cycles,
+            visits=visits[step.name] / steps,
         )
         for op, step in enumerate(prepared.plan.steps)
     )
@@ -194,13 +198,9 @@ def profile_inference(prepared: PreparedEpisode, target: Target, memory: FlashMe
     profile, board = target.profile(image), target.board
     assert board is not None
     estimate = estimate_profile(profile, board.core, target.functions, memory)
-    visits = Counter(
-        prepared.plan.ops[moment.step.name] for moment in prepared.plan.moments_of(INFER) for _ in range(moment.visits)
-    )
-    marks = [f"mct_op_{op:04d}" for op in visits]
-    instructions = sum(
-        _mark(profile, mark, image.test_count * count) for mark, count in zip(marks, visits.values(), strict=True)
-    )
+    _, arrivals = _counted(prepared.plan, {INFER: image.test_count})
+    marks = {f"mct_op_{prepared.plan.ops[name]:04d}": count for name, count in arrivals.items()}
+    instructions = sum(_mark(profile, mark, count) for mark, count in marks.items())
     each = 1 / image.test_count
     return Share(
         "inference",
@@ -210,10 +210,19 @@ def profile_inference(prepared: PreparedEpisode, target: Target, memory: FlashMe
     )
 
 
-def _visits(plan: Plan, step: Step, op: int, samples: int) -> int:
-    """How often an operator runs in so many samples, whose minibatches are complete."""
-    of_update = sum(moment.visits for moment in plan.moments_of(UPDATE) if moment.step == step)
-    return (plan.visits[op] - of_update) * samples + of_update * (samples // plan.training.batch)
+def _counted(plan: Plan, times: Mapping[str, int]) -> tuple[Counter[str], Counter[str]]:
+    """How often each step runs where each program runs so many times, and how often a profile sees it begin.
+
+    A profile does not see an operator that follows itself begin again.
+    """
+    visits, arrivals = Counter[str](), Counter[str]()
+    for program, count in times.items():
+        before = ""
+        for step in executed(plan.training.programs.get(program, ())):
+            visits[step.name] += count
+            arrivals[step.name] += count * (step.name != before)
+            before = step.name
+    return visits, arrivals
 
 
 def _mark(profile: Profile, name: str, visits: int | None) -> int:

@@ -93,6 +93,16 @@ def runs(program: Program) -> Iterator[Run]:
             yield from runs(node.body)
 
 
+def executed(program: Program) -> Iterator[Step]:
+    """Every step of a program as often as it runs, in the order in which it does."""
+    for node in program:
+        if isinstance(node, Run):
+            yield from node.steps
+        else:
+            for _ in range(node.count):
+                yield from executed(node.body)
+
+
 def distinct_steps(programs: Mapping[str, Program]) -> tuple[Step, ...]:
     """Every step of the programs once; its index is the number of its operator.
 

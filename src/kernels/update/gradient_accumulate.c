@@ -1,4 +1,6 @@
 /* gradient_accumulate: the gradient of one sample is added to those of its minibatch (docs/arithmetic.md, "Minibatches"). */
+#include "kernels/common/exact.h"
+
 #include "kernels/common/compiler.h"
 #include "kernels/common/dsp.h"
 #include "kernels/update/wide_sums.h"
@@ -6,7 +8,7 @@
 
 #include <stdbool.h>
 
-#define LARGEST_FACTOR_BITS 30 /* check: 2^30 is the largest power of two in int32 */
+#define LARGEST_FACTOR_BITS 30 /* check: 2^30 < 2^31 - 1 < 2^31 */
 
 /* Mantissas of 63 bits: their two highest bits differ, and so does bit 31 of this. */
 static inline uint32_t top_bits(int64_t v)

@@ -1,4 +1,6 @@
 /* gradient_drain: the sums of a minibatch become one gradient, and their accumulator is empty again. */
+#include "kernels/common/exact.h"
+
 #include "kernels/common/compiler.h"
 #include "kernels/update/wide_sums.h"
 #include "mcutrain/update.h"
