@@ -41,7 +41,7 @@ typedef struct edge {
 struct node {
     edge first, second; /* most blocks have one or two successors */
     edge *more;
-    const block *code;
+    block *code;
     uint32_t mark;
     uint64_t count; /* filled in at the end: the sum over the edges that lead here */
     fills fills;    /* only with a description of the memory */
@@ -67,6 +67,12 @@ block *find_block(uint64_t pc, uint32_t instructions);
 
 /* A new block; its code, room for 4 bytes an instruction, is the caller's to fill. */
 block *add_block(uint64_t pc, uint32_t instructions);
+
+/* Size of the instruction of Thumb at `code`. */
+static inline uint32_t instruction_bytes(const uint8_t *code)
+{
+    return code[1] >> 3 >= 0x1d ? 4 : 2;
+}
 
 /* The edge from a node to a block that is neither of its first two successors, or is not known yet. */
 edge *find_rare_edge(node *from, block *to);

@@ -109,19 +109,72 @@ static void write_edges(FILE *file, node *n)
     edge **edges = edges_of(n, &count);
 
     for (uint32_t i = 0; i < count; i++) {
+        if (edges[i]->count == 0) {
+            continue; /* it was taken back, see walk.h */
+        }
         fprintf(file, "edge %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", n->mark, n->code->index, edges[i]->target->mark,
                 edges[i]->target->code->index, edges[i]->count);
     }
     free(edges);
 }
 
+static bool has_fills(const node *n)
+{
+    return n->fills.at_jumps + n->fills.in_sequence + n->fills.data != 0;
+}
+
+/* Whether a block ran. One may not have: QEMU also translates what it then does not run, and walk.c takes back what was left in the middle. */
+static bool has_run(const block *b)
+{
+    for (const node *n = b->nodes; n != NULL; n = n->next_of_block) {
+        if (n->count != 0 || has_fills(n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The blocks that ran, which get new numbers, in the same order. */
+static void write_blocks(FILE *file, block *const *blocks)
+{
+    uint32_t written = 0;
+
+    for (uint32_t i = 0; i < collected.block_count; i++) {
+        block *b = blocks[i];
+
+        if (!has_run(b)) {
+            continue;
+        }
+        b->index = written++;
+        fprintf(file, "block %" PRIu32 " %" PRIx64 " %" PRIu32 " ", b->index, b->pc, b->instructions);
+        for (uint32_t j = 0; j < b->bytes; j++) {
+            fprintf(file, "%02x", b->code[j]);
+        }
+        fprintf(file, "\n");
+    }
+}
+
+/* Returns the instructions of all runs. */
+static uint64_t write_runs(FILE *file, node *const *nodes)
+{
+    uint64_t instructions = 0;
+
+    for (uint32_t i = 0; i < collected.node_count; i++) {
+        const node *n = nodes[i];
+
+        if (n->count != 0) {
+            fprintf(file, "run %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", n->mark, n->code->index, n->count);
+            instructions += n->count * n->code->instructions;
+        }
+    }
+    return instructions;
+}
+
 static void write_fills(FILE *file, const node *n)
 {
-    const fills *f = &n->fills;
-
-    if (f->at_jumps + f->in_sequence + f->data != 0) {
-        fprintf(file, "fills %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", n->mark, n->code->index, f->at_jumps,
-                f->in_sequence, f->data);
+    if (has_fills(n)) {
+        fprintf(file, "fills %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", n->mark, n->code->index, n->fills.at_jumps,
+                n->fills.in_sequence, n->fills.data);
     }
 }
 
@@ -129,7 +182,7 @@ void write_profile(FILE *file)
 {
     block **blocks = sorted_blocks();
     node **nodes = sorted_nodes(blocks);
-    uint64_t instructions = 0;
+    uint64_t instructions;
     uint64_t outside;
 
     add_up(&collected.start);
@@ -141,17 +194,8 @@ void write_profile(FILE *file)
         fprintf(file, "mark %" PRIu32 " %" PRIx64 " %s %" PRIu64 "\n", i, collected.marks[i].address, collected.marks[i].name,
                 collected.marks[i].visits);
     }
-    for (uint32_t i = 0; i < collected.block_count; i++) {
-        fprintf(file, "block %" PRIu32 " %" PRIx64 " %" PRIu32 " ", i, blocks[i]->pc, blocks[i]->instructions);
-        for (uint32_t j = 0; j < blocks[i]->bytes; j++) {
-            fprintf(file, "%02x", blocks[i]->code[j]);
-        }
-        fprintf(file, "\n");
-    }
-    for (uint32_t i = 0; i < collected.node_count; i++) {
-        fprintf(file, "run %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", nodes[i]->mark, nodes[i]->code->index, nodes[i]->count);
-        instructions += nodes[i]->count * nodes[i]->code->instructions;
-    }
+    write_blocks(file, blocks);
+    instructions = write_runs(file, nodes);
     for (uint32_t i = 0; i < collected.node_count; i++) {
         write_edges(file, nodes[i]);
     }

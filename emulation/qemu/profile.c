@@ -8,7 +8,7 @@
  *
  * Counts are of whole blocks: they are exact but for a block that a fault cuts short, and a fault fails the run.
  *
- * This file alone knows QEMU. Below it lie output, then graph, then caches; each knows only what is below itself. */
+ * This file alone knows QEMU. Below it lie output and walk, then graph, then caches; each knows only what is below itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +17,10 @@
 #include "graph.h"
 #include "output.h"
 #include "qemu_plugin_api.h"
+#include "walk.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = MCT_QEMU_PLUGIN_API;
 
-static node *here = &collected.start;
 static bool with_memory;
 static char *output_path;
 
@@ -32,14 +32,14 @@ static void read_code(const struct qemu_plugin_tb *tb, block *b)
         uint8_t code[4] = {0};
         const size_t read = copy_code(qemu_plugin_tb_get_insn(tb, i), code, sizeof(code));
         /* Not what QEMU says: before the end of a page, 7.2 looks at the next instruction, and adds its first half to this one. */
-        const size_t bytes = code[1] >> 3 >= 0x1d ? 4 : 2;
+        const uint32_t bytes = instruction_bytes(code);
 
         if (read < bytes) {
             fprintf(stderr, "mcutrain-profile: QEMU does not show the code at %#llx\n", (unsigned long long)(b->pc + b->bytes));
             exit(1);
         }
         memcpy(b->code + b->bytes, code, bytes);
-        b->bytes += (uint32_t)bytes;
+        b->bytes += bytes;
     }
 }
 
@@ -60,15 +60,8 @@ static block *block_of(const struct qemu_plugin_tb *tb)
 
 static void on_execution(unsigned int vcpu, void *data)
 {
-    block *to = data;
-    edge *taken = &here->first;
-
     (void)vcpu;
-    if (__builtin_expect(taken->to != to, 0)) {
-        taken = here->second.to == to ? &here->second : find_rare_edge(here, to);
-    }
-    taken->count++;
-    here = taken->target;
+    walk_to(data);
 }
 
 static void on_execution_from_flash(unsigned int vcpu, void *data)
@@ -86,13 +79,25 @@ static void on_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t ad
     caches_access(address, 1u << qemu_plugin_mem_size_shift(info), &here->fills);
 }
 
+static void on_only_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
+{
+    (void)vcpu;
+    (void)info;
+    (void)address;
+    walk_accessed(data);
+}
+
 static void on_translation(struct qemu_plugin_tb *tb)
 {
     const bool from_flash = with_memory && caches_have_code(qemu_plugin_tb_vaddr(tb));
+    block *b = block_of(tb);
 
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, from_flash ? on_execution_from_flash : on_execution, QEMU_PLUGIN_CB_NO_REGS, block_of(tb));
-    for (size_t i = 0; with_memory && i < qemu_plugin_tb_n_insns(tb); i++) {
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, from_flash ? on_execution_from_flash : on_execution, QEMU_PLUGIN_CB_NO_REGS, b);
+    for (size_t i = 0; with_memory && i < b->instructions; i++) {
         qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    }
+    if (b->instructions == 1) {
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, 0), on_only_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, b);
     }
 }
 

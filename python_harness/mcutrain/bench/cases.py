@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Params
+from mcutrain.ops.base import Block, Params
 from mcutrain.ops.steps import Phase
 
 Data = NDArray[Any]
@@ -27,20 +27,23 @@ class Output:
     shape: tuple[int, ...]
 
 
+Operand = Data | Block | Output
+
+
 @dataclass(frozen=True)
 class Case:
     """One call of a kernel.
 
-    shape: how tables name it. operands: by role; an array is an input, constant in flash (b16 by its mantissas, the exponent is 0; a
-    quantisation by its scale and zero point), or the initial contents of a role that the kernel updates. elements: what cycles are divided
-    by where the kernel has no MACs.
+    shape: how tables name it. operands: by role; an array is an input, constant in flash (a quantisation by its scale and zero point), or
+    the initial contents of a role that the kernel updates. Of block floating point an array is the mantissas, and the exponent is 0; a
+    Block says both. elements: what cycles are divided by where the kernel has no MACs.
     """
 
     kernel: str
     shape: str
     params: Params
     phase: Phase
-    operands: Mapping[str, Data | Output]
+    operands: Mapping[str, Operand]
     elements: int
 
 

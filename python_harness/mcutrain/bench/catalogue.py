@@ -8,13 +8,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Data, Output, codes, generator, mantissas
+from mcutrain.bench.cases import (
+    INPUT_ZERO_POINT,
+    OUTPUT_ZERO_POINT,
+    Case,
+    Data,
+    Operand,
+    Output,
+    codes,
+    generator,
+    mantissas,
+)
 from mcutrain.bench.small_kernels import small_kernels
 from mcutrain.ops.add import AddS8Params
 from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import PoolS8Params
-from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.base import Block, Window, mask_words
 from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.conv2d import Conv2dS8Params, window_taps
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
@@ -29,7 +39,7 @@ from mcutrain.ops.update_weights import UpdateWeightsParams
 
 def cases() -> tuple[Case, ...]:
     """All cases, forward ones first, and the float32 reference kernels last."""
-    quantised = (*_forward(), *_backward(), *small_kernels(), *_update())
+    quantised = (*_forward(), *_backward(), *small_kernels(), *_update(), *_minibatch())
     return (*quantised, *(_reference(case) for case in _first_of_each(quantised) if _reference_kernel(case) in KERNELS))
 
 
@@ -235,6 +245,37 @@ def _update() -> Iterator[Case]:
         }
         params = UpdateWeightsParams(channels, taps, inputs, channels, inputs, -127, 0.5)
         yield Case(kernel, f"{channels}x{taps}x{inputs}", params, Phase.UPDATE, operands, math.prod(shape))
+    yield _listed_update(channels, taps, 64, 16)
+
+
+def _listed_update(channels: int, taps: int, inputs: int, count: int) -> Case:
+    """An update of ``count`` input channels, spread over all of them, by a list that could hold them all."""
+    shape = (channels, taps, count)
+    operands: dict[str, Data | Output] = {
+        "gradient": generator("gradient").integers(-(1 << 20), 1 << 20, shape).astype(np.int32),
+        "factor": generator("factor").uniform(0.5, 1.5, channels).astype(np.float32),
+        "index": np.arange(0, inputs, inputs // count, dtype=np.int32),
+        "learning_rate": np.array([2.0**-20], np.float32),
+        "weights": codes((channels, taps, inputs), "weights", -127),
+        "fraction": np.zeros(shape, np.int8),
+    }
+    params = UpdateWeightsParams(channels, taps, inputs, channels, inputs, -127, 0.5)
+    name = f"{channels}x{taps}x{inputs}, {count} listed"
+    return Case("update_weights_master16_b16", name, params, Phase.UPDATE, operands, math.prod(shape))
+
+
+def _minibatch() -> Iterator[Case]:
+    """A gradient of the sums' exponent, and one of a smaller one, for which the sums are shifted. Then what ends a minibatch."""
+    elements = 64 * 9 * 16
+    random = generator("minibatch")
+    sums = random.integers(-(1 << 36), 1 << 36, elements)
+    gradient = random.integers(-(1 << 20), 1 << 20, elements).astype(np.int32)
+    for exponent, name in ((0, f"{elements}"), (-6, f"{elements} shifted")):
+        given = Block(np.array([exponent], np.int32), gradient)
+        operands: dict[str, Operand] = {"gradient": given if exponent else gradient, "accumulator": sums}
+        yield Case("gradient_accumulate_b16", name, ElementsParams(elements), Phase.UPDATE, operands, elements)
+    drained: dict[str, Operand] = {"accumulator": sums, "gradient": Output((elements,))}
+    yield Case("gradient_drain_b16", f"{elements}", ElementsParams(elements), Phase.UPDATE, drained, elements)
 
 
 def _first_of_each(given: tuple[Case, ...]) -> list[Case]:
@@ -254,12 +295,13 @@ def _reference(case: Case) -> Case:
     """The same case for the float32 twin: errors as float32."""
     kernel = KERNELS[_reference_kernel(case)]
     quantised = {role.name: role for role in (*KERNELS[case.kernel].inputs, *KERNELS[case.kernel].outputs)}
-    operands: dict[str, Data | Output] = {}
+    operands: dict[str, Operand] = {}
     for role in (*kernel.inputs, *kernel.outputs):
         # Sums are a value like any other here, and have its name.
         given = case.operands.get(role.name if role.name in quantised else "sums")
         if given is None:
             continue
+        assert not isinstance(given, Block), "the first case of a kernel has plain arrays"
         if not isinstance(given, Output) and role.dtype == "float32" and given.dtype != np.float32:
             given = (given / np.float32(1 << 15)).astype(np.float32)
         operands[role.name] = given

@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mcutrain.bench.cases import Case, Output
-from mcutrain.compiler.arena import ArenaPlan, Block
+from mcutrain.bench.cases import Case, Data, Output
+from mcutrain.compiler.arena import ArenaPlan
+from mcutrain.compiler.arena import Block as Placed
 from mcutrain.compiler.liveness import Timeline
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.graph import Graph
 from mcutrain.methods.training_graph import INPUT, TrainingGraph
-from mcutrain.ops.base import Role
+from mcutrain.ops.base import Block, Role, dtype_bytes
 from mcutrain.ops.programs import SAMPLE, Moment, Run
 from mcutrain.ops.registry import KERNELS
 from mcutrain.ops.steps import StepBuilder
@@ -36,7 +38,7 @@ def bench_plan(cases: Sequence[Case]) -> Plan:
             if buffer.region == "arena":
                 offsets[name] = end
                 end += size
-                blocks.append(Block(name, buffer.size_bytes, number, number))
+                blocks.append(Placed(name, buffer.size_bytes, number, number))
             elif buffer.region == "trainable":
                 offsets[name] = trainable_bytes
                 trainable_bytes += size
@@ -84,15 +86,22 @@ def _buffer(build: StepBuilder, own_name: str, role: Role, case: Case, updated: 
     given = case.operands[role.name]
     if isinstance(given, Output):
         return build.buffer(own_name, role.dtype, given.shape)
+    is_block = role.dtype in ("b16", "b32", "b64")
+    values = given.mantissa if isinstance(given, Block) else given
+    # A block has no C initialiser: it is state, loaded from an image of its bytes.
+    stored = _stored(role.dtype, given) if is_block else values
     if role.name in updated:
-        return build.trainable(own_name, given)
-    name = f"input {role.dtype} {hashlib.sha256(given.tobytes()).hexdigest()[:16]}"
+        return build.buffer(own_name, role.dtype, values.shape, "trainable", stored)
+    name = f"input {role.dtype} {hashlib.sha256(stored.tobytes()).hexdigest()[:16]}"
     if name in build.buffers:
         return name
     if role.dtype == "quantization":
-        return build.quantization(name, float(given[0]), int(given[1]))
-    if role.dtype not in ("b16", "b32"):
-        return build.buffer(name, role.dtype, given.shape, "constant", given)
-    # A block has no C initialiser: it is state, loaded from an image of its bytes. Its exponent is 0.
-    stored = np.frombuffer(bytes(4) + given.tobytes(), np.uint8)
-    return build.buffer(name, role.dtype, given.shape, "trainable", stored)
+        return build.quantization(name, float(values[0]), int(values[1]))
+    return build.buffer(name, role.dtype, values.shape, "trainable" if is_block else "constant", stored)
+
+
+def _stored(dtype: str, given: Data | Block) -> NDArray[np.uint8]:
+    """The bytes of block floating point."""
+    block = given if isinstance(given, Block) else Block(np.zeros(1, np.int32), given)
+    header = block.exponent.tobytes().ljust(dtype_bytes(dtype, 0), b"\0")
+    return np.frombuffer(header + block.mantissa.tobytes(), np.uint8)

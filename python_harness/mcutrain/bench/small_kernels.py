@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Data, Output, codes, generator, mantissas
+from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Operand, Output, codes, generator, mantissas
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import PoolS8Params
 from mcutrain.ops.base import Window, mask_words
@@ -15,6 +15,7 @@ from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
+from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
@@ -23,7 +24,7 @@ from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_bias import UpdateBiasParams
 
-Operands = dict[str, Data | Output]
+Operands = dict[str, Operand]
 
 _POOL = Window(16, 16, 32, 8, 8, 32, 2, 2, 2, 2, 0, 0)
 _GLOBAL = Window(8, 8, 64, 1, 1, 64, 8, 8, 1, 1, 0, 0)
@@ -31,7 +32,7 @@ _FEATURES, _CLASSES = 64, 10
 
 
 def small_kernels() -> Iterator[Case]:
-    """Forward, then the head and the loss, then backward."""
+    """Forward, then the head with the loss and its updates, then backward."""
     yield from _forward()
     yield from _head()
     yield from _backward()
@@ -86,6 +87,13 @@ def _head() -> Iterator[Case]:
         "bias": bias,
     }
     yield Case("head_update_f32", shape, params, Phase.UPDATE, update, weights.size)
+    sums: Operands = {"weight_gradient": weights, "bias_gradient": bias}
+    sample: Operands = {"x": x, "x_quantization": quantization, "gradient": gradient, **sums}
+    yield Case("head_accumulate_f32", shape, params, Phase.UPDATE, sample, weights.size)
+    step: Operands = {"learning_rate": rate, **sums, "weights": weights, "bias": bias}
+    yield Case("head_step_f32", shape, params, Phase.UPDATE, step, weights.size)
+    mean: Operands = {"learning_rate": rate, "samples": np.array([6], np.int32), "rate": Output((1,))}
+    yield Case("mean_rate_f32", "1", MeanRateParams(8), Phase.UPDATE, mean, 1)
 
 
 def _backward() -> Iterator[Case]:

@@ -9,7 +9,15 @@ import typer
 
 from mcutrain.commands.options import JsonOption, console, log
 from mcutrain.commands.run import finish, run_with_bars
-from mcutrain.episode.baseline import baseline_names, differences, load_baseline, lock, save_baseline
+from mcutrain.episode.baseline import (
+    Locked,
+    baseline_names,
+    differences,
+    load_baseline,
+    lock,
+    save_baseline,
+    unlocked_figures,
+)
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import EpisodeRecord
@@ -33,7 +41,10 @@ def check(
     output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run each episode as far as its baseline did; exit 1 with every figure that differs."""
+    """Run each episode as far as its baseline did; exit 1 with every figure that differs.
+
+    Instructions, flash and stack are compared under a compiler that has them locked, and only told under another.
+    """
     records: list[EpisodeRecord] = []
     problems: list[str] = []
     unavailable: list[str] = []
@@ -51,9 +62,11 @@ def check(
                 continue
             record, divergence = run_with_bars(prepared, where, RunOptions(steps=locked.steps, test=locked.test))
             records.append(record)
-            found = differences(locked, lock(record)) + ([str(divergence)] if divergence else [])
+            now = lock(record)
+            found = differences(locked, now) + ([str(divergence)] if divergence else [])
             problems += [f"{name} on {where}: {problem}" for problem in found]
-            (log if json else console).print(f"{name} on {where}: {'; '.join(found) if found else 'as locked'}")
+            verdict = "; ".join([*(found or ["as locked"]), *unlocked_figures(locked, now)])
+            (log if json else console).print(f"{name} on {where}: {verdict}")
     if not records:
         if unavailable:
             raise NotAvailableError(f"none of {', '.join(unavailable)} can run here")
@@ -90,6 +103,12 @@ def update(
             if divergence is not None:
                 raise MismatchError(f"{name} on {where} is not locked: {divergence}")
             locked[where] = lock(record)
-            changed = differences(before, locked[where]) if before else ["new"]
+            changed = _changes(before, locked[where]) if before else ["new"]
             console.print(f"{name} on {where}: {'; '.join(changed) or 'unchanged'}")
-        save_baseline(name, locked, reason.strip())
+        for dropped in save_baseline(name, locked, reason.strip()):
+            console.print(f"dropped {dropped}; lock them again with that compiler")
+
+
+def _changes(before: Locked, now: Locked) -> list[str]:
+    new = [f"new for {compiler}" for compiler in now.compilers if compiler not in before.compilers]
+    return [*differences(before, now), *new]

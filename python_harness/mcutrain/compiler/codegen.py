@@ -41,7 +41,7 @@ _C_TYPES = {
     "scratch": "void",
 }
 _HEADERS = ("types", "forward", "loss", "backward", "update")
-# What cannot be a model's name: words of C and of C++, and what <name>.c has at file scope.
+# What cannot be a model's name: words of C and of C++, gcc's own macros, and what <name>.c calls something.
 _TAKEN = frozenset(
     re.findall(
         r"\w+",
@@ -49,10 +49,11 @@ _TAKEN = frozenset(
         decltype default delete do double else enum explicit export extern false float for friend goto if inline int long main mutable
         namespace new noexcept not not_eq nullptr operator or or_eq private protected public register requires restrict return short
         signed sizeof static struct switch template this throw true try typedef typeid typename typeof union unsigned using virtual
-        void volatile while xor xor_eq arena persistent io initial trace infer sample update ALIGNED RUN TRACED NULL""",
+        void volatile while xor xor_eq linux unix arm i386 arena persistent io initial trace infer sample update
+        status params output name op visit ALIGNED RUN TRACED NULL""",
     )
 )
-_TAKEN_PATTERN = re.compile(r"mct_|c[0-9]+_|\w*_t$", re.IGNORECASE)  # the library's names, constants, types
+_TAKEN_PATTERN = re.compile(r"mct_|c[0-9]+_|r[0-9]+$|\w*_t$", re.IGNORECASE)  # the library's, constants, loops, types
 
 
 def c_name(text: str) -> str:
@@ -132,7 +133,7 @@ def _sections(plan: Plan, name: str) -> Iterator[str]:
     yield "\n/* never inlined and never merged: a profiler tells operators apart by the address of these functions */"
     yield "#define MCT_OPERATOR __attribute__((noipa)) static"
     yield f"#define ALIGNED _Alignas({ALIGNMENT_BYTES})"
-    yield '/* define it to place the model\'s memory, e.g. as __attribute__((section(".dtcm"))) */'
+    yield '/* define it to place the model\'s memory, e.g. as __attribute__((section(".bss.dtcm"))) */'
     yield "#ifndef MCT_MODEL_MEMORY\n#define MCT_MODEL_MEMORY\n#endif\n"
     if plan.arena_bytes:
         yield f"MCT_MODEL_MEMORY ALIGNED static uint8_t arena[{plan.arena_bytes}];"

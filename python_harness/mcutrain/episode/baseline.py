@@ -1,7 +1,7 @@
 """Locked baselines: what an episode must do again, and why it was last allowed to change.
 
 One JSON file an episode in emulation/baselines. Digests, accuracy and memory must be equal everywhere; instruction counts, flash and stack
-belong to one compiler and are compared only where the compiler is the same.
+belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler built.
 """
 
 from __future__ import annotations
@@ -22,8 +22,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class CompilerFigures(_Strict):
+    """The locked figures of one run that belong to the compiler of its firmware."""
+
+    stack_peak_bytes: int
+    flash_bytes: int
+    instructions_per_step: PhaseCounts | None
+    instructions_per_inference: float | None
+
+
 class Locked(_Strict):
-    """The locked figures of one run. steps and test say how much of the episode was run: the check runs as much."""
+    """The locked figures of one run. steps and test say how much of the episode was run: the check runs as much.
+
+    compilers: by the compiler's name and version, as a record has it.
+    """
 
     steps: int
     test: int
@@ -33,11 +45,7 @@ class Locked(_Strict):
     arena_bytes: int
     trainable_bytes: int
     static_bytes: int
-    compiler: str
-    stack_peak_bytes: int
-    flash_bytes: int
-    instructions_per_step: PhaseCounts | None
-    instructions_per_inference: float | None
+    compilers: dict[str, CompilerFigures]
 
 
 class Change(_Strict):
@@ -55,13 +63,18 @@ class Baseline(_Strict):
     changes: tuple[Change, ...]
 
 
-# Compared on every machine / only under the compiler that the figures were made with.
-_EVERYWHERE = ("digest", "accuracy_before", "accuracy_after", "arena_bytes", "trainable_bytes", "static_bytes")
-_SAME_COMPILER = ("stack_peak_bytes", "flash_bytes", "instructions_per_step", "instructions_per_inference")
+# Compared on every machine, unlike how much was run and what belongs to a compiler.
+_EVERYWHERE = tuple(field for field in Locked.model_fields if field not in ("steps", "test", "compilers"))
 
 
 def lock(record: EpisodeRecord) -> Locked:
-    """The figures of a record that a baseline keeps."""
+    """The figures of a record that a baseline keeps, with those of the one compiler that built it."""
+    figures = CompilerFigures(
+        stack_peak_bytes=record.sram.stack_peak,
+        flash_bytes=record.flash_bytes,
+        instructions_per_step=record.instructions_per_step,
+        instructions_per_inference=record.instructions_per_inference,
+    )
     return Locked(
         steps=record.steps,
         test=record.samples_test,
@@ -71,28 +84,59 @@ def lock(record: EpisodeRecord) -> Locked:
         arena_bytes=record.sram.arena,
         trainable_bytes=record.sram.trainable,
         static_bytes=record.sram.data + record.sram.bss,
-        compiler=record.compiler,
-        stack_peak_bytes=record.sram.stack_peak,
-        flash_bytes=record.flash_bytes,
-        instructions_per_step=record.instructions_per_step,
-        instructions_per_inference=record.instructions_per_inference,
+        compilers={record.compiler: figures},
     )
 
 
 def differences(locked: Locked, now: Locked) -> list[str]:
-    """What is not as it was, one phrase each; empty where the run did what the baseline says."""
-    found = []
-    fields = _EVERYWHERE + (_SAME_COMPILER if locked.compiler == now.compiler else ())
-    for field in fields:
-        was, is_now = getattr(locked, field), getattr(now, field)
-        if was == is_now:
-            continue
-        if isinstance(was, PhaseCounts) and isinstance(is_now, PhaseCounts):
-            pairs = ((phase, getattr(was, phase), getattr(is_now, phase)) for phase in PhaseCounts.model_fields)
-            found += [f"{field}.{phase}: {a:,.1f} -> {b:,.1f} ({_percent(a, b)})" for phase, a, b in pairs if a != b]
-        else:
-            found.append(f"{field}: {was} -> {is_now}")
+    """What is not as it was, one phrase each; empty where the run did what the baseline says.
+
+    Figures of a compiler that has none locked are no difference: see `unlocked_figures`.
+    """
+    found = [phrase for field in _EVERYWHERE for phrase in _compare(field, locked, now)]
+    for compiler, figures in now.compilers.items():
+        if compiler in locked.compilers:
+            was = locked.compilers[compiler]
+            found += [phrase for field in CompilerFigures.model_fields for phrase in _compare(field, was, figures)]
     return found
+
+
+def unlocked_figures(locked: Locked, now: Locked) -> list[str]:
+    """The figures of each compiler that has none locked, in one line each; empty where all are compared."""
+    return [
+        f"none locked for {compiler}: {_describe(figures)} (locked for {' and '.join(locked.compilers) or 'no compiler'})"
+        for compiler, figures in now.compilers.items()
+        if compiler not in locked.compilers
+    ]
+
+
+def relock(known: Locked, now: Locked) -> tuple[Locked, tuple[str, ...]]:
+    """``now``, with the figures that ``known`` has for other compilers, and the compilers whose figures are dropped.
+
+    They are kept as long as the digest is what it was: with another one, their firmware would do other things than they were counted for.
+    """
+    others = {compiler: figures for compiler, figures in known.compilers.items() if compiler not in now.compilers}
+    if known.digest != now.digest:
+        return now, tuple(others)
+    compilers = dict(sorted({**others, **now.compilers}.items()))
+    return now.model_copy(update={"compilers": compilers}), ()
+
+
+def _compare(field: str, was: BaseModel, now: BaseModel) -> list[str]:
+    before, after = getattr(was, field), getattr(now, field)
+    if before == after:
+        return []
+    if isinstance(before, PhaseCounts) and isinstance(after, PhaseCounts):
+        pairs = ((phase, getattr(before, phase), getattr(after, phase)) for phase in PhaseCounts.model_fields)
+        return [f"{field}.{phase}: {a:,.1f} -> {b:,.1f} ({_percent(a, b)})" for phase, a, b in pairs if a != b]
+    return [f"{field}: {before} -> {after}"]
+
+
+def _describe(figures: CompilerFigures) -> str:
+    step, inference = figures.instructions_per_step, figures.instructions_per_inference
+    counts = [f"{step.total:,.1f} instructions per step"] if step else []
+    counts += [f"{inference:,.1f} per inference"] if inference is not None else []
+    return ", ".join([*counts, f"flash {figures.flash_bytes:,} B", f"stack {figures.stack_peak_bytes:,} B"])
 
 
 def _percent(was: float, is_now: float) -> str:
@@ -119,17 +163,25 @@ def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
         ) from error
 
 
-def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Path = BASELINES) -> Path:
-    """Write the runs into the episode's baseline, keeping other boards' runs and the history of changes."""
+def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Path = BASELINES) -> tuple[str, ...]:
+    """Write the runs into the episode's baseline, keeping other boards' runs, other compilers' figures and the history of changes.
+
+    Returns what was dropped, one phrase each: the figures of other compilers where a digest has changed (`relock`).
+    """
     path = baseline_path(episode, folder)
     known = load_baseline(episode, folder) if path.exists() else Baseline(episode=episode, runs={}, changes=())
+    merged = dict(known.runs)
+    dropped: list[str] = []
+    for where, now in runs.items():
+        merged[where], lost = relock(known.runs[where], now) if where in known.runs else (now, ())
+        dropped += [
+            f"{episode} on {where}: the figures of {compiler}, for which the digest was another" for compiler in lost
+        ]
     change = Change(date=datetime.now(UTC).date().isoformat(), reason=reason)
-    merged = Baseline(
-        episode=episode, runs=dict(sorted({**known.runs, **runs}.items())), changes=(*known.changes, change)
-    )
+    saved = Baseline(episode=episode, runs=dict(sorted(merged.items())), changes=(*known.changes, change))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(merged.model_dump(), indent=2) + "\n", "baseline")
-    return path
+    write_atomically(path, json.dumps(saved.model_dump(), indent=2) + "\n", "baseline")
+    return tuple(dropped)
 
 
 def baseline_names(folder: Path = BASELINES) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def accumulator_window_bits(layer: str, terms: int, mantissa_bits: int, batch: i
     """
     if terms < 1 or mantissa_bits < 1 or batch < 1:
         raise ValueError(f"terms {terms}, mantissa_bits {mantissa_bits} and batch {batch} must be at least 1")
-    gradient = terms * INPUT_MAGNITUDE * (2**mantissa_bits - 1)
+    gradient = terms * INPUT_MAGNITUDE * ((1 << mantissa_bits) - 1)
     if gradient > INT32_LIMIT:
         raise ValueError(f"{terms} products with mantissas of {mantissa_bits} bits overflow int32")
     room = ACCUMULATOR_BITS - gradient.bit_length()
@@ -83,7 +83,7 @@ def accumulator_window_bits(layer: str, terms: int, mantissa_bits: int, batch: i
     if window < LEAST_WINDOW_BITS:
         raise UsageError(
             f"{layer}: a batch of {batch} is more than its int64 sums of gradients have room for; "
-            f"the largest is {2 ** (room - LEAST_WINDOW_BITS)}"
+            f"the largest is {1 << (room - LEAST_WINDOW_BITS)}"
         )
     return window
 

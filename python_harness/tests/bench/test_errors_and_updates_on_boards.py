@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from mcutrain.bench.cases import Case, Output
-from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.base import Block, Window, mask_words
 from mcutrain.ops.bias_gradient import BiasGradientParams
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
+from mcutrain.ops.head import HeadF32Params
+from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.update_weights import UpdateWeightsParams
 from support.board_runs import (
     Operands,
@@ -133,9 +135,67 @@ def updates() -> list[Case]:
     return found
 
 
+def minibatches() -> list[Case]:
+    """Every way through accumulation: of equal exponents, of those before and behind the sums', near and far; and through a drain."""
+    found = []
+    distances = (0, 1, 13, 30, 31, 40, -1, -13, -30, -31, -40)
+    for seed, (elements, distance) in enumerate(itertools.product((1, 7, 8, 17, 33), distances)):
+        generator = np.random.default_rng(seed)
+        for width in (20, 45, 62):
+            sums = generator.integers(-(2**width), 2**width, elements)
+            sums[generator.integers(elements)] = (-(2**width), 2**width - 1)[seed % 2]
+            gradient = generator.integers(-(2**31) + 1, 2**31, elements).astype(np.int32)
+            accumulator = Block(np.array([-20], np.int32), sums)
+            added: Operands = {
+                "gradient": Block(np.array([distance - 20], np.int32), gradient),
+                "accumulator": accumulator,
+            }
+            found.append(update("gradient_accumulate_b16", ElementsParams(elements), added))
+            drained: Operands = {"gradient": Output((elements,)), "accumulator": accumulator}
+            if distance < 2:
+                found.append(update("gradient_drain_b16", ElementsParams(elements), drained))
+    for wide in range(17):  # one sum alone becomes too wide, wherever it lies
+        sums, gradient = np.full(17, 5), np.full(17, 3, np.int32)
+        sums[wide], gradient[wide] = ((2**62 - 1, 1), (-(2**62), -1))[wide % 2]
+        found.append(update("gradient_accumulate_b16", ElementsParams(17), {"gradient": gradient, "accumulator": sums}))
+    values = np.random.default_rng(1).normal(size=(2, 19)).astype(np.float32)
+    floats: Operands = {"gradient": values[0], "accumulator": values[1]}
+    found.append(update("gradient_accumulate_f32", ElementsParams(19), floats))
+    emptied: Operands = {"gradient": Output((19,)), "accumulator": values[1]}
+    found.append(update("gradient_drain_f32", ElementsParams(19), emptied))
+    return found
+
+
+def minibatches_of_the_head() -> list[Case]:
+    found = []
+    for seed, (features, classes) in enumerate(((1, 1), (64, 10), (7, 3))):
+        generator = np.random.default_rng(seed)
+        weights, sums = generator.normal(size=(2, classes, features)).astype(np.float32)
+        bias, bias_sums, gradient = generator.normal(size=(3, classes)).astype(np.float32)
+        rate, params = np.array([0.03], np.float32), HeadF32Params(features, classes)
+        totals: Operands = {"weight_gradient": sums, "bias_gradient": bias_sums}
+        sample: Operands = {"x": random_codes(generator, (features,)), "gradient": gradient, **totals}
+        sample["x_quantization"] = np.array([0.05, -3])
+        found.append(update("head_accumulate_f32", params, sample))
+        step: Operands = {"learning_rate": rate, **totals, "weights": weights, "bias": bias}
+        found.append(update("head_step_f32", params, step))
+        mean: Operands = {"learning_rate": rate, "samples": np.array([seed + 1], np.int32), "rate": Output((1,))}
+        found.append(update("mean_rate_f32", MeanRateParams(3), mean))
+    return found
+
+
 @on_both_cores
 @pytest.mark.parametrize(
-    "make", [scaled_errors, sums_and_normalised_sums, bias_gradients, depthwise_gradients, updates]
+    "make",
+    [
+        scaled_errors,
+        sums_and_normalised_sums,
+        bias_gradients,
+        depthwise_gradients,
+        updates,
+        minibatches,
+        minibatches_of_the_head,
+    ],
 )
 def test_the_board_leaves_the_bits_of_golden(board: str, make: Callable[[], list[Case]]) -> None:
     assert board_leaves_goldens_bits(board, make())

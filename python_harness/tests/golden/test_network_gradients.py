@@ -49,6 +49,10 @@ EVERY_NETWORK: dict[str, Callable[[], Graph]] = {
 SOME_NETWORKS = [*NETWORKS, "random 4", "random 6", *(f"uneven {seed}" for seed in (1, 5, 7, 9, 10, 11, 13))]
 
 
+def layers_of(name: str) -> tuple[str, ...]:
+    return trainable_layers(EVERY_NETWORK[name]())
+
+
 def planned(graph: Graph, mode: str, scheme: str = "full") -> Plan:
     """A plan whose buffers keep their own addresses: its gradients are those of any other, and it is made at once."""
     training = sparse_update(graph, SparseUpdateOptions.model_validate({"scheme": scheme, "errors": mode}))
@@ -171,6 +175,18 @@ def test_block_floating_point_is_as_far_from_the_oracle_as_its_mantissas_are_sho
     for layer in trainable_layers(found.graph):
         assert relative_distance(actual.weights[layer], expected.weights[layer]) < 4 * noise, layer
         assert relative_distance(actual.biases[layer], expected.biases[layer]) < 4 * noise, layer
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize(("name", "layer"), [(name, layer) for name in NETWORKS for layer in layers_of(name)])
+def test_a_layer_that_trains_alone_has_the_gradient_that_it_has_among_others(
+    name: str, layer: str, oracle: str
+) -> None:
+    """Its error comes along its own path, on whichever side of a sum that is."""
+    found = golden(name, "f32", f"b0; {layer}")
+    expected = expected_gradients(oracle, found)
+    assert found.step.weights.keys() == {layer} and not found.step.biases
+    assert_within(layer, found.step.weights[layer], expected.weights[layer], found.bounds.weights[layer])
 
 
 @pytest.mark.parametrize("oracle", ORACLES)

@@ -126,7 +126,7 @@ def test_a_models_static_memory_is_the_plans_to_the_byte_and_goes_where_it_is_pl
     for model in models.models.values():
         plan = model.prepared.plan
         io_bytes = plan.static_bytes - plan.arena_bytes - plan.persistent_bytes
-        for place, placed_bytes in (("", 0), ('__attribute__((section(".dtcm")))', plan.static_bytes - io_bytes)):
+        for place, placed_bytes in (("", 0), ('__attribute__((section(".bss.dtcm")))', plan.static_bytes - io_bytes)):
             made = tmp_path / "model.o"
             flags = [*load_board("m7-256k").compiler_flags.split(), "-O2", f"-DMCT_MODEL_MEMORY={place}"]
             source = models.folder / f"{model.name}.c"
@@ -135,8 +135,12 @@ def test_a_models_static_memory_is_the_plans_to_the_byte_and_goes_where_it_is_pl
             symbols = run(["arm-none-eabi-nm", "--print-size", "--format=posix", made]).stdout
             writable = re.findall(r"^\w+ [bBdD] \w+ (\w+)$", symbols, re.MULTILINE)
             assert sum(int(size, 16) for size in writable) == plan.static_bytes
-            sizes = dict(re.findall(r"^(\.\w+) +(\d+) ", run(["arm-none-eabi-size", "-A", made]).stdout, re.MULTILINE))
-            assert int(sizes.get(".dtcm", 0)) == placed_bytes and int(sizes[".data"]) == 0
+            sizes = dict(
+                re.findall(r"^(\.[\w.]+) +(\d+) ", run(["arm-none-eabi-size", "-A", made]).stdout, re.MULTILINE)
+            )
+            assert int(sizes.get(".bss.dtcm", 0)) == placed_bytes and int(sizes[".data"]) == 0
+            sections = run(["arm-none-eabi-readelf", "-SW", made]).stdout
+            assert not placed_bytes or re.search(r"\.bss\.dtcm +NOBITS", sections), "zeros that would lie in flash"
 
 
 @pytest.mark.parametrize("compiler", ["arm-none-eabi-g++", "g++"])

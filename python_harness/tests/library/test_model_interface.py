@@ -12,7 +12,7 @@ from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.ops.steps import Step
 from support.host_models import ERROR_ARGUMENT, OK, CModel, host_model, sample_codes
 
-# 2 * 3.2e-7 (exp_f32 above and below the line: 1.2e-7 of its polynomial, three roundings) + 10 * 6e-8 (the sum) + 6e-8 (the division) = 1.3e-6
+# 2 * 3.2e-7 (exp_f32 in both terms: 1.2e-7 of its polynomial, three roundings) + 10 * 6e-8 (sum) + 6e-8 (division) = 1.3e-6
 SOFTMAX_ERROR = 2e-6
 
 

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from mcutrain.errors import UsageError
 from mcutrain.ops.bounds import (
+    ACCUMULATOR_BITS,
     INPUT_MAGNITUDE,
     INT32_LIMIT,
+    LEAST_WINDOW_BITS,
     WEIGHT_MAGNITUDE,
+    accumulator_window_bits,
     error_product_terms,
     forward_terms,
     largest_bias,
@@ -105,3 +108,49 @@ def test_a_layer_of_too_many_products_is_refused_whatever_its_bias() -> None:
     assert forward_terms("fc", (1, 1), fits, np.zeros(1, dtype=np.int32)) == fits
     with pytest.raises(UsageError, match=r"^fc: "):
         forward_terms("fc", (1, 1), fits + 1, np.zeros(1, dtype=np.int32))
+
+
+@given(terms=st.integers(1, 20_000), most=st.integers(1, 15), batch=st.integers(1, 2**15))
+def test_the_largest_gradients_of_a_batch_fit_its_window_and_the_next_power_of_two_would_not(
+    terms: int, most: int, batch: int
+) -> None:
+    bits = largest_mantissa_bits(terms=terms, other_magnitude=INPUT_MAGNITUDE, most_bits=most)
+    window = accumulator_window_bits("conv0", terms, bits, batch)
+    largest = extreme_sum(terms, INPUT_MAGNITUDE, bits)
+    assert batch * largest * 2**window < 2**ACCUMULATOR_BITS
+    # The rule counts whole bits of the gradient and of the batch: with both full, one bit more would be too many.
+    full = 2 ** (batch - 1).bit_length() * 2 ** largest.bit_length() * 2**window
+    assert full == 2**ACCUMULATOR_BITS
+
+
+def test_a_batch_halves_the_room_of_each_sample() -> None:
+    assert [accumulator_window_bits("c", 1, 1, batch) for batch in (1, 2, 3, 4, 5, 8, 9)] == [
+        54,
+        53,
+        52,
+        52,
+        51,
+        51,
+        50,
+    ]
+
+
+@pytest.mark.parametrize(("terms", "mantissa_bits", "largest"), [(96 * 96, 9, 2**15), (8 * 8, 11, 2**21)])
+def test_a_batch_without_a_window_is_refused_with_the_largest_that_has_one(
+    terms: int, mantissa_bits: int, largest: int
+) -> None:
+    """Gradients of 31 and of 25 bits: 46 bits are left for them and the batch."""
+    assert accumulator_window_bits("conv7", terms, mantissa_bits, largest) == LEAST_WINDOW_BITS
+    with pytest.raises(UsageError, match=rf"^conv7: a batch of {largest + 1} .* the largest is {largest}$"):
+        accumulator_window_bits("conv7", terms, mantissa_bits, largest + 1)
+
+
+@pytest.mark.parametrize("arguments", [(0, 11, 4), (9, 0, 4), (9, 11, 0)])
+def test_a_window_of_nothing_is_refused(arguments: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        accumulator_window_bits("conv0", *arguments)
+
+
+def test_a_window_of_gradients_that_overflow_int32_is_refused() -> None:
+    with pytest.raises(ValueError, match="overflow int32"):
+        accumulator_window_bits("conv0", 96 * 96, 10, 4)

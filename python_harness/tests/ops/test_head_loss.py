@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from mcutrain.ops.arithmetic import exp_f32, half_even_f32, log_f32, sum_ascending
 from mcutrain.ops.base import NotFiniteError
-from mcutrain.ops.head import HEAD_ERROR_F32, HEAD_F32, HEAD_UPDATE_F32, HeadF32Params
+from mcutrain.ops.head import (
+    HEAD_ACCUMULATE_F32,
+    HEAD_ERROR_F32,
+    HEAD_F32,
+    HEAD_STEP_F32,
+    HEAD_UPDATE_F32,
+    KERNELS,
+    HeadF32Params,
+)
 from mcutrain.ops.loss import SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params
 from support.ckernels import call, forms, quantization, run_everywhere
 from support.examples import examples
@@ -123,6 +131,52 @@ def test_the_head_update_is_a_step_against_the_gradient(head: Head) -> None:
     np.testing.assert_allclose(got["weights"], expected, rtol=1e-6, atol=1e-6 * change + 1e-9)
 
 
+@given(heads, st.integers(1, 4))
+@examples(60)
+def test_a_minibatch_of_the_head_sums_its_samples_gradients(head: Head, batch: int) -> None:
+    shapes = {"weight_gradient": head.weights.shape, "bias_gradient": head.bias.shape}
+    sums = {name: np.zeros(shape, F32) for name, shape in shapes.items()}
+    exact = {name: np.zeros(shape) for name, shape in shapes.items()}
+    largest = dict.fromkeys(shapes, 0.0)
+    for _ in range(batch):
+        gradient = random_floats(head.generator, head.gradient.shape)
+        inputs = {"x": head.x, "x_quantization": head.quantization, "gradient": gradient}
+        sums = run_everywhere(HEAD_ACCUMULATE_F32, head.params, inputs, sums)
+        samples = {"weight_gradient": np.outer(gradient, head.real_features()), "bias_gradient": gradient}
+        for name, sample in samples.items():
+            exact[name] = exact[name] + sample
+            largest[name] += float(np.abs(sample).max())
+    # Each product rounds twice (the feature, then itself), each sum once: 2^-24 of what is at most `largest`.
+    for name, values in exact.items():
+        assert (np.abs(sums[name] - values) <= (batch + 2) * 2.0**-23 * largest[name]).all()
+
+
+@given(heads)
+@examples(60)
+def test_the_step_of_a_minibatch_is_the_rate_times_the_sum_and_leaves_plus_zero(head: Head) -> None:
+    sums = {
+        "weight_gradient": random_floats(head.generator, head.weights.shape),
+        "bias_gradient": random_floats(head.generator, head.bias.shape),
+    }
+    before = {"weights": head.weights, "bias": head.bias}
+    after = run_everywhere(HEAD_STEP_F32, head.params, {"learning_rate": head.learning_rate}, {**sums, **before})
+    for values, gradient in (("weights", "weight_gradient"), ("bias", "bias_gradient")):
+        # Float64 holds the product exactly; then it rounds as float32 does, once for the product and once for the difference.
+        step = (head.learning_rate.astype(np.float64) * sums[gradient]).astype(F32)
+        np.testing.assert_array_equal(after[values], (before[values].astype(np.float64) - step).astype(F32))
+        assert after[gradient].tobytes() == bytes(after[gradient].nbytes)
+
+
+def test_a_minibatch_of_the_head_adds_in_the_order_of_its_samples() -> None:
+    params = HeadF32Params(1, 1)
+    for order, expected in (((2.0**24, 1.0, -(2.0**24)), 0.0), ((2.0**24, -(2.0**24), 1.0), 1.0)):
+        sums = {"weight_gradient": np.zeros((1, 1), F32), "bias_gradient": np.zeros(1, F32)}
+        for gradient in order:
+            inputs = {"x": np.ones(1, np.int8), "x_quantization": quantization(1.0, 0), "gradient": floats(gradient)}
+            sums = run_everywhere(HEAD_ACCUMULATE_F32, params, inputs, sums)
+        assert (sums["weight_gradient"].item(), sums["bias_gradient"].item()) == (expected, expected)
+
+
 def run_loss(logits: Any, label: int, generator: np.random.Generator | None = None) -> dict[str, Any]:
     generator = generator or np.random.default_rng(0)
     inputs = {"logits": logits, "label": np.array([label], np.int32)}
@@ -193,17 +247,21 @@ def test_a_label_outside_the_classes_is_refused(form: str, classes: int, label: 
 
 
 @pytest.mark.parametrize("form", forms)
-@pytest.mark.parametrize("kernel", [HEAD_F32, HEAD_ERROR_F32, HEAD_UPDATE_F32], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize(
     ("change", "zero_point"), [({"features": 0}, 0), ({"classes": -1}, 0), ({}, 128), ({}, -129)], ids=str
 )
 def test_a_wrong_head_is_refused_and_outputs_stay(
     form: str, kernel: Any, change: dict[str, Any], zero_point: int
 ) -> None:
+    takes_features = any(role.name == "x_quantization" for role in kernel.inputs)
+    if not (change or takes_features):
+        pytest.skip("takes no quantisation")
     dtypes = {"int8": np.int8, "float32": np.float32, "int32": np.int32}
     roles = [role for role in (*kernel.inputs, *kernel.outputs) if role.name != "x_quantization"]
     views: dict[str, Any] = {role.name: np.full(4, 7, dtypes[role.dtype]) for role in roles}
-    views["x_quantization"] = quantization(1.0, zero_point)
+    if takes_features:
+        views["x_quantization"] = quantization(1.0, zero_point)
     assert call(form, kernel, replace(HeadF32Params(2, 2), **change), views) == 1
     assert all((views[role.name] == 7).all() for role in kernel.outputs)
 

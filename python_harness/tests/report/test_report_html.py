@@ -357,5 +357,10 @@ def test_the_phase_of_a_tensor_is_that_of_the_operator_at_its_moment(make_record
     figure = arena_figure(make_record(operator_names=tuple(reversed(plain.operator_names))), "k")
     assert figure is not None
     expected = Counter(f"made in {phases[tensor.first_op]}" for tensor in plain.arena_tensors)
-    found = {trace["name"]: len(trace["x"]) for trace in figure.data if str(trace["name"]).startswith("made in")}
+    found = Counter[str]()
+    for trace in figure.data:
+        x = trace["x"]
+        assert isinstance(x, list)
+        if str(trace["name"]).startswith("made in"):
+            found[str(trace["name"])] = len(x)
     assert found == expected and len(expected) > 1

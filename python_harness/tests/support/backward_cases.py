@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from mcutrain.ops.base import Block, IndexList, Kernel, Params, RuntimeQuantization, View, Window, mask_words, pack_mask
 from mcutrain.status import status_number
-from support.ckernels import block16, block32, call, index_list, quantization
+from support.ckernels import block16, block32, block64, call, index_list, quantization
 
 OK, ERROR_ARGUMENT, ERROR_NOT_FINITE = map(status_number, ("MCT_OK", "MCT_ERROR_ARGUMENT", "MCT_ERROR_NOT_FINITE"))
+_BLOCKS = {"int16": block16, "int32": block32, "int64": block64}
 _STALE = 0x5A  # what outputs hold before they are written
 
 # Below, at and above the blocks that the kernels work in: 4 and 16 input channels, 2 and 4 output channels; and the chunks of the DSP form.
@@ -85,7 +86,7 @@ def copied(view: View) -> View:
         return quantization(float(view.scale[0]), int(view.zero_point[0]))
     if not isinstance(view, Block):
         return view.copy()
-    block = (block16 if view.mantissa.dtype == np.int16 else block32)(view.mantissa.shape)
+    block = _BLOCKS[view.mantissa.dtype.name](view.mantissa.shape)
     block.exponent[...] = view.exponent
     block.mantissa[...] = view.mantissa
     return block

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mcutrain.bench.cases import Case, Output
+from mcutrain.bench.cases import Case, Operand, Output
 from mcutrain.bench.plan import bench_plan, one_step
 from mcutrain.boards import load_board
 from mcutrain.emulators.qemu import QemuRunner
@@ -22,7 +21,7 @@ from mcutrain.ops.base import Params, Window, mask_words
 from mcutrain.ops.registry import KERNELS
 from mcutrain.ops.steps import Phase
 
-Operands = dict[str, NDArray[Any] | Output]
+Operands = dict[str, Operand]
 
 # Clamps of all codes, of some, and of one.
 FULL, RELU6, ONE_CODE = (-128, 127), (-20, 57), (5, 5)

@@ -26,7 +26,17 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Block, IndexList, Kernel, Params, Role, RuntimeQuantization, View, view_of
+from mcutrain.ops.base import (
+    Block,
+    IndexList,
+    Kernel,
+    Params,
+    Role,
+    RuntimeQuantization,
+    View,
+    dtype_bytes,
+    view_of,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "src" / "kernels"
@@ -50,11 +60,13 @@ _C_TYPES = {
     "mask": "uint32_t",
     "b16": "mct_b16",
     "b32": "mct_b32",
+    "b64": "mct_b64",
     "quantization": "mct_quantization",
     "index": "mct_index",
     "float32": "float",
     "scratch": "void",
 }
+_ALIGNMENT = {"int8": 1, "uint8": 1, "b64": 8}  # all others: 4
 _GUARD_BYTES = 64
 _GUARD = 0xA5
 _PROT_NONE = 0
@@ -65,12 +77,17 @@ Array = NDArray[Any]
 
 def block16(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
     """A mct_b16 of ``shape``, zero; or a view at the start of ``memory``."""
-    return _block(shape, np.dtype(np.int16), memory)
+    return _block("b16", shape, memory)
 
 
 def block32(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
     """A mct_b32 of ``shape``, zero; or a view at the start of ``memory``."""
-    return _block(shape, np.dtype(np.int32), memory)
+    return _block("b32", shape, memory)
+
+
+def block64(shape: tuple[int, ...], memory: Bytes | None = None) -> Block:
+    """A mct_b64 of ``shape``, zero; or a view at the start of ``memory``."""
+    return _block("b64", shape, memory)
 
 
 def index_list(elements: Sequence[int] | NDArray[Any], count: int | None = None) -> IndexList:
@@ -115,7 +132,7 @@ def call(form: str, kernel: Kernel, params: Params, views: Mapping[str, View]) -
             continue
         address = memory.ctypes.data
         if address not in guarded:
-            guarded[address] = _Guarded(memory, aligned=role.dtype not in ("int8", "uint8"))
+            guarded[address] = _Guarded(memory, _ALIGNMENT.get(role.dtype, 4))
         buffer = guarded[address]
         assert buffer.memory.size >= memory.size, f"{kernel.name}: the first view of shared memory must be the largest"
         arguments.append(ffi.cast(c_type, buffer.address))
@@ -172,21 +189,19 @@ class _Guarded:
     """A copy of a buffer between a guard zone and a page that cannot be read.
 
     It ends where that page begins: a kernel that reads behind its buffer ends the test process with a fault. So int8 buffers begin at
-    any address, as a network's may; the others at multiples of four, behind which up to three bytes of guard are left.
+    any address, as a network's may; the others at multiples of ``alignment``, which leaves less than that of guard behind them.
     """
 
-    def __init__(self, memory: Bytes, *, aligned: bool) -> None:
+    def __init__(self, memory: Bytes, alignment: int) -> None:
         self.memory = memory
-        room = memory.size + _GUARD_BYTES + 3
+        room = memory.size + _GUARD_BYTES + alignment - 1
         pages = -(-room // mmap.PAGESIZE) * mmap.PAGESIZE
         self._pages = mmap.mmap(-1, pages + mmap.PAGESIZE)
         self._zone = np.frombuffer(self._pages, np.uint8)
         _forbid(self._zone.ctypes.data + pages)
         self._zone = self._zone[:pages]
         self._zone[...] = _GUARD
-        self._start = pages - memory.size
-        if aligned:
-            self._start -= self._start % 4
+        self._start = (pages - memory.size) // alignment * alignment
         self._zone[self._start : self._start + memory.size] = memory
         self.address = self._zone.ctypes.data + self._start
 
@@ -203,10 +218,11 @@ def _forbid(page: int) -> None:
     assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, _PROT_NONE) == 0
 
 
-def _block(shape: tuple[int, ...], dtype: np.dtype[Any], memory: Bytes | None) -> Block:
-    size = 4 + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    memory = np.zeros(size, np.uint8) if memory is None else memory[:size]
-    return Block(memory[:4].view(np.int32), memory[4:].view(dtype).reshape(shape))
+def _block(dtype: str, shape: tuple[int, ...], memory: Bytes | None) -> Block:
+    size = dtype_bytes(dtype, int(np.prod(shape, dtype=np.int64)))
+    block = view_of(np.zeros(size, np.uint8) if memory is None else memory[:size], dtype, shape)
+    assert isinstance(block, Block)
+    return block
 
 
 def _memory(kernel: Kernel, params: Params, role: Role, views: Mapping[str, View]) -> Bytes | None:
@@ -221,16 +237,17 @@ def _memory(kernel: Kernel, params: Params, role: Role, views: Mapping[str, View
     assert values.flags.c_contiguous, f"{role.name} is not contiguous"
     if header is None:
         return values.reshape(-1).view(np.uint8)
+    ahead = 4 if role.dtype == "quantization" else dtype_bytes(role.dtype, 0)
     if values.size > 0:
-        assert values.ctypes.data == header.ctypes.data + 4, f"{role.name}: not one piece of memory"
+        assert values.ctypes.data == header.ctypes.data + ahead, f"{role.name}: not one piece of memory"
     # The header's view ends where the values begin: widen it to both.
-    return np.lib.stride_tricks.as_strided(header.view(np.uint8), (4 + values.nbytes,), (1,))
+    return np.lib.stride_tricks.as_strided(header.view(np.uint8), (ahead + values.nbytes,), (1,))
 
 
 def _parts(view: View, dtype: str) -> tuple[Array | None, Array, str]:
     """The word that a view begins with, if it does; the values behind it; and what these have to be."""
     if isinstance(view, Block):
-        return view.exponent, view.mantissa, {"b16": "int16", "b32": "int32"}[dtype]
+        return view.exponent, view.mantissa, {"b16": "int16", "b32": "int32", "b64": "int64"}[dtype]
     if isinstance(view, IndexList):
         return view.count, view.index, {"index": "int32"}[dtype]
     if isinstance(view, RuntimeQuantization):

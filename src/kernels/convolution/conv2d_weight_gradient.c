@@ -158,15 +158,10 @@ static int is_valid(const mct_conv2d_gradient_params *params, const void *x, con
            (index == NULL || mct_index_valid(index, params->window.in_channels, INT32_MAX));
 }
 
-/* The convolution of the input channels that x has now. */
-static mct_conv2d_gradient_params narrowed(const mct_conv2d_gradient_params *params, const mct_index *index)
+/* Input channels that x has now. */
+static int32_t x_channels(const mct_conv2d_gradient_params *params, const mct_index *index)
 {
-    mct_conv2d_gradient_params own = *params;
-
-    if (index != NULL) {
-        own.window.in_channels = index->count;
-    }
-    return own;
+    return index != NULL ? index->count : params->window.in_channels;
 }
 
 static size_t weight_elements(const mct_window *window)
@@ -202,15 +197,10 @@ size_t mct_conv2d_weight_gradient_b16_scratch_bytes(const mct_conv2d_gradient_pa
 
 /* The gradient to compute. Its chunks are those of as many input channels as x may have, whatever x has now: scratch has room for these. */
 typedef struct {
-    mct_conv2d_gradient_params params; /* narrowed */
+    mct_conv2d_gradient_params params; /* of the input channels that x has */
     mct_outer_shape most;
     bool has_patches;
 } gradient_task;
-
-static gradient_task task_of(const mct_conv2d_gradient_params *params, const mct_index *index)
-{
-    return (gradient_task){narrowed(params, index), shape_of(&params->window), mct_has_patches(&params->window)};
-}
 
 #if MCT_DSP
 
@@ -408,8 +398,9 @@ mct_status mct_conv2d_weight_gradient_b16(const mct_conv2d_gradient_params *para
     if (!is_valid(params, x, g, index, gradient) || scratch == NULL || (uintptr_t)scratch % 4 != 0) {
         return MCT_ERROR_ARGUMENT;
     }
-    const gradient_task task = task_of(params, index);
+    gradient_task task = {*params, shape_of(&params->window), mct_has_patches(&params->window)};
 
+    task.params.window.in_channels = x_channels(params, index);
     gradient->exponent = g->exponent;
     all_gradients(&task, x, g->mantissa, scratch, gradient->mantissa);
     return MCT_OK;
@@ -457,10 +448,11 @@ mct_status mct_conv2d_weight_gradient_f32(const mct_conv2d_gradient_params *para
     if (!is_valid(params, x, g, index, gradient)) {
         return MCT_ERROR_ARGUMENT;
     }
-    const mct_conv2d_gradient_params own = narrowed(params, index);
+    mct_conv2d_gradient_params own = *params;
     const mct_window *const window = &own.window;
     const int32_t taps = window->kernel_height * window->kernel_width;
 
+    own.window.in_channels = x_channels(params, index);
     for (size_t i = 0; i < weight_elements(window); i++) {
         gradient[i] = 0.0f;
     }

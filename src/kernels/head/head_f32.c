@@ -30,11 +30,12 @@ mct_status mct_head_f32(const mct_head_f32_params *params, const int8_t *restric
     const mct_quantization features = *x_quantization;
     int32_t best = 0;
 
-    for (int32_t o = 0; o < p.classes; o++, weights += p.features) {
+    for (int32_t o = 0; o < p.classes; o++) {
+        const float *const end = weights + p.features;
         float sum = bias[o];
 
-        for (int32_t i = 0; i < p.features; i++) {
-            sum = sum + weights[i] * feature(&features, x[i]);
+        for (const int8_t *code = x; weights != end; weights++, code++) {
+            sum = sum + *weights * feature(&features, *code);
         }
         logits[o] = sum;
         if (sum > logits[best]) {

@@ -1,5 +1,6 @@
 /* gradient_accumulate: the gradient of one sample is added to those of its minibatch (docs/arithmetic.md, "Minibatches"). */
 #include "kernels/common/compiler.h"
+#include "kernels/common/dsp.h"
 #include "kernels/update/wide_sums.h"
 #include "mcutrain/update.h"
 
@@ -30,10 +31,10 @@ static inline void add_one(addition *to)
     to->top |= top_bits(*to->sums++);
 }
 
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if MCT_DSP && defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
 
-/* In assembly: compilers do not put loads in a row on the one core, or words in pairs on the other, which is half of what this takes.
- * r4, r5: gradient; r6 to r9: sums, whose higher words are looked at in the next step; r10, r11: their top bits. */
+/* In assembly: compilers do not put the loads in a row for the one core, or use what is loaded two steps later for the other, and need half as
+ * many cycles again. r4, r5: gradient; r6 to r9: sums, whose higher words are looked at in the next step; r10, r11: their top bits. */
 /* clang-format off */
 #if MCT_DUAL_ISSUE
 #define ADD_TWO                                                                                                                            \
@@ -115,6 +116,7 @@ static MCT_NOINLINE bool add_to_products(int64_t *restrict sums, const int32_t *
 {
     uint32_t top = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         sums[i] = (int64_t)((uint64_t)sums[i] * factor) + gradient[i];
         top |= top_bits(sums[i]);
@@ -154,6 +156,7 @@ static uint32_t width_of_sums(const int64_t *sums, int32_t elements)
 {
     uint64_t spread = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         spread |= mct_spread_s64(sums[i]);
     }
@@ -164,6 +167,7 @@ static uint32_t width_of_gradient(const int32_t *gradient, int32_t elements)
 {
     uint32_t spread = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         spread |= (uint32_t)(gradient[i] ^ (gradient[i] >> 31));
     }

@@ -1,4 +1,5 @@
 /* gradient_drain: the sums of a minibatch become one gradient, and their accumulator is empty again. */
+#include "kernels/common/compiler.h"
 #include "kernels/update/wide_sums.h"
 #include "mcutrain/update.h"
 
@@ -17,6 +18,7 @@ static bool copy(const int64_t *restrict sums, int32_t *restrict gradient, int32
 {
     uint32_t seen = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         gradient[i] = (int32_t)sums[i];
         seen |= lowest_one((uint32_t)sums[i]);
@@ -31,6 +33,7 @@ static bool round_off(const int64_t *restrict sums, int32_t *restrict gradient, 
     const uint32_t half = 1u << (r - 1);
     uint32_t seen = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         /* mct_halfaway_s64 in words: half, or half - 1 where the sum is negative, is added and is not negative itself. */
         const uint32_t high = (uint32_t)((uint64_t)sums[i] >> 32);
@@ -49,6 +52,7 @@ static uint32_t narrow(const int64_t *sums, int32_t *gradient, int32_t elements)
 {
     uint64_t spread = 0;
 
+    MCT_UNROLL(4)
     for (int32_t i = 0; i < elements; i++) {
         spread |= mct_spread_s64(sums[i]);
     }
@@ -67,11 +71,13 @@ mct_status mct_gradient_drain_b16(const mct_elements_params *params, mct_b32 *gr
     if (params == NULL || gradient == NULL || accumulator == NULL || params->elements <= 0) {
         return MCT_ERROR_ARGUMENT;
     }
-    const uint32_t r = narrow(accumulator->mantissa, gradient->mantissa, params->elements);
+    const int32_t elements = params->elements;
+    const uint32_t r = narrow(accumulator->mantissa, gradient->mantissa, elements);
 
     gradient->exponent = accumulator->exponent + (int32_t)r;
     accumulator->exponent = 0;
-    for (int32_t i = 0; i < params->elements; i++) {
+    MCT_UNROLL(4)
+    for (int32_t i = 0; i < elements; i++) {
         accumulator->mantissa[i] = 0;
     }
     return MCT_OK;
