@@ -59,7 +59,10 @@ def test_logits_and_probabilities_are_goldens_bits_and_a_softmax(model: CModel) 
 
 
 def test_labels_out_of_range_and_no_sample_are_refused_and_change_nothing(model: CModel) -> None:
-    codes = model.memory(sample_codes(model, 1)[0].tobytes())
+    seen, other = sample_codes(model, 2)
+    model.infer(seen)
+    logits = model.logits().tobytes()
+    codes = model.memory(other.tobytes())
     classes = model.plan.training.classes
     before = model.save()
     for label in (-1, classes, 2**31 - 1, -(2**31)):
@@ -67,7 +70,7 @@ def test_labels_out_of_range_and_no_sample_are_refused_and_change_nothing(model:
     assert model.call("train", None, 0) == ERROR_ARGUMENT
     assert model.call("infer", None) == ERROR_ARGUMENT
     assert model.call("seed", 0) == ERROR_ARGUMENT
-    assert model.save() == before
+    assert model.save() == before and model.logits().tobytes() == logits, "a forward pass has run"
     assert model.call("set_learning_rate", 0.01) == OK and model.call("train", codes, classes - 1) == OK
     assert model.save() != before
 
