@@ -25,22 +25,32 @@ PYRENODE_VARIABLES = ("PYRENODE_PKG", "PYRENODE_BIN", "PYRENODE_BUILD_DIR")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for. ``version`` is empty where it has none, or was not found."""
+    """One thing that was looked for. ``version`` is empty where it has none, or was not found.
+
+    ``tried`` are the versions that the project's tests were run with, empty where any will do.
+    """
 
     name: str
     found: bool
     version: str
     needed_for: str
     how_to_get: str
+    tried: tuple[str, ...] = ()
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether the version that was found is none of those that were tried; a tried 7.2 covers 7.2.22."""
+        return self.found and bool(self.tried) and not any(f"{self.version}.".startswith(f"{v}.") for v in self.tried)
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that is found on PATH; ``package`` is its name in Debian."""
+    """A program that is found on PATH; ``package`` is its name in Debian, ``tried`` as in `Check`."""
 
     command: str
     needed_for: str
     package: str
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,11 @@ class Folder:
     needed_for: str
 
 
+PYTHONS_TRIED = ("3.11", "3.13")
+
 TOOLS = (
-    Tool("arm-none-eabi-gcc", "firmware", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
-    Tool("qemu-system-arm", "running firmware", "qemu-system-arm"),
+    Tool("arm-none-eabi-gcc", "firmware", "gcc-arm-none-eabi libnewlib-arm-none-eabi", ("12.2", "14.2")),
+    Tool("qemu-system-arm", "running firmware", "qemu-system-arm", ("7.2", "10.0", "11.1")),
     Tool("cmake", "building firmware and the host library", "cmake"),
     Tool("ninja", "building firmware and the host library", "ninja-build"),
     Tool("cc", "the host library, and QEMU's profile plugin", "gcc libc6-dev"),
@@ -69,7 +81,8 @@ FOLDERS = (
 
 def doctor() -> list[Check]:
     """Look for everything that any command or test can use. What is absent is a Check like any other, not an error."""
-    python = Check("python", True, platform.python_version(), "everything", "apt-get install python3-venv")
+    how = "apt-get install python3-venv"
+    python = Check("python", True, platform.python_version(), "everything", how, PYTHONS_TRIED)
     return [python, *map(_check_tool, TOOLS), _check_renode(), _check_torch(), *map(_check_folder, FOLDERS)]
 
 
@@ -88,18 +101,29 @@ def render(checks: Sequence[Check]) -> Table:
     for check in checks:
         mark = "[green]yes[/]" if check.found else "[yellow]no[/]"
         purpose = check.needed_for if check.found else f"{check.needed_for}: {check.how_to_get}"
-        table.add_row(mark, check.name, check.version, purpose)
+        table.add_row(mark, check.name, check.version, f"{purpose}{_tried(check)}")
     return table
 
 
+def _tried(check: Check) -> str:
+    if not check.tried:
+        return ""
+    versions = " and ".join([*filter(None, [", ".join(check.tried[:-1])]), check.tried[-1]])
+    return (
+        f" ([yellow]not tried with {check.version}[/], only with {versions})"
+        if check.is_untried
+        else f" (tried with {versions})"
+    )
+
+
 def to_json(checks: Sequence[Check]) -> dict[str, object]:
-    """The checks as one JSON object: ``{"checks": [{"name", "found", "version", "needed_for", "how_to_get"}]}``."""
-    return {"checks": [asdict(check) for check in checks]}
+    """The checks as one JSON object: ``{"checks": [{"name", "found", "version", "needed_for", "how_to_get", "tried", "is_untried"}]}``."""
+    return {"checks": [{**asdict(check), "is_untried": check.is_untried} for check in checks]}
 
 
 def _check_tool(tool: Tool) -> Check:
     found = _version_of(tool.command)
-    return Check(tool.command, bool(found), found, tool.needed_for, f"apt-get install {tool.package}")
+    return Check(tool.command, bool(found), found, tool.needed_for, f"apt-get install {tool.package}", tool.tried)
 
 
 def _check_renode() -> Check:

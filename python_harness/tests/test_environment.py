@@ -120,7 +120,9 @@ def test_toolchain_versions_leave_out_what_is_absent(commands: Path) -> None:
 def test_json_holds_every_field_of_every_check(commands: Path) -> None:
     document = json.loads(json.dumps(to_json(doctor())))
     assert len(document["checks"]) == len(doctor())
-    assert set(document["checks"][0]) == {"name", "found", "version", "needed_for", "how_to_get"}
+    assert set(document["checks"][0]) == {
+        *("name", "found", "version", "needed_for", "how_to_get", "tried", "is_untried")
+    }
 
 
 def test_the_table_tells_how_to_get_only_what_is_absent(commands: Path) -> None:
@@ -133,3 +135,38 @@ def test_the_table_tells_how_to_get_only_what_is_absent(commands: Path) -> None:
     assert "apt-get" not in cmake
     assert ninja.split()[:2] == ["no", "ninja"]
     assert "apt-get install ninja-build" in ninja
+
+
+@pytest.mark.parametrize(
+    ("version", "untried"), [("12.2", False), ("12.2.1", False), ("14.2.1", False), ("12.20", True), ("13.2.1", True)]
+)
+def test_a_version_is_tried_whatever_its_patch_level(commands: Path, version: str, untried: bool) -> None:
+    add_command(commands, "arm-none-eabi-gcc", f"arm-none-eabi-gcc {version}")
+    assert check("arm-none-eabi-gcc").is_untried == untried
+
+
+def test_nothing_is_untried_that_is_absent_or_of_which_any_will_do(commands: Path) -> None:
+    add_command(commands, "cmake", "cmake version 99.1")
+    assert check("qemu-system-arm").tried
+    assert not check("qemu-system-arm").is_untried
+    assert not check("cmake").is_untried
+
+
+@pytest.mark.parametrize(
+    ("prints", "line"),
+    [
+        (QEMU, "yes qemu-system-arm 7.2.22 running firmware (tried with 7.2, 10.0 and 11.1)"),
+        (
+            "QEMU emulator version 8.1.0",
+            "yes qemu-system-arm 8.1.0 running firmware (not tried with 8.1.0, only with 7.2, 10.0 and 11.1)",
+        ),
+    ],
+)
+def test_the_table_names_what_was_tried_and_says_when_the_installed_is_another(
+    commands: Path, prints: str, line: str
+) -> None:
+    add_command(commands, "qemu-system-arm", prints)
+    console = Console(width=200)
+    with console.capture() as printed:
+        console.print(render([check("qemu-system-arm")]))
+    assert " ".join(printed.get().split()) == line
