@@ -15,7 +15,7 @@ from mcutrain.compiler.codegen import generate
 from mcutrain.emulators.build import build_host
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.image import EpisodeImage
-from mcutrain.emulators.lines import Line, LineReader, format_line
+from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_line
 from mcutrain.episode.compare import Divergence, Side, first_difference, locate
 from mcutrain.episode.prepare import PreparedEpisode
 from mcutrain.episode.targets import LIMITS
@@ -131,7 +131,16 @@ def test_runs_that_agree_have_no_divergence(prepared: Prepare, target: MakeTarge
 def lines(*texts: str) -> list[Line]:
     reader = LineReader()
     boot = format_line(
-        "boot", plan="0" * 8, image="0" * 8, protocol=1, board="x", data=0, bss=0, arena=0, trainable=0, stack=0
+        "boot",
+        plan="0" * 8,
+        image="0" * 8,
+        protocol=PROTOCOL_VERSION,
+        board="x",
+        data=0,
+        bss=0,
+        arena=0,
+        trainable=0,
+        stack=0,
     )
     for text in (boot, *texts):
         reader.feed(f"{text}\n".encode())
@@ -158,7 +167,16 @@ def test_a_run_that_is_shorter_differs_at_its_end() -> None:
 
 def test_what_runners_say_of_themselves_is_not_compared() -> None:
     other = format_line(
-        "boot", plan="0" * 8, image="0" * 8, protocol=1, board="y", data=9, bss=9, arena=9, trainable=9, stack=9
+        "boot",
+        plan="0" * 8,
+        image="0" * 8,
+        protocol=PROTOCOL_VERSION,
+        board="y",
+        data=9,
+        bss=9,
+        arena=9,
+        trainable=9,
+        stack=9,
     )
     reader = LineReader()
     reader.feed(f"{other}\n{step(0)}\n".encode())

@@ -59,7 +59,7 @@ def test_the_planned_static_memory_is_the_measured_one_to_the_byte(
     assert boot.integer("data") + boot.integer("bss") == built.data_bytes + built.bss_bytes
     assert built.data_bytes + built.bss_bytes == planned_static_bytes(episode.plan)
     assert boot.integer("arena") == episode.plan.arena_bytes
-    assert boot.integer("trainable") == episode.plan.trainable_bytes
+    assert boot.integer("trainable") == episode.plan.persistent_bytes
     assert 0 < end.integer("stack_peak") <= boot.integer("stack")
     planned = fit_on_board(episode.plan, load_board(board))
     assert planned.sram_peak_bytes == built.data_bytes + built.bss_bytes + boot.integer("stack")

@@ -94,7 +94,7 @@ def test_static_sram_is_held_against_the_plan_to_the_byte(hold: Hold) -> None:
         f"arena is {plan.arena_bytes + 4:,} B, planned {plan.arena_bytes:,} B"
         in hold([make_record(sram=moved)], AS_PLANNED).message
     )
-    other = hold([make_record(sram=use, scheme="head")], AS_PLANNED)
+    other = hold([make_record(sram=use, scheme="head", options={"scheme": "head"})], AS_PLANNED)
     assert other.status == "FAIL"
     assert "planned" in other.message
 
