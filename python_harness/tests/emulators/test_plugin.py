@@ -130,6 +130,22 @@ def test_of_a_block_that_is_not_gone_on_with_only_what_ran_is_counted(play: Play
     assert profile.instructions == 1 + 2 + 2 + 3
 
 
+def test_a_rest_that_ends_elsewhere_than_the_block_is_another_block(play: Play) -> None:
+    profile = play(START, f"block 100 {WHOLE}", LDR, f"block 104 {BEHIND_LDR[:12]}", f"block 10a {WHOLE[-4:]}")
+    assert runs(profile) == {
+        ("reset", 0x80, 1): 1,
+        ("reset", 0x100, 2): 1,
+        ("reset", 0x104, 2): 1,
+        ("reset", 0x10A, 1): 1,
+    }
+
+
+def test_a_block_that_did_not_run_has_no_row(play: Play, tmp_path: Path) -> None:
+    play(START, f"block 100 {WHOLE}", LDR, ELSEWHERE)
+    rows = (tmp_path / "profile.txt").read_text(encoding="ascii").splitlines()
+    assert [row.split()[1:3] for row in rows if row.startswith("block ")] == [["0", "80"], ["1", "100"], ["2", "200"]]
+
+
 def test_what_ran_of_a_block_up_to_its_second_access_is_counted(play: Play) -> None:
     cut = [f"block 100 {WHOLE}", LDR, f"block 104 {BEHIND_LDR}", STR]
     profile = play(START, *cut, ELSEWHERE)
