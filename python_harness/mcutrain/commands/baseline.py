@@ -66,7 +66,7 @@ def check(
             found = differences(locked, now) + ([str(divergence)] if divergence else [])
             problems += [f"{name} on {where}: {problem}" for problem in found]
             verdict = "; ".join([*(found or ["as locked"]), *unlocked_figures(locked, now)])
-            (log if json else console).print(f"{name} on {where}: {verdict}")
+            (log if json else console).print(f"{name} on {where}: {verdict}", soft_wrap=True)
     if not records:
         if unavailable:
             raise NotAvailableError(f"none of {', '.join(unavailable)} can run here")
