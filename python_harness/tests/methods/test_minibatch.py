@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -132,9 +131,9 @@ def test_float_gradients_are_those_of_the_mean_loss(name: str, count: int) -> No
     assert_same_means(mean_of(summed(isolated(training_of(graph, count, "f32")), count), count), reference)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed: requirements-torch.txt")
 @pytest.mark.parametrize("name", ["chain", "residual", "separable"])
 def test_float_gradients_are_those_of_pytorchs_mean_loss(name: str) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: requirements-torch.txt", exc_type=ImportError)
     from support.torch_network import TorchNetwork
 
     graph, count = NETWORKS[name](), 8
