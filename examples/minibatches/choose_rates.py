@@ -28,7 +28,8 @@ from mcutrain.episode.samples import CodedData, CodedSamples
 from mcutrain.episode.targets import Target, make_target
 
 VALIDATION_PER_CLASS = 100
-GRID = (0.3, 1.0, 3.0)  # times the episode's own rate, times the root of the batch
+STEP = 3.0
+GRID = (1 / STEP, 1.0, STEP)  # times the episode's own rate, times the root of the batch
 
 
 def validation_data(prepared: PreparedEpisode) -> CodedData:
@@ -96,13 +97,13 @@ def main() -> None:
             row = {
                 "episode": name,
                 "batch": batch,
-                "validation_accuracy": {f"{rate:.3g}": found for rate, found in validated.items()},
+                "validation_accuracy": {f"{rate:.3g}": validated[rate] for rate in sorted(validated)},
                 "learning_rate": float(f"{best:.3g}"),
                 "test_accuracy": tested,
                 "static_sram_bytes": prepared.plan.static_bytes,
             }
             document.append(row)
-            tried = " ".join(f"{rate:.2g}: {found:.1f}" for rate, found in validated.items())
+            tried = " ".join(f"{rate:.2g}: {validated[rate]:.1f}" for rate in sorted(validated))
             print(
                 f"{name:<16} batch {batch:<3} rate {best:<8.3g} test {np.mean(tested):5.1f} % "
                 f"({', '.join(f'{found:.1f}' for found in tested)})  static SRAM {prepared.plan.static_bytes:,} B  [{tried}]",

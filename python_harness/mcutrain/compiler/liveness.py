@@ -91,31 +91,33 @@ def timeline(training: TrainingGraph, programs: Mapping[str, Program]) -> Timeli
     shown: list[Moment] = []
     names: list[str] = []
     lives: list[Life] = []
+    sample: Alive | None = None
     for name in (SAMPLE, UPDATE, INFER):
         program = programs.get(name)
         if not program:
             continue
         kept = training.results if name == INFER else ()
         found = alive(training, program, kept)
-        if name == INFER and _begins(programs.get(SAMPLE, ()), found, kept, training):
+        if name == INFER and sample is not None and _begins(sample, found, arena_roots(training, kept), training):
             continue
+        sample = found if name == SAMPLE else sample
         lives += _lives(training, found, kept, len(shown))
         shown += found.moments
         names += [name] * len(found.moments)
     return Timeline(tuple(shown), tuple(names), tuple(lives))
 
 
-def _begins(sample: Program, inference: Alive, kept: Sequence[str], training: TrainingGraph) -> bool:
+def _begins(sample: Alive, inference: Alive, results: frozenset[str], training: TrainingGraph) -> bool:
     """Whether ``sample`` begins with the very moments of an inference, and whatever lives in the latter lives in the former, too."""
-    prefix = moments(sample)[: len(inference.moments)]
+    last = len(inference.moments) - 1
+    prefix = sample.moments[: last + 1]
     if [moment.step for moment in prefix] != [moment.step for moment in inference.moments]:
         return False
     if any(moment.ends or moment.starts for moment in (*prefix, *inference.moments)):
         return False
-    # Results that live to the end of the inference must be alive as long there, or be written last.
-    needed = arena_roots(training, kept)
-    last = touched(training, prefix[-1].step) if prefix else frozenset[str]()
-    return needed <= last
+    # The results must be there when the inference is over: written last, or still needed in the sample. What the last step only reads may
+    # be written over by it.
+    return results <= sample.after[last] | arena_roots(training, prefix[-1].step.writes())
 
 
 def _lives(training: TrainingGraph, found: Alive, kept: Sequence[str], start: int) -> list[Life]:

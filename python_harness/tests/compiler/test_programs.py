@@ -175,6 +175,23 @@ def test_an_inference_that_is_not_the_beginning_of_a_sample_is_planned_by_itself
     assert logits.lives[-1][1] == len(plan.timeline.moments) - 1, "it can be read when the inference is over"
 
 
+def test_results_that_a_sample_writes_over_are_planned_for_the_inference_too() -> None:
+    """The loss writes its gradient over the logits; an inference that ends with the loss still leaves them to be read."""
+    training = training_of(chain(), "head")
+    forward, rest = training.programs[SAMPLE]
+    assert isinstance(forward, Run) and isinstance(rest, Run)
+    assert rest.steps[0].phase is Phase.LOSS
+    shared = Run((*forward.steps, rest.steps[0]))
+    programs: dict[str, Program] = {INFER: (shared,), SAMPLE: (shared, Run(rest.steps[1:]))}
+    longer, plain = compile_plan(dataclasses.replace(training, programs=programs)), compile_plan(training)
+    executors = GoldenExecutor(longer), GoldenExecutor(plain)
+    for executor in executors:
+        executor.infer(samples(training.graph, 1)[0])
+    logits = [executor.bytes_of(str(training.logits)) for executor in executors]
+    assert logits[0] == logits[1]
+    assert longer.timeline.programs.count(INFER) == len(shared.steps) and INFER not in plain.timeline.programs
+
+
 def test_lives_of_a_timeline_do_not_meet() -> None:
     for made in MADE.values():
         training = made(training_of(residual()))
