@@ -24,8 +24,8 @@ from mcutrain.datasets.quantize import to_codes
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.episode.prepare import PreparedEpisode, prepare
+from mcutrain.episode.runners import Target, make_target
 from mcutrain.episode.samples import CodedData, CodedSamples
-from mcutrain.episode.targets import Target, make_target
 
 VALIDATION_PER_CLASS = 100
 STEP = 3.0
