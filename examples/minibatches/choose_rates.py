@@ -89,8 +89,13 @@ def main() -> None:
             choosing = validation_data(prepared)
             rates = [episode.learning_rate * factor * batch**0.5 for factor in GRID]
             epochs = min(arguments.choose_epochs, episode.epochs)
-            validated = {rate: accuracy(host, prepared, choosing, learning_rate=rate, epochs=epochs) for rate in rates}
-            best = max(validated, key=lambda rate: validated[rate])
+            validated: dict[float, float] = {}
+            while rates:
+                for rate in rates:
+                    validated[rate] = accuracy(host, prepared, choosing, learning_rate=rate, epochs=epochs)
+                best = max(validated, key=lambda rate: validated[rate])
+                # A best rate at the end of those tried may not be the best there is.
+                rates = [best * STEP] if best == max(validated) else [best / STEP] if best == min(validated) else []
             tested = [
                 accuracy(host, prepared, prepared.data, learning_rate=best, seed=seed) for seed in arguments.seeds
             ]
