@@ -86,12 +86,6 @@ def doctor() -> list[Check]:
     return [python, *map(_check_tool, TOOLS), _check_renode(), _check_torch(), *map(_check_folder, FOLDERS)]
 
 
-def toolchain_versions() -> dict[str, str]:
-    """The versions of Python and of the tools that make and run firmware, by command; what is absent is left out."""
-    found = {tool.command: _version_of(tool.command) for tool in TOOLS}
-    return {"python": platform.python_version(), **{command: text for command, text in found.items() if text}}
-
-
 def render(checks: Sequence[Check]) -> Table:
     """The checks as a table for a terminal: what is there with its version, what is not with how to get it."""
     table = Table(box=None, pad_edge=False, show_header=False)

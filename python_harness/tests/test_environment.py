@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mcutrain.environment import PYRENODE_VARIABLES, Check, doctor, render, to_json, toolchain_versions
+from mcutrain.environment import PYRENODE_VARIABLES, Check, doctor, render, to_json
 
 GCC = "arm-none-eabi-gcc (15:12.2.rel1-1) 12.2.1 20221205"
 QEMU = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"
@@ -107,14 +107,6 @@ def test_data_and_models_are_found_below_their_variable(
     (tmp_path / file).parent.mkdir()
     (tmp_path / file).touch()
     assert check(name).found
-
-
-def test_toolchain_versions_leave_out_what_is_absent(commands: Path) -> None:
-    add_command(commands, "arm-none-eabi-gcc", GCC)
-    add_command(commands, "qemu-system-arm", QEMU)
-    versions = toolchain_versions()
-    assert versions.pop("python").startswith("3.")
-    assert versions == {"arm-none-eabi-gcc": "12.2.1", "qemu-system-arm": "7.2.22"}
 
 
 def test_json_holds_every_field_of_every_check(commands: Path) -> None:

@@ -22,4 +22,6 @@ def test_the_best_rate_on_validation_samples_is_the_one_that_is_tested() -> None
     validated = {float(rate): found for rate, found in row["validation_accuracy"].items()}
     assert len(validated) >= 3 and row["learning_rate"] == max(validated, key=lambda rate: validated[rate])
     assert row["learning_rate"] not in (min(validated), max(validated)), "the best of those tried is not at an end"
-    assert len(row["test_accuracy"]) == 1 and row["test_accuracy"][0] > 56.5, "better than before: the episode begins there"
+    assert len(row["test_accuracy"]) == 1 and row["test_accuracy"][0] > 56.5, (
+        "better than before: the episode begins there"
+    )
