@@ -15,6 +15,9 @@ from mcutrain.ops import (
     error_quantize,
     error_scale,
     error_sum,
+    gradient_accumulate,
+    gradient_drain,
+    mean_rate,
     pad_gradient,
     pool_gradient,
     update_bias,
@@ -32,6 +35,9 @@ MODULES = (
     error_quantize,
     error_scale,
     error_sum,
+    gradient_accumulate,
+    gradient_drain,
+    mean_rate,
     pad_gradient,
     pool_gradient,
     update_bias,
@@ -53,6 +59,7 @@ VALID: dict[type[Params], Params] = {
     pad_gradient.PadErrorParams: pad_gradient.PadErrorParams(1, 1, 1, 0, 0, 0, 0),
     update_weights.UpdateWeightsParams: update_weights.UpdateWeightsParams(1, 1, 1, 1, 1, -127, 0.0),
     update_bias.UpdateBiasParams: update_bias.UpdateBiasParams(1, 1000, 0.0),
+    mean_rate.MeanRateParams: mean_rate.MeanRateParams(1),
 }
 
 

@@ -13,9 +13,10 @@ from mcutrain.timing.memory import flash_memory
 ROUNDS = 1000
 
 _HEAD = """
-#define mct_model_infer unused_infer
+#include "mcutrain/status.h"
+mct_status run_loops(void);
+#define MINIMAL_INFER run_loops
 #include "minimal.h"
-#undef mct_model_infer
 static void misbehave(void) {}
 uint32_t room[2048] __attribute__((aligned(64)));
 extern const uint32_t table[2048];
@@ -36,11 +37,10 @@ __attribute__((naked, noipa)) void mct_op_{number:04d}(void)
 """
 
 _TAIL = """
-mct_status mct_model_infer(void);
-__attribute__((noipa)) mct_status mct_model_infer(void)
+__attribute__((noipa)) mct_status run_loops(void)
 {{
     {calls}
-    mct_model_io.prediction = 0;
+    io.prediction = 0;
     return MCT_OK;
 }}
 """
