@@ -90,6 +90,15 @@ def test_no_product_is_fused_with_a_sum_whatever_the_flags(core: str, flags: str
     assert FUSED.findall(listing) == []
 
 
+# Without optimisation there are no constants for assembly, and with a frame pointer there is a register less.
+@pytest.mark.parametrize("flags", ["-O0 -g", "-O3 -fno-omit-frame-pointer"])
+@pytest.mark.parametrize("core", CORES)
+def test_every_kernel_compiles_without_optimisation_and_with_a_register_less(
+    core: str, flags: str, tmp_path: Path
+) -> None:
+    compile_for(core, f"-std=gnu17 {flags}", KERNEL_FILES, tmp_path)
+
+
 @pytest.mark.parametrize("core", CORES)
 def test_without_the_header_the_compiler_would_fuse(core: str, tmp_path: Path) -> None:
     compile_for(core, f"-std=gnu17 -O2 {WITHOUT_EXACT}", [SOURCES / "head" / "head_f32.c"], tmp_path)
@@ -166,7 +175,13 @@ def test_without_the_header_this_machine_would_fuse(fusing: str, tmp_path: Path)
 
 @pytest.mark.parametrize("header", PUBLIC_HEADERS, ids=lambda header: header.name)
 @pytest.mark.parametrize(
-    "compiler", ["gcc -x c -std=c99", "gcc -x c -std=gnu17", "g++ -x c++ -std=c++11", "g++ -x c++ -std=c++20"]
+    "compiler",
+    [
+        "gcc -x c -std=c99",
+        "gcc -x c -std=gnu17",
+        "arm-none-eabi-g++ -x c++ -std=c++11",
+        "arm-none-eabi-g++ -x c++ -std=c++20",
+    ],
 )
 def test_a_public_header_stands_alone_in_c_and_cpp(compiler: str, header: Path) -> None:
     command = [*compiler.split(), "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fsyntax-only"]

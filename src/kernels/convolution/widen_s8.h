@@ -8,7 +8,7 @@
 
 #if MCT_DSP
 
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && defined(__OPTIMIZE__)
 
 /* In assembly for the order: on the M4 loads that stand together overlap, on the M7 each SXTAB16 issues with the store of its result. */
 /* clang-format off */

@@ -33,7 +33,7 @@ static inline void add_one(addition *to)
     to->top |= top_bits(*to->sums++);
 }
 
-#if MCT_DSP && defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if MCT_DSP && defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && defined(__OPTIMIZE__)
 
 /* In assembly: compilers do not put the loads in a row for the one core, or use what is loaded two steps later for the other, and need half as
  * many cycles again. r4, r5: gradient; r6 to r9: sums, whose higher words are looked at in the next step; r10, r11: their top bits. */
@@ -41,53 +41,53 @@ static inline void add_one(addition *to)
 #if MCT_DUAL_ISSUE
 #define ADD_TWO                                                                                                                            \
     "ldrd r4, r5, [%[gradient]], #8\n\t"                                                                                                   \
-    "eor r10, r7, r7, lsl #1\n\t"                                                                                                          \
-    "ldrd r6, r7, [%[sums]]\n\t"                                                                                                           \
+    "eor r10, lr, lr, lsl #1\n\t"                                                                                                          \
+    "ldrd r6, lr, [%[sums]]\n\t"                                                                                                           \
     "eor r11, r9, r9, lsl #1\n\t"                                                                                                          \
     "ldrd r8, r9, [%[sums], #8]\n\t"                                                                                                       \
     "orr %[top], %[top], r10\n\t"                                                                                                          \
-    "smlal r6, r7, r4, %[factor]\n\t"                                                                                                      \
+    "smlal r6, lr, r4, %[factor]\n\t"                                                                                                      \
     "orr %[top], %[top], r11\n\t"                                                                                                          \
     "smlal r8, r9, r5, %[factor]\n\t"                                                                                                      \
-    "strd r6, r7, [%[sums]], #8\n\t"                                                                                                       \
+    "strd r6, lr, [%[sums]], #8\n\t"                                                                                                       \
     "strd r8, r9, [%[sums]], #8\n\t"
 #else
 #define ADD_TWO                                                                                                                            \
-    "eor r10, r7, r7, lsl #1\n\t"                                                                                                          \
+    "eor r10, lr, lr, lsl #1\n\t"                                                                                                          \
     "eor r11, r9, r9, lsl #1\n\t"                                                                                                          \
     "ldr r5, [%[gradient], #4]\n\t"                                                                                                        \
     "ldr r4, [%[gradient]], #8\n\t"                                                                                                        \
     "ldr r6, [%[sums]]\n\t"                                                                                                                \
-    "ldr r7, [%[sums], #4]\n\t"                                                                                                            \
+    "ldr lr, [%[sums], #4]\n\t"                                                                                                            \
     "ldr r8, [%[sums], #8]\n\t"                                                                                                            \
     "ldr r9, [%[sums], #12]\n\t"                                                                                                           \
-    "smlal r6, r7, r4, %[factor]\n\t"                                                                                                      \
+    "smlal r6, lr, r4, %[factor]\n\t"                                                                                                      \
     "smlal r8, r9, r5, %[factor]\n\t"                                                                                                      \
     "orr %[top], %[top], r10\n\t"                                                                                                          \
     "orr %[top], %[top], r11\n\t"                                                                                                          \
-    "str r7, [%[sums], #4]\n\t"                                                                                                            \
+    "str lr, [%[sums], #4]\n\t"                                                                                                            \
     "str r8, [%[sums], #8]\n\t"                                                                                                            \
     "str r9, [%[sums], #12]\n\t"                                                                                                           \
     "str r6, [%[sums]], #16\n\t"
 #endif
 /* clang-format on */
 
-static inline void add_eights(addition *to, int32_t eights)
+static MCT_NOINLINE void add_eights(addition *to, int32_t eights)
 {
     if (eights == 0) {
         return;
     }
-    __asm__ volatile("mov r7, #0\n\t"
+    __asm__ volatile("mov lr, #0\n\t"
                      "mov r9, #0\n"
                      "0:\n\t" ADD_TWO ADD_TWO ADD_TWO ADD_TWO "subs %[eights], %[eights], #1\n\t"
                      "bne 0b\n\t"
-                     "eor r10, r7, r7, lsl #1\n\t"
+                     "eor r10, lr, lr, lsl #1\n\t"
                      "eor r11, r9, r9, lsl #1\n\t"
                      "orr %[top], %[top], r10\n\t"
                      "orr %[top], %[top], r11"
                      : [gradient] "+r"(to->gradient), [sums] "+r"(to->sums), [top] "+r"(to->top), [eights] "+r"(eights)
                      : [factor] "r"(to->factor)
-                     : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "cc", "memory");
+                     : "r4", "r5", "r6", "lr", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
 #else
