@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from typing import Annotated, Any
 
 import typer
@@ -127,7 +126,7 @@ def plan_document(made: Plan, fit: Fit) -> dict[str, Any]:
             }
             for op, step in enumerate(made.steps)
         ],
-        "programs": _programs(made),
+        "programs": made.outlines,
         "moments": [
             {"program": program, "op": made.ops[moment.step.name], "name": moment.step.name, "live_bytes": live[at]}
             for at, (program, moment) in enumerate(zip(made.timeline.programs, made.timeline.moments, strict=True))
@@ -167,7 +166,7 @@ def _print(made: Plan, fit: Fit) -> None:
     console.print(render_timeline(rows, made.arena_bytes))
     if UPDATE in made.training.programs or any(moment.ends for moment in made.timeline.moments):
         console.print("\nPrograms, by operators:")
-        for name, program in _programs(made).items():
+        for name, program in made.outlines.items():
             console.print(f"  {name}: {_outlined(program)}{_how_often(name, made.training.batch)}")
     bits = {
         step.layer: getattr(step.params, "mantissa_bits", 0)
@@ -183,12 +182,6 @@ def _print(made: Plan, fit: Fit) -> None:
     console.print(
         f"SRAM {fit.sram_peak_bytes:,} B of {fit.sram_limit_bytes:,} B; lower bound of any placement {fit.sram_lower_bound_bytes:,} B"
     )
-
-
-def _programs(made: Plan) -> dict[str, Any]:
-    """The programs as trees of operators' numbers."""
-    programs: dict[str, Any] = json_module.loads(made.canonical_json())["programs"]
-    return programs
 
 
 def _outlined(program: list[Any]) -> str:

@@ -100,13 +100,14 @@ class Plan:
             rows += [TracedTensor(op, output, name, self.buffers[name]) for output, name in enumerate(names)]
         return tuple(rows)
 
-    def ops_of(self, program: str) -> tuple[int, ...]:
-        """The operators of a program, each once, in the order of its text."""
-        return tuple(dict.fromkeys(self.ops[moment.step.name] for moment in self.moments_of(program)))
-
     def moments_of(self, program: str) -> list[Moment]:
         """The moments of a program; none where the method has no such program."""
         return moments(self.training.programs.get(program, ()))
+
+    @property
+    def outlines(self) -> dict[str, list[Any]]:
+        """The programs as JSON, by name: a run is a list of operators, a loop an object."""
+        return {name: _outline(program, self.ops) for name, program in self.training.programs.items()}
 
     @property
     def input_placement(self) -> InputPlacement:
@@ -181,7 +182,6 @@ class Plan:
             }
             for step in self.steps
         ]
-        programs = {name: _outline(program, self.ops) for name, program in self.training.programs.items()}
         buffers = {
             name: {
                 "dtype": b.dtype,
@@ -193,7 +193,7 @@ class Plan:
             }
             for name, b in sorted(self.buffers.items())
         }
-        document = {"steps": steps, "buffers": buffers, "programs": programs, "batch": self.training.batch}
+        document = {"steps": steps, "buffers": buffers, "programs": self.outlines, "batch": self.training.batch}
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 

@@ -113,7 +113,7 @@ def test_an_operator_in_place_shares_the_address_or_the_end_of_an_input_that_end
 def test_an_inference_is_the_first_operators_of_a_plan() -> None:
     plan = network_plan("chain")
     phases = [step.phase for step in plan.steps]
-    inference_ops = plan.ops_of(INFER)
+    inference_ops = tuple(plan.ops[moment.step.name] for moment in plan.moments_of(INFER))
     assert inference_ops == tuple(range(5))
     assert set(phases[:5]) == {Phase.FORWARD} and Phase.FORWARD not in phases[5:]
     assert set(plan.timeline.programs) == {SAMPLE}, "it needs no moments of its own"
