@@ -1,21 +1,18 @@
 """The quantised network: tensors and operators, and nothing about training."""
 
-from mcutrain.graph.model import (
+from mcutrain.graph.attributes import (
     AddAttributes,
     Attributes,
     ConvAttributes,
-    Graph,
     MeanAttributes,
-    Operator,
     PadAttributes,
     Padding,
     PoolAttributes,
-    Quantization,
     RequantizeAttributes,
     ReshapeAttributes,
     SoftmaxAttributes,
-    Tensor,
 )
+from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 
 __all__ = [
     "AddAttributes",

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.model import Attributes, Graph, Operator, Padding, Quantization, Tensor
+from mcutrain.graph.attributes import Attributes, Padding
+from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.validate import validate
 
 INT8_RANGE = (-128, 127)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mcutrain.graph.model import Graph, Quantization, RequantizeAttributes, Tensor
+from mcutrain.graph.attributes import RequantizeAttributes
+from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
     GraphBuilder,

@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.model import Padding, Quantization, Tensor
-from mcutrain.graph.validate import output_side
+from mcutrain.graph.attributes import Padding
+from mcutrain.graph.checks.base import output_side
+from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
 from mcutrain.importers.onnx_file import Array, FileNode
 from mcutrain.importers.onnx_values import Codes, Constant, NetworkInput, Real, Shape, Unknown, Value

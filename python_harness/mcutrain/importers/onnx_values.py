@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.model import Attributes, Quantization, Tensor
+from mcutrain.graph.attributes import Attributes
+from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.onnx_file import Array
 
 Shape = tuple[int, ...]

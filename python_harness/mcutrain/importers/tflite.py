@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tflite import BuiltinOperator
 
-from mcutrain.graph.model import Attributes, Graph, Quantization, Tensor
+from mcutrain.graph.attributes import Attributes
+from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     MAX_ELEMENTS,
     GraphBuilder,

@@ -15,17 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.model import (
-    AddAttributes,
-    ConvAttributes,
-    Graph,
-    Padding,
-    PoolAttributes,
-    Quantization,
-    ReshapeAttributes,
-    Tensor,
-)
-from mcutrain.graph.validate import output_side
+from mcutrain.graph.attributes import AddAttributes, ConvAttributes, Padding, PoolAttributes, ReshapeAttributes
+from mcutrain.graph.checks.base import output_side
+from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     MAX_ELEMENTS,
     MAX_OPERATORS,

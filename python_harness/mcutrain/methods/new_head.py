@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.model import ConvAttributes, Graph, Operator, Quantization, ReshapeAttributes, Tensor
+from mcutrain.graph.attributes import ConvAttributes, ReshapeAttributes
+from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.validate import validate
 
 MOST_CLASSES = 1 << 16

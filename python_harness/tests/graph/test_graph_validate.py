@@ -21,7 +21,7 @@ from mcutrain.graph import (
     SoftmaxAttributes,
     Tensor,
 )
-from mcutrain.graph.model import Attributes
+from mcutrain.graph.attributes import Attributes
 from mcutrain.graph.validate import validate
 from support.graphs import quantization, small_graph
 

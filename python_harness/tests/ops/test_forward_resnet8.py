@@ -12,7 +12,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from mcutrain.graph.model import AddAttributes, ConvAttributes, Graph, Operator, PoolAttributes, Tensor
+from mcutrain.graph.attributes import AddAttributes, ConvAttributes, PoolAttributes
+from mcutrain.graph.model import Graph, Operator, Tensor
 from mcutrain.importers import load_model
 from mcutrain.ops.add import ADD_S8, AddS8Params
 from mcutrain.ops.add_linear import with_linear_form

@@ -12,19 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.model import (
+from mcutrain.graph.attributes import (
     AddAttributes,
     ConvAttributes,
-    Graph,
     MeanAttributes,
-    Operator,
     PadAttributes,
     Padding,
     PoolAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
-    Tensor,
 )
+from mcutrain.graph.model import Graph, Operator, Tensor
 
 Codes = NDArray[np.int8]
 Real = NDArray[np.float64]

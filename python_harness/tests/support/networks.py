@@ -25,7 +25,8 @@ from mcutrain.graph import (
     SoftmaxAttributes,
     Tensor,
 )
-from mcutrain.graph.validate import output_side, validate
+from mcutrain.graph.checks.base import output_side
+from mcutrain.graph.validate import validate
 from support.graphs import quantization
 
 INPUT_SCALE = 1 / 64  # far from 1/255, so that the input-scale correction shows

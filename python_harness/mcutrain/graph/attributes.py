@@ -1,0 +1,90 @@
+"""The attributes of every kind of operator of a Graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Rows and columns added round an image."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Base of the attributes of an operator."""
+
+
+@dataclass(frozen=True)
+class ConvAttributes(Attributes):
+    """conv2d, depthwise_conv2d and fully_connected (whose stride and padding stay at their defaults).
+
+    Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone.
+    inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
+    """
+
+    clamp: tuple[int, int] = (-128, 127)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+
+
+@dataclass(frozen=True)
+class AddAttributes(Attributes):
+    """add. inputs: (a, b), of equal shape; both are rescaled to the output's scale."""
+
+    clamp: tuple[int, int] = (-128, 127)
+
+
+@dataclass(frozen=True)
+class PoolAttributes(Attributes):
+    """average_pool and max_pool; global pools have the kernel of the whole image.
+
+    Input and output share scale and zero point. Padding never counts into an average and never wins a maximum. A
+    fused activation or a change of scale is a ``requantize`` operator after the pool.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = Padding()
+
+
+@dataclass(frozen=True)
+class MeanAttributes(Attributes):
+    """mean: of every channel over the whole image, at a scale of its own. The output is (1, 1, channels) or (channels,)."""
+
+    clamp: tuple[int, int] = (-128, 127)
+
+
+@dataclass(frozen=True)
+class PadAttributes(Attributes):
+    """pad: the border has the input's zero point (real value 0)."""
+
+    padding: Padding
+
+
+@dataclass(frozen=True)
+class RequantizeAttributes(Attributes):
+    """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip.
+
+    float32_quotient: the multiplier is of the float32 quotient of the scales (LiteRT's stand-alone relu), not of the exact one.
+    """
+
+    clamp: tuple[int, int] = (-128, 127)
+    float32_quotient: bool = False
+
+
+@dataclass(frozen=True)
+class ReshapeAttributes(Attributes):
+    """reshape and flatten: the same bytes under another shape."""
+
+
+@dataclass(frozen=True)
+class SoftmaxAttributes(Attributes):
+    """softmax over the last axis; output scale 1/256, zero point -128."""
+
+    beta: float = 1.0

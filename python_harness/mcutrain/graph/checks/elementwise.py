@@ -1,0 +1,42 @@
+"""Checks of add, requantize and softmax."""
+
+from __future__ import annotations
+
+import math
+
+from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes
+from mcutrain.graph.checks.base import Check, check_clamp, check_operands, check_rescale, check_shape, require
+from mcutrain.graph.model import Graph, Operator
+
+
+def _add(graph: Graph, op: Operator) -> None:
+    a, b, y = check_operands(graph, op, AddAttributes, (False, False))
+    assert isinstance(op.attributes, AddAttributes)
+    check_clamp(op, op.attributes.clamp)
+    require(a.shape == b.shape, f"{op.name}: '{a.name}' {a.shape} and '{b.name}' {b.shape} would need broadcasting")
+    check_shape(op, y, a.shape)
+    # Operands are widened by 20 bits and halved: the output's multiplier 2 max(s_a, s_b) / (2^20 s_y) must be below 1.
+    smallest = 2 * max(a.scale, b.scale) / 2**20
+    require(y.scale > smallest, f"{op.name}: the scale of '{y.name}' is too small for those of its operands")
+
+
+def _requantize(graph: Graph, op: Operator) -> None:
+    x, y = check_operands(graph, op, RequantizeAttributes, (False,))
+    assert isinstance(op.attributes, RequantizeAttributes)
+    check_clamp(op, op.attributes.clamp)
+    check_shape(op, y, x.shape)
+    check_rescale(op, 255, x.scale / y.scale)
+
+
+def _softmax(graph: Graph, op: Operator) -> None:
+    x, y = check_operands(graph, op, SoftmaxAttributes, (False,))
+    assert isinstance(op.attributes, SoftmaxAttributes)
+    check_shape(op, y, x.shape)
+    fixed = math.isclose(y.scale, 1 / 256, rel_tol=1e-3) and y.zero_point == -128
+    require(fixed, f"{op.name}: output '{y.name}' must have scale 1/256 and zero point -128")
+    # The fixed-point exponential multiplies differences by beta * scale * 2^26, which must exceed 1 and fit.
+    multiplier = op.attributes.beta * x.scale * 2**26
+    require(1 < multiplier < math.inf, f"{op.name}: beta {op.attributes.beta:g} times the input's scale is too small")
+
+
+CHECKS: dict[str, Check] = {"add": _add, "requantize": _requantize, "softmax": _softmax}

@@ -1,0 +1,18 @@
+"""The operators of an ONNX QDQ network: how each becomes an operator of the Graph.
+
+To add an operator: a function from the file's node to its value, and one entry in the ``RULES`` of its family.
+"""
+
+from __future__ import annotations
+
+from mcutrain.importers.onnx_rules import convolution, elementwise, movement, reduction
+from mcutrain.importers.onnx_rules.base import Rule
+
+RULES: dict[str, Rule] = {
+    **convolution.RULES,
+    **elementwise.RULES,
+    **movement.RULES,
+    **reduction.RULES,
+}
+
+__all__ = ["RULES", "Rule"]

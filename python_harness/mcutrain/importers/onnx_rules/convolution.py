@@ -1,0 +1,91 @@
+"""Conv, Gemm and MatMul."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mcutrain.graph.attributes import ConvAttributes
+from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.importers.onnx_file import FileNode
+from mcutrain.importers.onnx_operands import (
+    Context,
+    add_weights,
+    codes_operand,
+    constant_operand,
+    image_operand,
+    integer_attribute,
+    integer_attributes,
+    optional_constant,
+    window,
+)
+from mcutrain.importers.onnx_rules.base import WINDOW, Rule
+from mcutrain.importers.onnx_values import Pending, Value, file_shape
+
+
+def _conv(context: Context, node: FileNode) -> Value:
+    weights = constant_operand(context, node.inputs[1], "weights")
+    if weights.values.ndim != 4:
+        raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 4")
+    outputs, depth, height, width = weights.values.shape
+    group = integer_attribute(node, "group", 1)
+    depthwise = group > 1 and depth == 1
+    if group != 1 and not depthwise:
+        # Noted, not raised, so that what follows in the file is checked too.
+        context.problems.add(
+            f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, neither 1 nor one for each channel"
+        )
+    if integer_attributes(node, "kernel_shape", (height, width)) != (height, width):
+        raise UnsupportedError("its kernel_shape is not that of its weights")
+    x = image_operand(context, node.inputs[0])
+    if depth * group != x.tensor.shape[2]:
+        raise UnsupportedError(f"its weights take {depth * group} channels, its input has {x.tensor.shape[2]}")
+    stride, padding, sides = window(node, x, (height, width))
+    bias = optional_constant(context, node, 2, "bias")
+    codes = weights.values[:, 0] if depthwise else weights.values.transpose(0, 2, 3, 1)
+    operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0, x, bias))
+    return Pending(
+        f"{'depthwise' if depthwise else 'conv'}{node.position}",
+        "depthwise_conv2d" if depthwise else "conv2d",
+        node.kind,
+        operands,
+        (*sides, outputs),
+        None,
+        lambda clamp: ConvAttributes(clamp, stride, padding),
+    )
+
+
+def _gemm(context: Context, node: FileNode) -> Value:
+    for name, expected in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
+        if node.attributes.get(name, expected) != expected:
+            raise UnsupportedError(f"its {name} is {node.attributes[name]}, not {expected:g}")
+    return _matrix_product(context, node, transposed=integer_attribute(node, "transB", 0) != 0)
+
+
+def _matmul(context: Context, node: FileNode) -> Value:
+    return replace(_matrix_product(context, node, transposed=False), awaits_bias=True)
+
+
+def _matrix_product(context: Context, node: FileNode, *, transposed: bool) -> Pending:
+    weights = constant_operand(context, node.inputs[1], "weights")
+    if weights.values.ndim != 2:
+        raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 2")
+    codes = weights.values if transposed else weights.values.T
+    x = codes_operand(context, node.inputs[0])
+    if x.tensor.shape != (codes.shape[1],):
+        raise UnsupportedError(
+            f"its weights take a vector of {codes.shape[1]}, its input is {file_shape(x.tensor.shape)}"
+        )
+    if x.order is not None:
+        # The file flattens channels first, the Graph channels last: the columns follow the elements.
+        codes = codes.reshape(-1, *x.order).transpose(0, 2, 3, 1).reshape(codes.shape)
+    bias = optional_constant(context, node, 2, "bias")
+    operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0 if transposed else 1, x, bias))
+    name = f"fully_connected{node.position}"
+    return Pending(name, "fully_connected", node.kind, operands, (len(codes),), None, ConvAttributes)
+
+
+RULES: dict[str, Rule] = {
+    "Conv": Rule(_conv, (2, 3), WINDOW | {"group"}),
+    "Gemm": Rule(_gemm, (2, 3), frozenset({"alpha", "beta", "transA", "transB"})),
+    "MatMul": Rule(_matmul, (2, 2)),
+}

@@ -1,0 +1,72 @@
+"""Pools and ReduceMean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mcutrain.graph.attributes import MeanAttributes, Padding, PoolAttributes
+from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.onnx_file import FileNode
+from mcutrain.importers.onnx_operands import (
+    Context,
+    image_operand,
+    integer_attribute,
+    optional_constant,
+    positive_pair,
+    window,
+)
+from mcutrain.importers.onnx_rules.base import WINDOW, Rule
+from mcutrain.importers.onnx_values import Codes, Pending, Shape, Value
+
+
+def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
+    # A pool writes the scale it reads; a change of scale becomes a requantize after it.
+    own = x.tensor.quantization
+    return Pending(
+        f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own
+    )
+
+
+def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
+    def rule(context: Context, node: FileNode) -> Value:
+        if integer_attribute(node, "storage_order", 0) != 0:
+            raise UnsupportedError("its storage_order is not 0")
+        x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
+        kernel = positive_pair(node, "kernel_shape", (0, 0))
+        stride, padding, sides = window(node, x, kernel)
+        if integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
+            raise UnsupportedError("its average counts the padding (count_include_pad)")
+        shape = (*sides, x.tensor.shape[2])
+        return _pending_pool(node, kind, x, shape, PoolAttributes(kernel, stride, padding))
+
+    return rule
+
+
+def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
+    def rule(context: Context, node: FileNode) -> Value:
+        x = image_operand(context, node.inputs[0])
+        height, width, channels = x.tensor.shape
+        return _pending_pool(node, kind, x, (1, 1, channels), PoolAttributes((height, width), (1, 1)))
+
+    return rule
+
+
+def _reduce_mean(context: Context, node: FileNode) -> Value:
+    given = optional_constant(context, node, 1, "the axes")
+    stated = node.attributes.get("axes", ()) if given is None else tuple(int(a) for a in given.values.reshape(-1))
+    axes = sorted(a % 4 for a in stated if isinstance(a, int)) if isinstance(stated, tuple) else []
+    if axes != [2, 3]:
+        raise UnsupportedError(f"it is the mean over the axes {axes}, not over rows and columns (2 and 3)")
+    x = image_operand(context, node.inputs[0])
+    channels = x.tensor.shape[2]
+    shape = (1, 1, channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
+    return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, MeanAttributes)
+
+
+RULES: dict[str, Rule] = {
+    "AveragePool": Rule(_pool("average_pool"), (1, 1), WINDOW | {"ceil_mode", "count_include_pad"}),
+    "GlobalAveragePool": Rule(_global_pool("average_pool"), (1, 1)),
+    "GlobalMaxPool": Rule(_global_pool("max_pool"), (1, 1)),
+    "MaxPool": Rule(_pool("max_pool"), (1, 1), WINDOW | {"ceil_mode", "storage_order"}),
+    "ReduceMean": Rule(_reduce_mean, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
+}

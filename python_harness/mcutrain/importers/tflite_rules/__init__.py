@@ -1,0 +1,18 @@
+"""The operators of an int8 .tflite file: how each becomes an operator of the Graph.
+
+To add an operator: a function from the file's operator to a Graph operator, and one entry in the ``RULES`` of its family.
+"""
+
+from __future__ import annotations
+
+from mcutrain.importers.tflite_rules import convolution, elementwise, movement, reduction
+from mcutrain.importers.tflite_rules.base import Rule
+
+RULES: dict[int, Rule] = {
+    **convolution.RULES,
+    **elementwise.RULES,
+    **movement.RULES,
+    **reduction.RULES,
+}
+
+__all__ = ["RULES", "Rule"]

@@ -1,0 +1,69 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED."""
+
+from __future__ import annotations
+
+from tflite import BuiltinOperator
+
+from mcutrain.graph.attributes import ConvAttributes, ReshapeAttributes
+from mcutrain.graph.model import Tensor
+from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.tflite_file import FileOperator
+from mcutrain.importers.tflite_rules.base import WINDOW, Context, Rule, explicit_padding, fused_clamp, positive_pair
+
+
+def _conv2d(m: Context, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    stride = positive_pair(op, "StrideH", "StrideW")
+    if positive_pair(op, "DilationHFactor", "DilationWFactor") != (1, 1):
+        raise UnsupportedError("it is dilated")
+    shape = m.model.tensors[op.inputs[1]].shape
+    if len(shape) != 4:
+        raise UnsupportedError(f"its weights have {len(shape)} dimensions, not 4")
+    padding = explicit_padding(op, x, (shape[1], shape[2]), stride)
+    if len(x.shape) == 3 and shape[3] != x.shape[2]:
+        raise UnsupportedError(f"it is grouped: weights of {shape[3]} input channels, an input of {x.shape[2]}")
+    attributes = ConvAttributes(fused_clamp(op, y), stride, padding)
+    m.emit(op, "conv2d", (x.name, *m.weights(op, x)), y.name, attributes)
+
+
+def _depthwise_conv2d(m: Context, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    stride = positive_pair(op, "StrideH", "StrideW")
+    if positive_pair(op, "DilationHFactor", "DilationWFactor") != (1, 1):
+        raise UnsupportedError("it is dilated")
+    shape = m.model.tensors[op.inputs[1]].shape
+    if len(shape) != 4 or shape[0] != 1:
+        raise UnsupportedError(f"its weights have shape {list(shape)}, not [1, height, width, channels]")
+    padding = explicit_padding(op, x, (shape[1], shape[2]), stride)
+    attributes = ConvAttributes(fused_clamp(op, y), stride, padding)
+    m.emit(op, "depthwise_conv2d", (x.name, *m.weights(op, x, output_axis=3)), y.name, attributes)
+
+
+def _fully_connected(m: Context, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    if op.options["WeightsFormat"] != 0:
+        raise UnsupportedError("its weights are stored shuffled")
+    attributes = ConvAttributes(fused_clamp(op, y))
+    name = x.name
+    if len(x.shape) != 1:
+        # LiteRT flattens silently; the Graph says so.
+        name = m.graph.add_tensor(Tensor(f"{x.name}_flat", (x.elements,), "int8", x.quantization))
+        flatten = f"fully_connected{op.index}_flatten"
+        m.graph.add_operator(flatten, "reshape", (x.name,), name, ReshapeAttributes(), op.kind)
+    m.emit(op, "fully_connected", (name, *m.weights(op, x)), y.name, attributes)
+
+
+_CONV2D = ("Conv2DOptions", (*WINDOW, "DilationHFactor", "DilationWFactor"))
+
+
+_DEPTHWISE = ("DepthwiseConv2DOptions", _CONV2D[1])
+
+
+_FULLY_CONNECTED = ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat"))
+
+
+RULES: dict[int, Rule] = {
+    BuiltinOperator.CONV_2D: Rule("CONV_2D", _conv2d, (2, 3), _CONV2D),
+    BuiltinOperator.DEPTHWISE_CONV_2D: Rule("DEPTHWISE_CONV_2D", _depthwise_conv2d, (2, 3), _DEPTHWISE),
+    BuiltinOperator.FULLY_CONNECTED: Rule("FULLY_CONNECTED", _fully_connected, (2, 3), _FULLY_CONNECTED),
+}

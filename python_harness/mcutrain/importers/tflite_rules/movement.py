@@ -1,0 +1,35 @@
+"""PAD and RESHAPE."""
+
+from __future__ import annotations
+
+from tflite import BuiltinOperator
+
+from mcutrain.graph.attributes import PadAttributes, Padding, ReshapeAttributes
+from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.tflite_file import FileOperator
+from mcutrain.importers.tflite_rules.base import Context, Rule
+
+
+def _pad(m: Context, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    amounts = m.values(op.inputs[1], "int32", "int64")
+    if amounts.shape != (4, 2) or len(x.shape) != 3:
+        raise UnsupportedError(f"it pads {len(x.shape) + 1} dimensions with {list(amounts.shape)} amounts")
+    batch, vertical, horizontal, channels = ((int(a), int(b)) for a, b in amounts)
+    if batch != (0, 0) or channels != (0, 0):
+        raise UnsupportedError("it pads the batch or the channels")
+    m.emit(op, "pad", (x.name,), y.name, PadAttributes(Padding(*vertical, *horizontal)))
+
+
+def _reshape(m: Context, op: FileOperator) -> None:
+    # The output tensor has the shape; the operand that repeats it only must not be computed.
+    if len(op.inputs) > 1 and op.inputs[1] >= 0:
+        m.values(op.inputs[1], "int32")
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
+
+
+RULES: dict[int, Rule] = {
+    BuiltinOperator.PAD: Rule("PAD", _pad, (2, 2)),
+    BuiltinOperator.RESHAPE: Rule("RESHAPE", _reshape, (1, 2)),
+}
