@@ -88,7 +88,8 @@ class Operator:
 class Graph:
     """A quantised network with one input and one output, operators in execution order.
 
-    input_domain says how a user's array becomes input codes, e.g. "uint8 - 128"; source_sha256 identifies the file.
+    input_domain says how a user's array becomes input codes, e.g. "uint8 - 128"; source_sha256 identifies the file. notes: what the
+    importer had to change or to choose, a sentence each.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Graph:
     source_format: str
     source_sha256: str
     input_domain: str = "int8 codes"
+    notes: tuple[str, ...] = ()
 
     def producer(self, tensor: str) -> Operator | None:
         """The operator that writes ``tensor``, or None for the input and constants."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,9 @@ class Context(Protocol):
 
     def value(self, name: str) -> Value:
         """What a name of the file stands for."""
+
+    def settled(self, name: str) -> Value:
+        """What a name stands for; elements that were only moved and not quantised again are Real."""
 
     def sole_reader(self, name: str) -> FileNode | None:
         """The node that reads a name, where there is exactly one."""
@@ -75,7 +79,7 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
     or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
     come after it; its tensor has no quantisation yet.
     """
-    value = context.value(name)
+    value = context.settled(name)
     if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
         return Codes(Tensor(value.name, value.shape, "int8"))
     if isinstance(value, Unknown):
@@ -145,19 +149,23 @@ def add_weights(
     stated = q.axis if q.axis is None or q.axis >= 0 else q.axis + weights.values.ndim
     if stated not in (None, axis) or q.scale.size not in (1, outputs):
         raise UnsupportedError(f"weights {quoted(weights.name)} have {q.scale.size} scales along axis {stated}")
-    per_channel = None if q.scale.size == 1 else 0
-    name = context.graph.constant(weights.name, codes, Quantization(q.scale, q.zero_point, per_channel))
-
     with np.errstate(over="ignore", under="ignore"):
         scale = np.float32(x.tensor.scale) * q.scale
-    values = np.zeros(outputs, np.int32) if bias is None else bias_codes(bias, scale, outputs)
+    exact = np.zeros(outputs) if bias is None else bias_codes(bias, scale, outputs)
+    codes, values, scales = context.graph.with_room(f"{node.kind} #{node.index}", codes, exact, q.scale)
+    quantization = Quantization(scales, np.zeros(scales.shape, np.int32), None if scales.size == 1 else 0)
+    # A layer whose weights had to be changed has them for itself.
+    own = "" if scales is q.scale else f"_of_{node.index}"
+    name = context.graph.constant(f"{weights.name}{own}", codes, quantization)
+    with np.errstate(over="ignore", under="ignore"):
+        quantization = replace(quantization, scale=np.float32(x.tensor.scale) * scales)
     # One name for each operator: files may share a bias between layers of different scales.
     bias_name = f"{node.outputs[0]}_bias" if bias is None else f"{bias.name}_of_{node.index}"
-    return name, context.graph.constant(bias_name, values, Quantization(scale, q.zero_point, per_channel))
+    return name, context.graph.constant(bias_name, values, quantization)
 
 
-def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> Array:
-    """The int32 codes of a bias at ``scale``, from such codes or from real values."""
+def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> NDArray[np.float64]:
+    """A bias in units of ``scale``, shape (outputs,), from such codes or from real values; rounded, but in no range."""
     values, q = bias.values, bias.quantization
     if values.size != outputs:
         raise UnsupportedError(f"bias {quoted(bias.name)} has {values.size} elements for {outputs} outputs")
@@ -165,11 +173,32 @@ def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> Arra
         exact = q.scale.size in (1, scale.size) and np.allclose(q.scale, scale, rtol=1e-3, atol=0)
         if not exact or q.zero_point.any():
             raise UnsupportedError(f"the scale of bias {quoted(bias.name)} is not that of input times weights")
-        return values.reshape(outputs)
+        return values.reshape(outputs).astype(np.float64)
     if q is not None and q.scale.size != 1:
         raise UnsupportedError(f"bias {quoted(bias.name)} has {q.scale.size} scales")
     with np.errstate(all="ignore"):
-        codes = np.rint(bias.real().reshape(outputs) / scale)
-    if not np.all(np.abs(codes) < 2**31):
-        raise UnsupportedError(f"bias {quoted(bias.name)} does not fit 32 bits at the scale of input times weights")
-    return codes.astype(np.int32)
+        codes: NDArray[np.float64] = np.rint(bias.real().reshape(outputs) / scale)
+    if not np.isfinite(codes).all():
+        raise UnsupportedError(f"bias {quoted(bias.name)} is no finite number of steps of input times weights")
+    return codes
+
+
+def weighted_sum_range(x: Tensor, weights: Tensor, bias: Tensor) -> Quantization:
+    """A quantisation for the sums of a layer that the file does not quantise: int8, one scale, from what the sums can reach.
+
+    x: codes; weights: (outputs, ...); bias: (outputs,). The range is that of all sums, or, where narrower, eight standard deviations of the
+    sums of independent codes, each equally likely, about their mean: sums of many codes do not come near their bounds.
+    """
+    assert weights.data is not None and bias.data is not None and weights.quantization is not None
+    w = weights.data.reshape(len(weights.data), -1).astype(np.float64)
+    low, high = -128.0 - x.zero_point, 127.0 - x.zero_point
+    smallest = np.minimum(w * low, w * high).sum(axis=1)
+    largest = np.maximum(w * low, w * high).sum(axis=1)
+    mean = w.sum(axis=1) * (low + high) / 2
+    reach = 8 * np.sqrt((w**2).sum(axis=1) * (256**2 - 1) / 12)
+    unit = x.scale * np.broadcast_to(weights.quantization.scale, (len(w),)).astype(np.float64)
+    first = min(0.0, float(((np.maximum(smallest, mean - reach) + bias.data) * unit).min()))
+    last = max(0.0, float(((np.minimum(largest, mean + reach) + bias.data) * unit).max()))
+    scale = max((last - first) / 255, float(np.finfo(np.float32).tiny))
+    zero_point = int(np.clip(round(-128 - first / scale), -128, 127))
+    return Quantization(np.array([scale], np.float32), np.array([zero_point], np.int32))

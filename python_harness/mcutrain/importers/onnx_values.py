@@ -20,6 +20,8 @@ from mcutrain.importers.onnx_file import Array
 Shape = tuple[int, ...]
 Clamp = tuple[int, int]
 
+_MOVES = frozenset({"max_pool", "pad", "reshape", "slice", "transpose"})
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -87,6 +89,11 @@ class Pending:
     low: float | None = None
     high: float | None = None
     awaits_bias: bool = False
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its elements are those of its operand, moved or picked: they keep their codes."""
+        return self.own is not None and self.kind in _MOVES and (self.low, self.high) == (None, None)
 
 
 @dataclass(frozen=True)
