@@ -44,13 +44,15 @@ class AddAttributes(Attributes):
 class PoolAttributes(Attributes):
     """average_pool and max_pool; global pools have the kernel of the whole image.
 
-    Input and output share scale and zero point. Padding never counts into an average and never wins a maximum. A
-    fused activation or a change of scale is a ``requantize`` operator after the pool.
+    Padding never counts into an average and never wins a maximum. An average may have an output scale of its own, to which its sum is
+    rounded once; then its clamp counts too. Input and output of a max_pool share scale and zero point: a fused activation or a change of
+    scale is a ``requantize`` operator after it.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: Padding = Padding()
+    clamp: tuple[int, int] = (-128, 127)
 
 
 @dataclass(frozen=True)

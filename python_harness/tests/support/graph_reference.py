@@ -92,6 +92,8 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
     if isinstance(attributes, PoolAttributes):
         image = values[0].astype(np.float64)
         patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)
+        if op.kind == "average_pool" and (x.scale, x.zero_point) != (y.scale, y.zero_point):
+            return _codes((np.nanmean(patches, (2, 3)) - x.zero_point) * x.scale, y, attributes.clamp, rounding)
         pooled = np.nanmean(patches, (2, 3)) if op.kind == "average_pool" else np.nanmax(patches, (2, 3))
         if rounding is half_even:
             # onnxruntime rounds the average of the real values, so a tie is even with the zero point taken off.

@@ -121,6 +121,16 @@ class NetBuilder:
         attributes = PoolAttributes((kernel, kernel), (stride, stride), padding)
         return self._operator(kind, kind, (x,), shape, self._like(x), attributes)
 
+    def average(self, x: str, kernel: int, stride: int, *, finer: float, relu: bool = False) -> str:
+        """An average pool with borders whose output has a scale of its own, ``finer`` times that of its input."""
+        height, width, channels = self.tensors[x].shape
+        rows, columns = _same(height, kernel, stride), _same(width, kernel, stride)
+        clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
+        attributes = PoolAttributes((kernel, kernel), (stride, stride), Padding(*rows, *columns), clamp)
+        shape = (output_side(height, kernel, stride, *rows), output_side(width, kernel, stride, *columns), channels)
+        own = quantization(self.tensors[x].scale * finer, zero_point)
+        return self._operator("average_pool", "average_pool", (x,), shape, own, attributes)
+
     def global_pool(self, x: str) -> str:
         """The mean of the whole image."""
         height, width, channels = self.tensors[x].shape
@@ -279,6 +289,14 @@ def pooled() -> Graph:
     return net.graph(net.softmax(net.dense(net.flatten(y), 6)))
 
 
+def averaged() -> Graph:
+    """Averages at scales of their own: so fine that some saturate, with an activation, and over the whole image."""
+    net = NetBuilder(17, (9, 8, 2))
+    y = net.conv(net.average("x", 2, 1, finer=1.6), 5)
+    y = net.conv(net.average(y, 3, 2, finer=0.3, relu=True), 6)
+    return net.graph(net.dense(net.flatten(net.average(y, 5, 5, finer=0.4)), 4))
+
+
 def perceptron() -> Graph:
     """Hidden fully connected layers behind a convolution."""
     net = NetBuilder(5, (4, 4, 2))
@@ -321,6 +339,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "chain": chain,
     "residual": residual,
     "identity residual": identity_residual,
+    "averaged": averaged,
     "pooled": pooled,
     "perceptron": perceptron,
     "separable": separable,

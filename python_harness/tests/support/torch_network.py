@@ -89,8 +89,10 @@ class TorchNetwork:
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PoolAttributes):
-            pool = self._maximum if op.kind == "max_pool" else self._mean
-            return self._through(op, pool(self.values[x.name], a), (-128, 127))
+            if op.kind == "max_pool":
+                return self._through(op, self._maximum(self.values[x.name], a), a.clamp)
+            real = self._mean(self.values[x.name], a) - x.zero_point
+            return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, MeanAttributes):
             real = self._centred(x.name).mean((0, 1)).reshape(y.shape)
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)

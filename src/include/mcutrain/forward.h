@@ -59,6 +59,19 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_average_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
+    mct_window window; /* out_channels == in_channels */
+    int32_t input_zero_point, output_zero_point;
+    int32_t clamp_min, clamp_max;
+    int32_t counts; /* how many different numbers of pixels the windows have inside the image */
+} mct_average_pool_rescale_s8_params;
+
+/* The mean at a scale of its own, rounded once: y = clamp(requantise_once(sum of x - input_zero_point) + output_zero_point).
+ * count, multiplier, shift: of each number of pixels inside, that number and s_x / (s_y * number). */
+MCT_MUST_CHECK mct_status mct_average_pool_rescale_s8(const mct_average_pool_rescale_s8_params *params, const int8_t *x,
+                                                      const int32_t *count, const int32_t *multiplier, const int32_t *shift, int8_t *y,
+                                                      uint32_t *inside);
+
+typedef struct {
     int32_t pixels, channels; /* pixels < 2^23 */
     int32_t input_zero_point, output_zero_point;
     int32_t multiplier, shift; /* of s_x / (s_y * pixels) */

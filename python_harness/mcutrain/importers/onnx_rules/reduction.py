@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from mcutrain.graph.attributes import MeanAttributes, Padding, PoolAttributes
+from mcutrain.graph.attributes import MeanAttributes, PadAttributes, Padding, PoolAttributes
+from mcutrain.graph.model import Tensor
 from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
@@ -20,10 +22,11 @@ from mcutrain.importers.onnx_values import Codes, Pending, Shape, Value
 
 
 def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
-    # A pool writes the scale it reads; a change of scale becomes a requantize after it.
-    own = x.tensor.quantization
+    # A maximum keeps the scale it reads; a mean is rounded once, to the scale that is asked for.
+    own = x.tensor.quantization if kind == "max_pool" else None
+    name, operands = f"{kind}{node.position}", (x.tensor.name,)
     return Pending(
-        f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own
+        name, kind, node.kind, operands, shape, None, lambda clamp: replace(attributes, clamp=clamp), own=own
     )
 
 
@@ -34,12 +37,24 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
         x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
         kernel = positive_pair(node, "kernel_shape", (0, 0))
         stride, padding, sides = window(node, x, kernel)
-        if integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
-            raise UnsupportedError("its average counts the padding (count_include_pad)")
         shape = (*sides, x.tensor.shape[2])
+        if kind == "average_pool" and integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
+            # The zeros round the image count: they are part of an image that has them.
+            x, padding = _padded(context, node, x, padding), Padding()
         return _pending_pool(node, kind, x, shape, PoolAttributes(kernel, stride, padding))
 
     return rule
+
+
+def _padded(context: Context, node: FileNode, x: Codes, padding: Padding) -> Codes:
+    """The image with a border of zeros, by an operator of its own."""
+    height, width, channels = x.tensor.shape
+    shape = (height + padding.top + padding.bottom, width + padding.left + padding.right, channels)
+    border = Tensor(f"{node.outputs[0]}_padded", shape, "int8", x.tensor.quantization)
+    context.graph.add_tensor(border)
+    name, operands = f"average_pool{node.position}_pad", (x.tensor.name,)
+    context.graph.add_operator(name, "pad", operands, border.name, PadAttributes(padding), node.kind)
+    return Codes(border)
 
 
 def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
