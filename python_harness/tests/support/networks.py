@@ -25,6 +25,7 @@ from mcutrain.graph import (
     SoftmaxAttributes,
     Tensor,
 )
+from mcutrain.graph.attributes import dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.validate import validate
 from support.graphs import quantization
@@ -86,17 +87,20 @@ class NetBuilder:
         *,
         scale: float | None = None,
         relu: bool = False,
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
     ) -> str:
         """conv2d, depthwise_conv2d, average_pool or max_pool with sides, strides and borders of their own. channels: of the output."""
         height, width, in_channels = self.tensors[x].shape
-        out_height = output_side(height, kernel[0], stride[0], padding.top, padding.bottom)
-        out_width = output_side(width, kernel[1], stride[1], padding.left, padding.right)
+        span = dilated(kernel, dilation)
+        out_height = output_side(height, span[0], stride[0], padding.top, padding.bottom)
+        out_width = output_side(width, span[1], stride[1], padding.left, padding.right)
         y_shape = (out_height, out_width, channels)
         if kind in ("average_pool", "max_pool"):
             return self._operator(kind, kind, (x,), y_shape, self._like(x), PoolAttributes(kernel, stride, padding))
-        attributes = ConvAttributes((-128, 127), stride, padding)
+        attributes = ConvAttributes((-128, 127), stride, padding, dilation, groups)
         prefix = {"conv2d": "conv", "depthwise_conv2d": "depthwise"}[kind]
-        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels)
+        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels // groups)
         return self._layer(kind, prefix, x, shape, y_shape, attributes, relu, scale)
 
     def dense(self, x: str, features: int, *, relu: bool = False) -> str:
@@ -201,7 +205,7 @@ class NetBuilder:
         self.tensors[f"w{index}"] = Tensor(f"w{index}", shape, "int8", w_q, weights)
         self.tensors[f"b{index}"] = Tensor(f"b{index}", (shape[0],), "int32", b_q, bias)
         clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
-        attributes = ConvAttributes(clamp, attributes.stride, attributes.padding)
+        attributes = replace(attributes, clamp=clamp)
         operands = (x, f"w{index}", f"b{index}")
         return self._operator(kind, prefix, operands, y_shape, quantization(y_scale, zero_point), attributes)
 
@@ -297,6 +301,17 @@ def separable() -> Graph:
     return net.graph(net.dense(net.mean(y), 4))
 
 
+def dilated_and_grouped() -> Graph:
+    """Convolutions with dilated taps, in groups, and both, dense and depthwise, in a residual block too; strides that meet the dilation."""
+    net = NetBuilder(8, (10, 9, 3))
+    stem = net.windowed("conv2d", "x", 6, (3, 2), (1, 1), Padding(2, 2, 1, 1), dilation=(2, 2))
+    inner = net.windowed("conv2d", stem, 6, (3, 3), (1, 1), Padding(1, 1, 1, 1), relu=True, groups=3)
+    y = net.add(net.windowed("conv2d", inner, 6, (2, 3), (1, 1), Padding(3, 0, 2, 2), dilation=(3, 2), groups=2), stem)
+    y = net.windowed("depthwise_conv2d", y, 12, (3, 3), (2, 1), Padding(2, 1, 2, 2), dilation=(2, 2), relu=True)
+    y = net.windowed("conv2d", y, 8, (1, 1), (1, 1), Padding(), groups=4)
+    return net.graph(net.dense(net.mean(y), 4))
+
+
 def siamese(*, shared: bool = True) -> Graph:
     """Two convolutions of the same input by the same weights and the same bias; not shared: by copies of these."""
     net = NetBuilder(7)
@@ -324,6 +339,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "pooled": pooled,
     "perceptron": perceptron,
     "separable": separable,
+    "dilated and grouped": dilated_and_grouped,
 }
 
 

@@ -146,8 +146,9 @@ class NumpyNetwork:
             read, rows = patches[..., self._channels_read(op)], weights.reshape(len(weights), -1)
             sums: Real = np.einsum("hwko,ok->hwo", read, rows)
         else:
-            sums = np.einsum("hwkc,okc->hwo", patches, weights.reshape(len(weights), -1, x.shape[2]))
-        return sums + bias
+            groups = op.attributes.groups  # type: ignore[attr-defined]
+            sums = np.einsum("hwkgc,gokc->hwgo", _in_groups(patches, groups), _filters(weights, groups))
+        return sums.reshape(*sums.shape[:2], -1) + bias
 
     def _windows(self, op: Operator) -> NDArray[np.intp]:
         a, shape, out = op.attributes, self.values[op.inputs[0]].shape, self.graph.tensors[op.outputs[0]].shape
@@ -155,7 +156,7 @@ class NumpyNetwork:
             return windows_of(shape, out, a.kernel, a.stride, a.padding)
         assert isinstance(a, ConvAttributes)
         kernel = self.graph.tensors[op.inputs[1]].shape[1:3]
-        return windows_of(shape, out, (kernel[0], kernel[1]), a.stride, a.padding)
+        return windows_of(shape, out, (kernel[0], kernel[1]), a.stride, a.padding, a.dilation)
 
     def _channels_read(self, op: Operator) -> NDArray[np.intp]:
         """The input channel of each output channel of a depthwise convolution."""
@@ -294,8 +295,10 @@ class NumpyNetwork:
             for o, channel in enumerate(channels):
                 by_patch[..., channel] += g[:, :, np.newaxis, o] * weights[o].reshape(-1)
         else:
-            gradient = np.einsum("hwkc,hwo->okc", patches, g)
-            by_patch += np.einsum("hwo,okc->hwkc", g, weights.reshape(len(weights), -1, x.shape[2]))
+            groups = op.attributes.groups  # type: ignore[attr-defined]
+            by_group = _in_groups(g, groups)
+            gradient = np.einsum("hwkgc,hwgo->gokc", _in_groups(patches, groups), by_group)
+            by_patch += np.einsum("hwgo,gokc->hwkgc", by_group, _filters(weights, groups)).reshape(patches.shape)
         walk.weights[op.name] = gradient.reshape(weights.shape)
         into += _gathered(by_patch, windows, into.shape)
 
@@ -332,20 +335,32 @@ def windows_of(
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
 ) -> NDArray[np.intp]:
     """The pixels of each window, (out_height, out_width, taps in raster order); height * width stands for any pixel outside."""
     height, width = shape[:2]
-    rows = (height + padding.top + padding.bottom - kernel[0]) // stride[0] + 1
-    columns = (width + padding.left + padding.right - kernel[1]) // stride[1] + 1
+    rows = (height + padding.top + padding.bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    columns = (width + padding.left + padding.right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     assert (rows, columns) == out[:2]
     windows = np.full((rows, columns, kernel[0] * kernel[1]), height * width, np.intp)
     for row, column, tap in np.ndindex(windows.shape):
-        i = row * stride[0] - padding.top + tap // kernel[1]
-        j = column * stride[1] - padding.left + tap % kernel[1]
+        i = row * stride[0] - padding.top + tap // kernel[1] * dilation[0]
+        j = column * stride[1] - padding.left + tap % kernel[1] * dilation[1]
         if 0 <= i < height and 0 <= j < width:
             windows[row, column, tap] = i * width + j
     windows.flags.writeable = False
     return windows
+
+
+def _in_groups(values: Real, groups: int) -> Real:
+    """The last axis, of channels, as (group, channel of it)."""
+    return values.reshape(*values.shape[:-1], groups, -1)
+
+
+def _filters(weights: Real, groups: int) -> Real:
+    """(group, output channel of it, tap, input channel of it) of the weights of a convolution."""
+    outputs, height, width, inputs = weights.shape
+    return weights.reshape(groups, outputs // groups, height * width, inputs)
 
 
 def _border(shape: tuple[int, ...], padding: Padding) -> NDArray[np.intp]:

@@ -115,8 +115,11 @@ class TorchNetwork:
         image = _padded(self._centred(op.inputs[0]), op.attributes.padding, 0.0).permute(2, 0, 1)[None]
         depthwise = op.kind == "depthwise_conv2d"
         kernels = weights[:, None] if depthwise else weights.permute(0, 3, 1, 2)
-        groups = image.shape[1] if depthwise else 1
-        sums = functional.conv2d(image, kernels, bias, stride=op.attributes.stride, groups=groups)
+        a = op.attributes
+        groups = image.shape[1] if depthwise else a.groups
+        # Of strided views torch 2.13 gives groups a wrong gradient in double precision.
+        image, kernels = image.contiguous(), kernels.contiguous()
+        sums = functional.conv2d(image, kernels, bias, stride=a.stride, dilation=a.dilation, groups=groups)
         return sums[0].permute(1, 2, 0) * scales
 
     @staticmethod
