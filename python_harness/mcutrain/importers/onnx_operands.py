@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.attributes import Padding
+from mcutrain.graph.attributes import Padding, dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
@@ -97,10 +97,12 @@ def image_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
     return x
 
 
-def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int, int], Padding, Shape]:
-    """Stride, explicit padding, and the output's (height, width) of a convolution or pool."""
-    if integer_attributes(node, "dilations", (1, 1)) != (1, 1):
-        raise UnsupportedError("it is dilated")
+def window(
+    node: FileNode, x: Codes, kernel: tuple[int, int]
+) -> tuple[tuple[int, int], Padding, Shape, tuple[int, int]]:
+    """Stride, explicit padding, the output's (height, width), and dilation of a convolution or pool."""
+    dilation = positive_pair(node, "dilations", (1, 1))
+    kernel = dilated(kernel, dilation)
     stride = positive_pair(node, "strides", (1, 1))
     size = (x.tensor.shape[0], x.tensor.shape[1])
     auto = node.attributes.get("auto_pad", "NOTSET")
@@ -122,7 +124,7 @@ def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int
     whole = all((n + sum(e) - k) % s == 0 for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
     if integer_attribute(node, "ceil_mode", 0) != 0 and not whole:
         raise UnsupportedError("its ceil_mode makes it reach past its input")
-    return stride, padding, sides
+    return stride, padding, sides, dilation
 
 
 def optional_constant(context: Context, node: FileNode, position: int, what: str) -> Constant | None:

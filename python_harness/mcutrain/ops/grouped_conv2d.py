@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,14 +60,15 @@ def _golden(params: GroupedConv2dS8Params, views: Mapping[str, Any]) -> None:
 
 
 def _scratch_bytes(params: GroupedConv2dS8Params) -> int:
-    # What one group reads for an output pixel.
+    # What one group reads for an output pixel; of a depthwise convolution, an output pixel's int32 sums.
     w = params.window
-    return w.kernel_height * w.kernel_width * (w.in_channels // params.groups)
+    depthwise = params.groups == w.in_channels
+    return 4 * w.out_channels if depthwise else math.prod(grouped_weight_shape(w, params.groups)[1:])
 
 
 def _macs(params: GroupedConv2dS8Params) -> int:
     w = params.window
-    return w.out_height * w.out_width * w.out_channels * _scratch_bytes(params)
+    return w.out_height * w.out_width * math.prod(grouped_weight_shape(w, params.groups))
 
 
 GROUPED_CONV2D_S8 = Kernel(

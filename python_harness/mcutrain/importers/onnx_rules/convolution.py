@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcutrain.graph.attributes import ConvAttributes
-from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
@@ -29,17 +29,15 @@ def _conv(context: Context, node: FileNode) -> Value:
     outputs, depth, height, width = weights.values.shape
     group = integer_attribute(node, "group", 1)
     depthwise = group > 1 and depth == 1
-    if group != 1 and not depthwise:
-        # Noted, not raised, so that what follows in the file is checked too.
-        context.problems.add(
-            f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, neither 1 nor one for each channel"
-        )
+    if group < 1 or outputs % group:
+        raise UnsupportedError(f"its {outputs} output channels are no multiple of its group of {group}")
     if integer_attributes(node, "kernel_shape", (height, width)) != (height, width):
         raise UnsupportedError("its kernel_shape is not that of its weights")
     x = image_operand(context, node.inputs[0])
     if depth * group != x.tensor.shape[2]:
         raise UnsupportedError(f"its weights take {depth * group} channels, its input has {x.tensor.shape[2]}")
-    stride, padding, sides = window(node, x, (height, width))
+    stride, padding, sides, dilation = window(node, x, (height, width))
+    groups = 1 if depthwise else group
     bias = optional_constant(context, node, 2, "bias")
     codes = weights.values[:, 0] if depthwise else weights.values.transpose(0, 2, 3, 1)
     operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0, x, bias))
@@ -50,7 +48,7 @@ def _conv(context: Context, node: FileNode) -> Value:
         operands,
         (*sides, outputs),
         None,
-        lambda clamp: ConvAttributes(clamp, stride, padding),
+        lambda clamp: ConvAttributes(clamp, stride, padding, dilation, groups),
     )
 
 

@@ -33,7 +33,9 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
             raise UnsupportedError("its storage_order is not 0")
         x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
         kernel = positive_pair(node, "kernel_shape", (0, 0))
-        stride, padding, sides = window(node, x, kernel)
+        stride, padding, sides, dilation = window(node, x, kernel)
+        if dilation != (1, 1):
+            raise UnsupportedError("it is dilated")
         if integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
             raise UnsupportedError("its average counts the padding (count_include_pad)")
         shape = (*sides, x.tensor.shape[2])
