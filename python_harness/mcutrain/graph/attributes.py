@@ -65,7 +65,7 @@ class PoolAttributes(Attributes):
 
 @dataclass(frozen=True)
 class MeanAttributes(Attributes):
-    """mean: of every channel over the whole image, at a scale of its own. The output is (1, 1, channels) or (channels,)."""
+    """mean: of every channel over the whole image or sequence, at a scale of its own. The output is one of a single pixel, or a vector."""
 
     clamp: tuple[int, int] = (-128, 127)
 

@@ -59,6 +59,16 @@ def positive_pair(node: FileNode, name: str, default: tuple[int, int]) -> tuple[
     return first, second
 
 
+def sides_attribute(node: FileNode, name: str, x: Codes, default: tuple[int, int]) -> tuple[int, int]:
+    """An attribute with a positive integer for each side of the image ``x``; of a sequence it is one, and that of the height is 1."""
+    if len(x.tensor.shape) == 3:
+        return positive_pair(node, name, default)
+    (length,) = integer_attributes(node, name, default[1:])
+    if length < 1:
+        raise UnsupportedError(f"its {name} are {length}")
+    return 1, length
+
+
 def constant_operand(context: Context, name: str, what: str) -> Constant:
     """The constant behind an operand; ``what`` says in a message what the operand is."""
     value = context.value(name)
@@ -90,24 +100,26 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
 
 
 def image_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:
-    """The codes behind an operand that is an image; ``or_input`` as in ``codes_operand``."""
+    """The codes behind an operand that is an image or a sequence; ``or_input`` as in ``codes_operand``."""
     x = codes_operand(context, name, or_input=or_input)
-    if len(x.tensor.shape) != 3:
-        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4")
+    if len(x.tensor.shape) not in (2, 3):
+        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4 or 3")
     return x
 
 
 def window(
     node: FileNode, x: Codes, kernel: tuple[int, int]
 ) -> tuple[tuple[int, int], Padding, Shape, tuple[int, int]]:
-    """Stride, explicit padding, the output's (height, width), and dilation of a convolution or pool."""
-    dilation = positive_pair(node, "dilations", (1, 1))
+    """Stride, explicit padding, the output's (height, width) or (length,), and dilation of a convolution or pool."""
+    dilation = sides_attribute(node, "dilations", x, (1, 1))
     kernel = dilated(kernel, dilation)
-    stride = positive_pair(node, "strides", (1, 1))
-    size = (x.tensor.shape[0], x.tensor.shape[1])
+    stride = sides_attribute(node, "strides", x, (1, 1))
+    size = x.tensor.image[:2]
+    is_sequence = len(x.tensor.shape) == 2
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        top, left, bottom, right = integer_attributes(node, "pads", (0, 0, 0, 0))
+        pads = integer_attributes(node, "pads", (0, 0) if is_sequence else (0, 0, 0, 0))
+        top, left, bottom, right = (0, pads[0], 0, pads[1]) if is_sequence else pads
         padding = Padding(top, bottom, left, right)
     elif auto == "VALID":
         padding = Padding()
@@ -124,7 +136,16 @@ def window(
     whole = all((n + sum(e) - k) % s == 0 for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
     if integer_attribute(node, "ceil_mode", 0) != 0 and not whole:
         raise UnsupportedError("its ceil_mode makes it reach past its input")
-    return stride, padding, sides, dilation
+    return stride, padding, sides[1:] if is_sequence else sides, dilation
+
+
+def listed_axes(context: Context, node: FileNode, rank: int, default: tuple[int, ...] = ()) -> list[int]:
+    """The axes, of ``rank`` with the batch, that a node names by an attribute or, in later opsets, its second input; ascending."""
+    given = optional_constant(context, node, 1, "the axes")
+    stated = node.attributes.get("axes", default) if given is None else tuple(int(a) for a in given.values.reshape(-1))
+    if not isinstance(stated, tuple) or not all(isinstance(a, int) and -rank <= a < rank for a in stated):
+        raise UnsupportedError(f"its axes are {stated}, of {rank} dimensions")
+    return sorted(int(a) % rank for a in stated)
 
 
 def optional_constant(context: Context, node: FileNode, position: int, what: str) -> Constant | None:

@@ -13,6 +13,7 @@ from mcutrain.graph.checks.base import (
     Shape,
     check_clamp,
     check_image,
+    check_image_shape,
     check_operands,
     check_rescale,
     check_shape,
@@ -62,7 +63,7 @@ def _largest_sums(weights: NDArray[np.generic], bias: NDArray[np.generic], zero_
 
 
 def _check_geometry(
-    op: Operator, attributes: ConvAttributes, image: Shape, outputs: int, kernel: Shape, y: Tensor
+    op: Operator, attributes: ConvAttributes, outputs: int, kernel: Shape, x: Tensor, y: Tensor
 ) -> None:
     """The kernel as its dilation spreads it, its stride and its padding yield the shape of ``y``."""
     dilation = attributes.dilation
@@ -70,7 +71,7 @@ def _check_geometry(
     require(all(0 < n <= MAX_SIDE for n in dilation), f"{op.name}: dilation {dilation} is out of range")
     span = dilated(kernel, dilation)
     require(max(span) <= MAX_SIDE, f"{op.name}: a kernel {kernel} of dilation {dilation} is out of range")
-    check_shape(op, y, window_shape(image, outputs, span, attributes.stride, attributes.padding))
+    check_image_shape(op, x, y, window_shape(x.image, outputs, span, attributes.stride, attributes.padding))
 
 
 def _conv2d(graph: Graph, op: Operator) -> None:
@@ -78,7 +79,7 @@ def _conv2d(graph: Graph, op: Operator) -> None:
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    height, width, channels = check_image(op, x)
+    _, _, channels = check_image(op, x)
     require(len(weights.shape) == 4, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
     outputs, kernel, depth = weights.shape[0], weights.shape[1:3], weights.shape[3]
     groups = attributes.groups
@@ -86,7 +87,7 @@ def _conv2d(graph: Graph, op: Operator) -> None:
     require(whole, f"{op.name}: {groups} groups of {channels} input and {outputs} output channels are not whole")
     taken = f"{depth} channels" if groups == 1 else f"{depth} channels in each of {groups} groups"
     require(depth * groups == channels, f"{op.name}: weights '{weights.name}' take {taken}, the input has {channels}")
-    _check_geometry(op, attributes, (height, width), outputs, kernel, y)
+    _check_geometry(op, attributes, outputs, kernel, x, y)
     _check_weighted(op, attributes, operands)
 
 
@@ -95,13 +96,13 @@ def _depthwise_conv2d(graph: Graph, op: Operator) -> None:
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    height, width, channels = check_image(op, x)
+    _, _, channels = check_image(op, x)
     require(len(weights.shape) == 3, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
     outputs, kernel = weights.shape[0], weights.shape[1:]
     whole = outputs % channels == 0
     require(whole, f"{op.name}: {outputs} filters in '{weights.name}' are no multiple of the {channels} channels")
     require(attributes.groups == 1, f"{op.name}: a depthwise convolution has {attributes.groups} groups")
-    _check_geometry(op, attributes, (height, width), outputs, kernel, y)
+    _check_geometry(op, attributes, outputs, kernel, x, y)
     _check_weighted(op, attributes, operands)
 
 

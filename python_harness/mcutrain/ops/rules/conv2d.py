@@ -28,8 +28,8 @@ def layer_window(graph: Graph, op: Operator) -> Window:
     if op.kind == "fully_connected":
         out_features, in_features = weights.shape
         return Window(1, 1, in_features, 1, 1, out_features, 1, 1, 1, 1, 0, 0)
-    in_height, in_width, in_channels = x.shape
-    out_height, out_width, out_channels = y.shape
+    in_height, in_width, in_channels = x.image
+    out_height, out_width, out_channels = y.image
     return Window(
         in_height,
         in_width,
