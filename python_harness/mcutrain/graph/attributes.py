@@ -26,6 +26,7 @@ class ConvAttributes(Attributes):
 
     dilation: rows and columns from one tap of the kernel to the next. groups: of a conv2d, whose output channels read the input
     channels of their own group alone, in_channels / groups; weights are (out_channels, height, width, in_channels / groups).
+    A fully_connected acts on the last axis: what stands before it are rows of their own.
     Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone; its groups stay 1.
     inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
     """

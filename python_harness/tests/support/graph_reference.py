@@ -73,11 +73,12 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         centred = values[0].astype(np.float64) - x.zero_point
         weights = w.data.astype(np.float64)
         if op.kind == "fully_connected":
-            sums: Any = weights @ centred
+            sums: Any = centred @ weights.T
         else:
+            centred = centred.reshape(x.image)
             kernel = (w.shape[1], w.shape[2])
             patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0, attributes.dilation)
-            groups = x.shape[2] if op.kind == "depthwise_conv2d" else attributes.groups
+            groups = x.shape[-1] if op.kind == "depthwise_conv2d" else attributes.groups
             patches = patches.reshape(*patches.shape[:4], groups, -1)
             filters = weights.reshape(groups, w.shape[0] // groups, *kernel, -1)
             sums = np.einsum("hwijgc,goijc->hwgo", patches, filters).reshape(*patches.shape[:2], w.shape[0])
@@ -88,7 +89,7 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         total = sum(dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
         return _codes(np.asarray(total), y, attributes.clamp, rounding)
     if isinstance(attributes, PoolAttributes):
-        image = values[0].astype(np.float64)
+        image = values[0].astype(np.float64).reshape(x.image)
         patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)
         pooled = np.nanmean(patches, (2, 3)) if op.kind == "average_pool" else np.nanmax(patches, (2, 3))
         if rounding is half_even:
@@ -96,11 +97,11 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
             return (rounding(pooled - x.zero_point) + x.zero_point).astype(np.int8)
         return rounding(pooled).astype(np.int8)
     if isinstance(attributes, MeanAttributes):
-        return _codes(dequantized(x, values[0]).mean((0, 1)), y, attributes.clamp, rounding)
+        return _codes(dequantized(x, values[0]).reshape(x.image).mean((0, 1)), y, attributes.clamp, rounding)
     if isinstance(attributes, PadAttributes):
         p = attributes.padding
         edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))
-        return np.pad(values[0], edges, constant_values=x.zero_point)
+        return np.pad(values[0].reshape(x.image), edges, constant_values=x.zero_point)
     if isinstance(attributes, RequantizeAttributes):
         return _codes(dequantized(x, values[0]), y, attributes.clamp, rounding)
     if isinstance(attributes, SoftmaxAttributes):

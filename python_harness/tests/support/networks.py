@@ -41,7 +41,7 @@ class NetBuilder:
     """Adds operators one after the other; each method takes and returns names of tensors."""
 
     seed: int
-    input_shape: tuple[int, int, int] = (8, 8, 3)
+    input_shape: tuple[int, ...] = (8, 8, 3)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
 
@@ -91,11 +91,13 @@ class NetBuilder:
         groups: int = 1,
     ) -> str:
         """conv2d, depthwise_conv2d, average_pool or max_pool with sides, strides and borders of their own. channels: of the output."""
-        height, width, in_channels = self.tensors[x].shape
+        height, width, in_channels = self.tensors[x].image
         span = dilated(kernel, dilation)
         out_height = output_side(height, span[0], stride[0], padding.top, padding.bottom)
         out_width = output_side(width, span[1], stride[1], padding.left, padding.right)
-        y_shape = (out_height, out_width, channels)
+        y_shape: tuple[int, ...] = (out_height, out_width, channels)
+        if len(self.tensors[x].shape) == 2:
+            y_shape = y_shape[1:]
         if kind in ("average_pool", "max_pool"):
             return self._operator(kind, kind, (x,), y_shape, self._like(x), PoolAttributes(kernel, stride, padding))
         attributes = ConvAttributes((-128, 127), stride, padding, dilation, groups)
@@ -107,6 +109,14 @@ class NetBuilder:
         """A fully connected layer; the last one is the head."""
         shape = (features, self.tensors[x].elements)
         return self._layer("fully_connected", "fully_connected", x, shape, (features,), ConvAttributes(), relu)
+
+    def rows(self, x: str, features: int, *, relu: bool = False) -> str:
+        """A fully connected layer of each row by itself: of the last axis."""
+        *rows, length = self.tensors[x].shape
+        attributes = ConvAttributes()
+        return self._layer(
+            "fully_connected", "fully_connected", x, (features, length), (*rows, features), attributes, relu
+        )
 
     def add(self, a: str, b: str, *, relu: bool = False) -> str:
         """The residual sum."""
@@ -134,7 +144,7 @@ class NetBuilder:
     def mean(self, x: str) -> str:
         """The mean of the whole image as a vector, at a finer scale."""
         scale = self.tensors[x].scale * 0.4
-        channels = self.tensors[x].shape[2]
+        channels = self.tensors[x].shape[-1]
         return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), MeanAttributes())
 
     def pad(self, x: str) -> str:
@@ -312,6 +322,17 @@ def dilated_and_grouped() -> Graph:
     return net.graph(net.dense(net.mean(y), 4))
 
 
+def sequence() -> Graph:
+    """(length, channels): convolutions with strides, dilation and groups, depthwise too, pools, and rows of fully connected layers."""
+    net = NetBuilder(9, (26, 3))
+    y = net.windowed("conv2d", "x", 6, (1, 5), (1, 1), Padding(0, 0, 2, 1), relu=True)
+    y = net.add(net.windowed("conv2d", y, 6, (1, 3), (1, 1), Padding(0, 0, 4, 0), dilation=(1, 2), groups=2), y)
+    y = net.windowed("max_pool", y, 6, (1, 3), (1, 2), Padding(0, 0, 1, 0))
+    y = net.windowed("depthwise_conv2d", net.rows(y, 5, relu=True), 5, (1, 3), (1, 1), Padding(0, 0, 1, 1))
+    y = net.windowed("average_pool", net.rows(y, 7), 7, (1, 2), (1, 2), Padding())
+    return net.graph(net.dense(net.mean(y), 4))
+
+
 def siamese(*, shared: bool = True) -> Graph:
     """Two convolutions of the same input by the same weights and the same bias; not shared: by copies of these."""
     net = NetBuilder(7)
@@ -340,6 +361,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "perceptron": perceptron,
     "separable": separable,
     "dilated and grouped": dilated_and_grouped,
+    "sequence": sequence,
 }
 
 

@@ -114,9 +114,11 @@ def _fully_connected(graph: Graph, op: Operator) -> None:
     plain = attributes == ConvAttributes(attributes.clamp)
     require(plain, f"{op.name}: a fully connected operator has no stride, padding, dilation or groups")
     require(len(weights.shape) == 2, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
-    length = (weights.shape[1],)
-    require(x.shape == length, f"{op.name}: input '{x.name}' has shape {x.shape}, not {length}")
-    check_shape(op, y, (weights.shape[0],))
+    length = weights.shape[1]
+    require(
+        x.shape[-1] == length, f"{op.name}: input '{x.name}' has shape {x.shape}, not ({length},) or (..., {length})"
+    )
+    check_shape(op, y, (*x.shape[:-1], weights.shape[0]))
     _check_weighted(op, attributes, operands)
 
 

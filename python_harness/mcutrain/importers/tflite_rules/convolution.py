@@ -47,8 +47,12 @@ def _fully_connected(m: Context, op: FileOperator) -> None:
     if op.options["WeightsFormat"] != 0:
         raise UnsupportedError("its weights are stored shuffled")
     attributes = ConvAttributes(fused_clamp(op, y))
+    features = m.model.tensors[op.inputs[1]].shape[-1:]
     name = x.name
-    if len(x.shape) != 1:
+    if x.shape[-1:] != features or len(x.shape) != len(y.shape):
+        if (x.elements,) != features:
+            # LiteRT would make a batch of them.
+            raise UnsupportedError(f"its weights take {list(features)} features, its input is {list(x.shape)}")
         # LiteRT flattens silently; the Graph says so.
         name = m.graph.add_tensor(Tensor(f"{x.name}_flat", (x.elements,), "int8", x.quantization))
         flatten = f"fully_connected{op.index}_flatten"

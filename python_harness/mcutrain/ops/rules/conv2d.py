@@ -1,4 +1,4 @@
-"""conv2d and fully_connected, and what depthwise_conv2d shares with them: a fully connected layer is a 1x1 convolution of a 1x1 image."""
+"""conv2d and fully_connected, and what depthwise_conv2d shares with them: a fully connected layer is a 1x1 convolution of its rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def layer_window(graph: Graph, op: Operator) -> Window:
     x, weights, y = (graph.tensors[name] for name in (op.inputs[0], op.inputs[1], op.outputs[0]))
     if op.kind == "fully_connected":
         out_features, in_features = weights.shape
-        return Window(1, 1, in_features, 1, 1, out_features, 1, 1, 1, 1, 0, 0)
+        rows = x.elements // in_features
+        return Window(rows, 1, in_features, rows, 1, out_features, 1, 1, 1, 1, 0, 0)
     in_height, in_width, in_channels = x.image
     out_height, out_width, out_channels = y.image
     return Window(
