@@ -1,4 +1,4 @@
-"""Networks of sequences: (channels, length) in ONNX, (length, channels) in the Graph, convolved as images of height 1."""
+"""Networks of sequences: (channels, length) in ONNX, (length, channels) in .tflite and the Graph, convolved as images of height 1."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType
 
 from mcutrain.errors import UsageError
@@ -16,6 +17,7 @@ from mcutrain.importers import load_model
 from support.graph_reference import quantized
 from support.inference import golden_output
 from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
+from support.tflite_builder import Builder, add_weights, run_litert
 
 CHANNELS, LENGTH = 3, 40
 
@@ -149,3 +151,102 @@ def test_axes_of_another_meaning_are_refused(tmp_path: Path, kind: str, axes: li
     with pytest.raises(UsageError) as error:
         load(tmp_path, model)
     assert reason in str(error.value)
+
+
+def random_codes(*shape: int, seed: int = 0) -> NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(-127, 128, shape).astype(np.int8)
+
+
+def load_tflite(tmp_path: Path, model: bytes) -> Graph:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model)
+    return load_model(path)
+
+
+def assert_litert_s_bits(graph: Graph, model: bytes) -> None:
+    for seed in range(4):
+        codes = random_codes(*graph.tensors[graph.input].shape, seed=seed)
+        expected = run_litert(model, codes)
+        assert np.unique(expected).size > 2
+        np.testing.assert_array_equal(golden_output(graph, codes), expected)
+
+
+def causal(unit_axis: str) -> bytes:
+    """As Keras writes a causal Conv1D: the pad of a sequence, and a convolution between reshapes of it; then a mean over the length."""
+    b = Builder()
+    x, padded, y = (b.tensor(n, (1, k, 4), quantization=(q, z)) for n, k, q, z in [
+        ("x", 16, 0.05, -3), ("padded", 20, 0.05, -3), ("y", 16, 0.3, 5),
+    ])  # fmt: skip
+    amounts = b.tensor("amounts", (3, 2), "int32", data=np.array([[0, 0], [4, 0], [0, 0]], np.int32))
+    image, out = (b.tensor(n, (1, 1, k, 4), quantization=q) for n, k, q in [
+        ("image", 20, (0.05, -3)), ("out", 16, (0.3, 5)),
+    ])  # fmt: skip
+    weights = add_weights(
+        b, random_codes(4, 1, 3, 4), np.arange(4, dtype=np.int32) * 90, input_scale=0.05, weight_scale=0.02
+    )
+    mean, axis = (
+        b.tensor("mean", (1, 4), quantization=(0.05, 0)),
+        b.tensor("axis", (1,), "int32", data=np.array([1], np.int32)),
+    )
+    b.operator("PAD", [x, amounts], [padded])
+    if unit_axis == "RESHAPE":
+        shape = b.tensor("shape", (4,), "int32", data=np.array([1, 1, 20, 4], np.int32))
+        b.operator("RESHAPE", [padded, shape], [image])
+    else:
+        b.operator("EXPAND_DIMS", [padded, axis], [image])
+    b.operator(
+        "CONV_2D",
+        [image, *weights],
+        [out],
+        {"StrideW": 1, "StrideH": 1, "Padding": 1, "DilationWFactor": 2, "DilationHFactor": 1},
+    )
+    flat = b.tensor("flat", (3,), "int32", data=np.array([1, 16, 4], np.int32))
+    b.operator("RESHAPE", [out, flat], [y])
+    b.operator("MEAN", [y, axis], [mean], {"KeepDims": False})
+    return b.build([x], [mean])
+
+
+@pytest.mark.parametrize("unit_axis", ["RESHAPE", "EXPAND_DIMS"])
+def test_a_causal_convolution_of_a_tflite_sequence_has_litert_s_bits(tmp_path: Path, unit_axis: str) -> None:
+    model = causal(unit_axis)
+    graph = load_tflite(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["pad", "reshape", "conv2d", "reshape", "mean"]
+    assert graph.tensors[graph.input].shape == (16, 4)
+    assert_litert_s_bits(graph, model)
+
+
+def test_a_squeeze_is_the_same_codes_under_another_shape(tmp_path: Path) -> None:
+    b = Builder()
+    x, y = (b.tensor(n, shape, quantization=(0.05, 9)) for n, shape in (("x", (1, 1, 16, 4)), ("y", (1, 16, 4))))
+    b.operator("SQUEEZE", [x], [y])
+    graph = load_tflite(tmp_path, b.build([x], [y]))
+    codes = random_codes(1, 16, 4)
+    np.testing.assert_array_equal(golden_output(graph, codes), codes[0])
+
+
+def rows(x_shape: tuple[int, ...], features: int, y_shape: tuple[int, ...], *, keep: bool = True) -> bytes:
+    """FULLY_CONNECTED on more than a vector, at scales that leave no ties."""
+    b = Builder()
+    x, y = b.tensor("x", (1, *x_shape), quantization=(0.05, 9)), b.tensor("y", y_shape, quantization=(0.37, -4))
+    bias = np.arange(5, dtype=np.int32) * 700
+    weights = add_weights(b, random_codes(5, features), bias, input_scale=0.05, weight_scale=0.02)
+    b.operator("FULLY_CONNECTED", [x, *weights], [y], {"KeepNumDims": keep})
+    return b.build([x], [y])
+
+
+@pytest.mark.parametrize("x_shape", [(1, 8), (2, 8), (3, 8), (4, 8), (7, 8), (3, 5, 8)])
+def test_a_fully_connected_operator_acts_on_each_row_as_litert_does(tmp_path: Path, x_shape: tuple[int, ...]) -> None:
+    model = rows(x_shape, 8, (1, *x_shape[:-1], 5))
+    graph = load_tflite(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["fully_connected"]
+    assert graph.tensors[graph.output].shape == (*x_shape[:-1], 5)
+    assert_litert_s_bits(graph, model)
+
+
+def test_rows_that_would_become_a_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tensor 'y' .* does not have batch 1"):
+        load_tflite(tmp_path, rows((4, 8), 8, (4, 5), keep=False))
+    with pytest.raises(
+        UsageError, match=r"FULLY_CONNECTED #0 .*: its weights take \[16\] features, its input is \[4, 8\]"
+    ):
+        load_tflite(tmp_path, rows((4, 8), 16, (1, 5), keep=False))
