@@ -163,7 +163,9 @@ def add_weights(
     if q is None or codes.dtype != np.int8:
         raise UnsupportedError(f"weights {quoted(weights.name)} are not int8 codes; quantise weights to QInt8")
     if q.zero_point.any():
-        raise UnsupportedError(f"weights {quoted(weights.name)} have a zero point other than 0")
+        raise UnsupportedError(
+            f"weights {quoted(weights.name)} have a zero point other than 0; quantise weights symmetrically"
+        )
     outputs = codes.shape[0]
     stated = q.axis if q.axis is None or q.axis >= 0 else q.axis + weights.values.ndim
     if stated not in (None, axis) or q.scale.size not in (1, outputs):

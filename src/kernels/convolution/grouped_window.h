@@ -38,7 +38,7 @@ static inline mct_tap_pixels mct_pixels_of_tap(const mct_window *w, int32_t dila
 
     pixels.rows = mct_tap_range_of(w->in_height, w->out_height, w->stride_height, w->pad_top, row);
     pixels.columns = mct_tap_range_of(w->in_width, w->out_width, w->stride_width, w->pad_left, column);
-    if (pixels.columns.first == pixels.columns.end) {
+    if (pixels.columns.first == pixels.columns.end) { /* no address is made of what lies outside */
         pixels.rows.end = pixels.rows.first;
     }
     return pixels;
