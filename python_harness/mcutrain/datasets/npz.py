@@ -19,8 +19,8 @@ MOST_CLASSES = 255  # a prediction is one byte
 def read_npz(path: Path) -> EpisodeData:
     """The samples and labels of a .npz file; never unpickles.
 
-    samples: uint8 pixels, float32 values or int8 input codes, (n, *input shape), images as rows, columns, channels. labels: integers
-    (n,), from 0. A file of test arrays alone has nothing to adapt to: an episode then only evaluates.
+    samples: uint8 pixels, float32 values or int8 input codes, (n, *input shape), images as rows, columns, channels, sequences as length,
+    channels. labels: integers (n,), from 0. A file of test arrays alone has nothing to adapt to: an episode then only evaluates.
     Raises UsageError when the file or an array is not so.
     """
     arrays = _arrays(path)

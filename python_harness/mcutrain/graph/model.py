@@ -56,6 +56,12 @@ class Tensor:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def image(self) -> tuple[int, int, int]:
+        """(height, width, channels) of an image. A sequence, (length, channels), is an image of height 1."""
+        height, width, channels = (1, *self.shape) if len(self.shape) == 2 else self.shape
+        return height, width, channels
+
+    @property
     def scale(self) -> float:
         """The scale of a tensor with one scale (float32 value as a Python float)."""
         assert self.quantization is not None and self.quantization.scale.size == 1, self.name

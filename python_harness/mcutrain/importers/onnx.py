@@ -122,8 +122,8 @@ class _Import:
             self.problems.add(f"{where} is {end.dtype}")
         elif shape is None or any(n < 1 for n in shape[1:]):
             self.problems.add(f"{where} has the dynamic shape {list(shape or ())}")
-        elif len(shape) not in (2, 4):
-            self.problems.add(f"{where} has {len(shape)} dimensions, not 2 (vector) or 4 (image)")
+        elif len(shape) not in (2, 3, 4):
+            self.problems.add(f"{where} has {len(shape)} dimensions, not 2 (vector), 3 (sequence) or 4 (image)")
         elif shape[0] not in (1, -1):
             self.problems.add(f"{where} has batch {shape[0]}, not 1")
         else:

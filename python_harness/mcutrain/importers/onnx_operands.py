@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.attributes import Padding
+from mcutrain.graph.attributes import Padding, dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
@@ -63,6 +63,16 @@ def positive_pair(node: FileNode, name: str, default: tuple[int, int]) -> tuple[
     return first, second
 
 
+def sides_attribute(node: FileNode, name: str, x: Codes, default: tuple[int, int]) -> tuple[int, int]:
+    """An attribute with a positive integer for each side of the image ``x``; of a sequence it is one, and that of the height is 1."""
+    if len(x.tensor.shape) == 3:
+        return positive_pair(node, name, default)
+    (length,) = integer_attributes(node, name, default[1:])
+    if length < 1:
+        raise UnsupportedError(f"its {name} are {length}")
+    return 1, length
+
+
 def constant_operand(context: Context, name: str, what: str) -> Constant:
     """The constant behind an operand; ``what`` says in a message what the operand is."""
     value = context.value(name)
@@ -94,22 +104,26 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
 
 
 def image_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:
-    """The codes behind an operand that is an image; ``or_input`` as in ``codes_operand``."""
+    """The codes behind an operand that is an image or a sequence; ``or_input`` as in ``codes_operand``."""
     x = codes_operand(context, name, or_input=or_input)
-    if len(x.tensor.shape) != 3:
-        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4")
+    if len(x.tensor.shape) not in (2, 3):
+        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4 or 3")
     return x
 
 
-def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int, int], Padding, Shape]:
-    """Stride, explicit padding, and the output's (height, width) of a convolution or pool."""
-    if integer_attributes(node, "dilations", (1, 1)) != (1, 1):
-        raise UnsupportedError("it is dilated")
-    stride = positive_pair(node, "strides", (1, 1))
-    size = (x.tensor.shape[0], x.tensor.shape[1])
+def window(
+    node: FileNode, x: Codes, kernel: tuple[int, int]
+) -> tuple[tuple[int, int], Padding, Shape, tuple[int, int]]:
+    """Stride, explicit padding, the output's (height, width) or (length,), and dilation of a convolution or pool."""
+    dilation = sides_attribute(node, "dilations", x, (1, 1))
+    kernel = dilated(kernel, dilation)
+    stride = sides_attribute(node, "strides", x, (1, 1))
+    size = x.tensor.image[:2]
+    is_sequence = len(x.tensor.shape) == 2
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        top, left, bottom, right = integer_attributes(node, "pads", (0, 0, 0, 0))
+        pads = integer_attributes(node, "pads", (0, 0) if is_sequence else (0, 0, 0, 0))
+        top, left, bottom, right = (0, pads[0], 0, pads[1]) if is_sequence else pads
         padding = Padding(top, bottom, left, right)
     elif auto == "VALID":
         padding = Padding()
@@ -126,7 +140,16 @@ def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int
     whole = all((n + sum(e) - k) % s == 0 for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
     if integer_attribute(node, "ceil_mode", 0) != 0 and not whole:
         raise UnsupportedError("its ceil_mode makes it reach past its input")
-    return stride, padding, sides
+    return stride, padding, sides[1:] if is_sequence else sides, dilation
+
+
+def listed_axes(context: Context, node: FileNode, rank: int, default: tuple[int, ...] = ()) -> list[int]:
+    """The axes, of ``rank`` with the batch, that a node names by an attribute or, in later opsets, its second input; ascending."""
+    given = optional_constant(context, node, 1, "the axes")
+    stated = node.attributes.get("axes", default) if given is None else tuple(int(a) for a in given.values.reshape(-1))
+    if not isinstance(stated, tuple) or not all(isinstance(a, int) and -rank <= a < rank for a in stated):
+        raise UnsupportedError(f"its axes are {stated}, of {rank} dimensions")
+    return sorted(int(a) % rank for a in stated)
 
 
 def optional_constant(context: Context, node: FileNode, position: int, what: str) -> Constant | None:
@@ -144,7 +167,9 @@ def add_weights(
     if q is None or codes.dtype != np.int8:
         raise UnsupportedError(f"weights {quoted(weights.name)} are not int8 codes; quantise weights to QInt8")
     if q.zero_point.any():
-        raise UnsupportedError(f"weights {quoted(weights.name)} have a zero point other than 0")
+        raise UnsupportedError(
+            f"weights {quoted(weights.name)} have a zero point other than 0; quantise weights symmetrically"
+        )
     outputs = codes.shape[0]
     stated = q.axis if q.axis is None or q.axis >= 0 else q.axis + weights.values.ndim
     if stated not in (None, axis) or q.scale.size not in (1, outputs):

@@ -36,6 +36,12 @@ def find_head(graph: Graph) -> Head:
                 raise UsageError(
                     f"{graph.name}: the last layer {op.name} has an activation; a classifier's head must be linear"
                 )
+            x, features = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]].shape[1]
+            if x.elements != features:
+                raise UsageError(
+                    f"{graph.name}: the last layer {op.name} has a result for each of {x.elements // features} rows; "
+                    "a classifier's head has one"
+                )
             return Head(op, index)
         if op.kind not in ("softmax", "reshape"):
             raise UsageError(

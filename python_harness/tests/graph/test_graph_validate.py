@@ -97,7 +97,13 @@ def test_a_sound_graph_is_accepted() -> None:
         (with_operator(1, inputs=("p",)), "average_pool1 reads tensor 'p' before any operator wrote it"),
         (with_operator(1, outputs=("c",)), "average_pool1 writes tensor 'c', which is already written"),
         (with_operator(1, name="conv0"), "two operators are called conv0"),
-        (with_operator(3, attributes=ConvAttributes(stride=(2, 2))), "has no stride and no padding"),
+        (with_operator(3, attributes=ConvAttributes(stride=(2, 2))), "has no stride, padding, dilation or groups"),
+        (with_operator(3, attributes=ConvAttributes(dilation=(1, 2))), "has no stride, padding, dilation or groups"),
+        (with_operator(0, attributes=ConvAttributes(dilation=(0, 1))), "conv0: dilation (0, 1) is out of range"),
+        (with_operator(0, attributes=ConvAttributes(dilation=(1, 65536))), "of dilation (1, 65536) is out of range"),
+        (with_operator(0, attributes=ConvAttributes(dilation=(1, 2), padding=CONV_PADDING)), "not (4, 2, 5)"),
+        (with_operator(0, attributes=ConvAttributes(groups=0)), "conv0: 0 groups of"),
+        (with_operator(0, attributes=ConvAttributes(groups=2)), "groups of 2 input and 5 output channels are not whole"),
     ],
 )  # fmt: skip
 def test_a_graph_that_breaks_an_invariant_is_refused_with_the_place(graph: Graph, reason: str) -> None:

@@ -235,14 +235,16 @@ def refusal(tmp_path: Path, model: onnx.ModelProto) -> str:
 
 def test_every_unsupported_node_is_named_in_one_line(tmp_path: Path) -> None:
     m = FloatModel((4, 8, 8))
-    a = m.node("HardSwish", m.conv("x", 4, 4, 3, group=2))
-    b = m.node("Tanh", m.conv(a, 4, 4, 3, dilations=[2, 2]))
+    spread = m.node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])
+    a = m.node("HardSwish", m.conv(spread, 4, 4, 3))
+    b = m.node("Tanh", m.conv(a, 4, 4, 3))
     model = quantize(m.build(b, 4), samples(4, 8, 8))
     message = refusal(tmp_path, model)
     index = {node.op_type: i for i, node in enumerate(model.graph.node)}
     assert f"HardSwish #{index['HardSwish']} " in message
     assert f"Tanh #{index['Tanh']} " in message
-    assert "group 2, neither 1 nor one for each channel" in message
+    assert f"MaxPool #{index['MaxPool']} " in message
+    assert "it is dilated" in message
     assert "Supported are int8 networks of Add, AveragePool, " in message
 
 

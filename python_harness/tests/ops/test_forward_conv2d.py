@@ -15,7 +15,7 @@ from mcutrain.ops.base import Window, unpack_mask
 from mcutrain.ops.conv2d import CONV2D_S8, Conv2dS8Params
 from support.ckernels import c_function, c_params, call, forms, run_everywhere
 from support.examples import examples
-from support.forward_cases import ConvCase, conv_cases, quad_geometries
+from support.forward_cases import ConvCase, conv_cases, geometries, quad_geometries
 from support.tflite_builder import conv2d_model, fully_connected_model, run_litert
 
 ONE_PIXEL = Window(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)
@@ -90,6 +90,14 @@ def test_sums_too_large_for_the_short_rounding_leave_the_bits_of_golden(case: Co
     )
     inputs[role][channel] = value
     run_everywhere(CONV2D_S8, case.params, inputs, case.outputs)
+
+
+@given(conv_cases(windows=geometries()), st.booleans())
+@examples(40)
+def test_many_pixels_that_are_rounded_once_leave_the_bits_of_golden(case: ConvCase, mask: bool) -> None:
+    """As the rows of a fully connected layer are."""
+    outputs = case.outputs if mask else {"y": case.outputs["y"]}
+    run_everywhere(CONV2D_S8, replace(case.params, single_rounding=1), case.inputs, outputs)
 
 
 @given(conv_cases(fully_connected=True), st.booleans(), st.integers(0, 1))

@@ -25,6 +25,7 @@ from mcutrain.graph import (
     SoftmaxAttributes,
     Tensor,
 )
+from mcutrain.graph.attributes import dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.validate import validate
 from support.graphs import quantization
@@ -40,7 +41,7 @@ class NetBuilder:
     """Adds operators one after the other; each method takes and returns names of tensors."""
 
     seed: int
-    input_shape: tuple[int, int, int] = (8, 8, 3)
+    input_shape: tuple[int, ...] = (8, 8, 3)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
 
@@ -86,23 +87,36 @@ class NetBuilder:
         *,
         scale: float | None = None,
         relu: bool = False,
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
     ) -> str:
         """conv2d, depthwise_conv2d, average_pool or max_pool with sides, strides and borders of their own. channels: of the output."""
-        height, width, in_channels = self.tensors[x].shape
-        out_height = output_side(height, kernel[0], stride[0], padding.top, padding.bottom)
-        out_width = output_side(width, kernel[1], stride[1], padding.left, padding.right)
-        y_shape = (out_height, out_width, channels)
+        height, width, in_channels = self.tensors[x].image
+        span = dilated(kernel, dilation)
+        out_height = output_side(height, span[0], stride[0], padding.top, padding.bottom)
+        out_width = output_side(width, span[1], stride[1], padding.left, padding.right)
+        y_shape: tuple[int, ...] = (out_height, out_width, channels)
+        if len(self.tensors[x].shape) == 2:
+            y_shape = y_shape[1:]
         if kind in ("average_pool", "max_pool"):
             return self._operator(kind, kind, (x,), y_shape, self._like(x), PoolAttributes(kernel, stride, padding))
-        attributes = ConvAttributes((-128, 127), stride, padding)
+        attributes = ConvAttributes((-128, 127), stride, padding, dilation, groups)
         prefix = {"conv2d": "conv", "depthwise_conv2d": "depthwise"}[kind]
-        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels)
+        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels // groups)
         return self._layer(kind, prefix, x, shape, y_shape, attributes, relu, scale)
 
     def dense(self, x: str, features: int, *, relu: bool = False) -> str:
         """A fully connected layer; the last one is the head."""
         shape = (features, self.tensors[x].elements)
         return self._layer("fully_connected", "fully_connected", x, shape, (features,), ConvAttributes(), relu)
+
+    def rows(self, x: str, features: int, *, relu: bool = False) -> str:
+        """A fully connected layer of each row by itself: of the last axis."""
+        *rows, length = self.tensors[x].shape
+        attributes = ConvAttributes()
+        return self._layer(
+            "fully_connected", "fully_connected", x, (features, length), (*rows, features), attributes, relu
+        )
 
     def add(self, a: str, b: str, *, relu: bool = False) -> str:
         """The residual sum."""
@@ -140,7 +154,7 @@ class NetBuilder:
     def mean(self, x: str) -> str:
         """The mean of the whole image as a vector, at a finer scale."""
         scale = self.tensors[x].scale * 0.4
-        channels = self.tensors[x].shape[2]
+        channels = self.tensors[x].shape[-1]
         return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), MeanAttributes())
 
     def pad(self, x: str) -> str:
@@ -211,7 +225,7 @@ class NetBuilder:
         self.tensors[f"w{index}"] = Tensor(f"w{index}", shape, "int8", w_q, weights)
         self.tensors[f"b{index}"] = Tensor(f"b{index}", (shape[0],), "int32", b_q, bias)
         clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
-        attributes = ConvAttributes(clamp, attributes.stride, attributes.padding)
+        attributes = replace(attributes, clamp=clamp)
         operands = (x, f"w{index}", f"b{index}")
         return self._operator(kind, prefix, operands, y_shape, quantization(y_scale, zero_point), attributes)
 
@@ -315,6 +329,28 @@ def separable() -> Graph:
     return net.graph(net.dense(net.mean(y), 4))
 
 
+def dilated_and_grouped() -> Graph:
+    """Convolutions with dilated taps, in groups, and both, dense and depthwise, in a residual block too; strides that meet the dilation."""
+    net = NetBuilder(8, (10, 9, 3))
+    stem = net.windowed("conv2d", "x", 6, (3, 2), (1, 1), Padding(2, 2, 1, 1), dilation=(2, 2))
+    inner = net.windowed("conv2d", stem, 6, (3, 3), (1, 1), Padding(1, 1, 1, 1), relu=True, groups=3)
+    y = net.add(net.windowed("conv2d", inner, 6, (2, 3), (1, 1), Padding(3, 0, 2, 2), dilation=(3, 2), groups=2), stem)
+    y = net.windowed("depthwise_conv2d", y, 12, (3, 3), (2, 1), Padding(2, 1, 2, 2), dilation=(2, 2), relu=True)
+    y = net.windowed("conv2d", y, 8, (1, 1), (1, 1), Padding(), groups=4)
+    return net.graph(net.dense(net.mean(y), 4))
+
+
+def sequence() -> Graph:
+    """(length, channels): convolutions with strides, dilation and groups, depthwise too, pools, and rows of fully connected layers."""
+    net = NetBuilder(9, (26, 3))
+    y = net.windowed("conv2d", "x", 6, (1, 5), (1, 1), Padding(0, 0, 2, 1), relu=True)
+    y = net.add(net.windowed("conv2d", y, 6, (1, 3), (1, 1), Padding(0, 0, 4, 0), dilation=(1, 2), groups=2), y)
+    y = net.windowed("max_pool", y, 6, (1, 3), (1, 2), Padding(0, 0, 1, 0))
+    y = net.windowed("depthwise_conv2d", net.rows(y, 5, relu=True), 5, (1, 3), (1, 1), Padding(0, 0, 1, 1))
+    y = net.windowed("average_pool", net.rows(y, 7), 7, (1, 2), (1, 2), Padding())
+    return net.graph(net.dense(net.mean(y), 4))
+
+
 def siamese(*, shared: bool = True) -> Graph:
     """Two convolutions of the same input by the same weights and the same bias; not shared: by copies of these."""
     net = NetBuilder(7)
@@ -343,6 +379,8 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "pooled": pooled,
     "perceptron": perceptron,
     "separable": separable,
+    "dilated and grouped": dilated_and_grouped,
+    "sequence": sequence,
 }
 
 

@@ -27,6 +27,7 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "CONV_2D": ("Conv2DOptions", 3),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 3),
     "DEQUANTIZE": ("DequantizeOptions", 2),
+    "EXPAND_DIMS": ("ExpandDimsOptions", 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 4),
     "MAX_POOL_2D": ("Pool2DOptions", 2),
     "MEAN": ("ReducerOptions", 2),
@@ -37,6 +38,7 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "RELU_N1_TO_1": (None, 1),
     "RESHAPE": ("ReshapeOptions", 1),
     "SOFTMAX": ("SoftmaxOptions", 2),
+    "SQUEEZE": ("SqueezeOptions", 1),
     "TANH": (None, 2),
 }
 

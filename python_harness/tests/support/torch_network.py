@@ -89,15 +89,16 @@ class TorchNetwork:
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PoolAttributes):
+            image = self.values[x.name].reshape(x.image)
             if op.kind == "max_pool":
-                return self._through(op, self._maximum(self.values[x.name], a), a.clamp)
-            real = self._mean(self.values[x.name], a) - x.zero_point
+                return self._through(op, self._maximum(image, a).reshape(y.shape), a.clamp)
+            real = self._mean(image, a).reshape(y.shape) - x.zero_point
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, MeanAttributes):
-            real = self._centred(x.name).mean((0, 1)).reshape(y.shape)
+            real = self._centred(x.name).reshape(x.image).mean((0, 1)).reshape(y.shape)
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PadAttributes):
-            return _padded(self.values[x.name], a.padding, float(x.zero_point))
+            return _padded(self.values[x.name].reshape(x.image), a.padding, float(x.zero_point)).reshape(y.shape)
         return self.values[x.name].reshape(y.shape)
 
     def _centred(self, name: str) -> Any:
@@ -112,14 +113,18 @@ class TorchNetwork:
         self.leaves |= {w.name: weights, b.name: bias}
         scales = torch.tensor(np.broadcast_to(w.quantization.scale.astype(np.float64), bias.shape).copy())
         if op.kind == "fully_connected":
-            return (weights @ self._centred(op.inputs[0]) + bias) * scales
+            return (self._centred(op.inputs[0]) @ weights.T + bias) * scales
         assert isinstance(op.attributes, ConvAttributes)
-        image = _padded(self._centred(op.inputs[0]), op.attributes.padding, 0.0).permute(2, 0, 1)[None]
+        pixels = self._centred(op.inputs[0]).reshape(self.graph.tensors[op.inputs[0]].image)
+        image = _padded(pixels, op.attributes.padding, 0.0).permute(2, 0, 1)[None]
         depthwise = op.kind == "depthwise_conv2d"
         kernels = weights[:, None] if depthwise else weights.permute(0, 3, 1, 2)
-        groups = image.shape[1] if depthwise else 1
-        sums = functional.conv2d(image, kernels, bias, stride=op.attributes.stride, groups=groups)
-        return sums[0].permute(1, 2, 0) * scales
+        a = op.attributes
+        groups = image.shape[1] if depthwise else a.groups
+        # Of strided views torch 2.13 gives groups a wrong gradient in double precision.
+        image, kernels = image.contiguous(), kernels.contiguous()
+        sums = functional.conv2d(image, kernels, bias, stride=a.stride, dilation=a.dilation, groups=groups)
+        return (sums[0].permute(1, 2, 0) * scales).reshape(self.graph.tensors[op.outputs[0]].shape)
 
     @staticmethod
     def _windows(x: Any, a: PoolAttributes, fill: float) -> Any:

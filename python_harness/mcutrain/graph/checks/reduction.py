@@ -9,6 +9,7 @@ from mcutrain.graph.checks.base import (
     Check,
     check_clamp,
     check_image,
+    check_image_shape,
     check_operands,
     check_rescale,
     check_same_quantization,
@@ -28,7 +29,7 @@ def _pool(graph: Graph, op: Operator) -> tuple[Tensor, Tensor]:
     kernel, stride, padding = op.attributes.kernel, op.attributes.stride, op.attributes.padding
     height, width, channels = check_image(op, x)
     check_window(op, padding, kernel, stride, inside=True)
-    check_shape(op, y, window_shape((height, width), channels, kernel, stride, padding))
+    check_image_shape(op, x, y, window_shape((height, width), channels, kernel, stride, padding))
     check_clamp(op, op.attributes.clamp)
     return x, y
 
@@ -55,7 +56,10 @@ def _mean(graph: Graph, op: Operator) -> None:
     assert isinstance(op.attributes, MeanAttributes)
     check_clamp(op, op.attributes.clamp)
     height, width, channels = check_image(op, x)
-    check_shape(op, y, (channels,) if len(y.shape) == 1 else (1, 1, channels))
+    if len(y.shape) == 1:
+        check_shape(op, y, (channels,))
+    else:
+        check_image_shape(op, x, y, (1, 1, channels))
     require(height * width < _MAX_MEAN, f"{op.name}: a mean of {height}x{width} values can exceed 32 bits")
     check_rescale(op, 255 * height * width, x.scale / y.scale / (height * width))
 

@@ -13,8 +13,8 @@ from mcutrain.importers.onnx_operands import (
     Context,
     image_operand,
     integer_attribute,
-    optional_constant,
-    positive_pair,
+    listed_axes,
+    sides_attribute,
     window,
 )
 from mcutrain.importers.onnx_rules.base import WINDOW, Rule
@@ -35,9 +35,11 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
         if integer_attribute(node, "storage_order", 0) != 0:
             raise UnsupportedError("its storage_order is not 0")
         x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
-        kernel = positive_pair(node, "kernel_shape", (0, 0))
-        stride, padding, sides = window(node, x, kernel)
-        shape = (*sides, x.tensor.shape[2])
+        kernel = sides_attribute(node, "kernel_shape", x, (0, 0))
+        stride, padding, sides, dilation = window(node, x, kernel)
+        if dilation != (1, 1):
+            raise UnsupportedError("it is dilated")
+        shape = (*sides, x.tensor.shape[-1])
         if kind == "average_pool" and integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
             # The zeros round the image count: they are part of an image that has them.
             x, padding = _padded(context, node, x, padding), Padding()
@@ -48,8 +50,9 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
 
 def _padded(context: Context, node: FileNode, x: Codes, padding: Padding) -> Codes:
     """The image with a border of zeros, by an operator of its own."""
-    height, width, channels = x.tensor.shape
-    shape = (height + padding.top + padding.bottom, width + padding.left + padding.right, channels)
+    height, width, channels = x.tensor.image
+    sides = (height + padding.top + padding.bottom, width + padding.left + padding.right)
+    shape = (*sides[-len(x.tensor.shape[:-1]) :], channels)
     border = Tensor(f"{node.outputs[0]}_padded", shape, "int8", x.tensor.quantization)
     context.graph.add_tensor(border)
     name, operands = f"average_pool{node.position}_pad", (x.tensor.name,)
@@ -60,21 +63,22 @@ def _padded(context: Context, node: FileNode, x: Codes, padding: Padding) -> Cod
 def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     def rule(context: Context, node: FileNode) -> Value:
         x = image_operand(context, node.inputs[0])
-        height, width, channels = x.tensor.shape
-        return _pending_pool(node, kind, x, (1, 1, channels), PoolAttributes((height, width), (1, 1)))
+        *sides, channels = x.tensor.shape
+        shape = (*[1] * len(sides), channels)
+        return _pending_pool(node, kind, x, shape, PoolAttributes(x.tensor.image[:2], (1, 1)))
 
     return rule
 
 
 def _reduce_mean(context: Context, node: FileNode) -> Value:
-    given = optional_constant(context, node, 1, "the axes")
-    stated = node.attributes.get("axes", ()) if given is None else tuple(int(a) for a in given.values.reshape(-1))
-    axes = sorted(a % 4 for a in stated if isinstance(a, int)) if isinstance(stated, tuple) else []
-    if axes != [2, 3]:
-        raise UnsupportedError(f"it is the mean over the axes {axes}, not over rows and columns (2 and 3)")
     x = image_operand(context, node.inputs[0])
-    channels = x.tensor.shape[2]
-    shape = (1, 1, channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
+    *sides, channels = x.tensor.shape
+    axes = listed_axes(context, node, len(x.tensor.shape) + 1)
+    if axes != [2, 3][: len(sides)]:
+        raise UnsupportedError(
+            f"it is the mean over the axes {axes}, not over rows and columns (2 and 3) or a length (2)"
+        )
+    shape = (*[1] * len(sides), channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
     return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, MeanAttributes)
 
 

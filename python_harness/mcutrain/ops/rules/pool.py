@@ -21,8 +21,8 @@ def pool_window(graph: Graph, op: Operator) -> Window:
     """The geometry of a pool."""
     attributes = op.attributes
     assert isinstance(attributes, PoolAttributes)
-    in_height, in_width, in_channels = graph.tensors[op.inputs[0]].shape
-    out_height, out_width, out_channels = graph.tensors[op.outputs[0]].shape
+    in_height, in_width, in_channels = graph.tensors[op.inputs[0]].image
+    out_height, out_width, out_channels = graph.tensors[op.outputs[0]].image
     return Window(
         in_height,
         in_width,
