@@ -166,6 +166,12 @@ def test_an_average_is_rounded_once_to_the_scale_that_follows_it(tmp_path: Path,
     pooled = m.node(node, m.conv("x", 8, 4, 3, pads=[1, 1, 1, 1]), **window)
     inputs = samples(4, 6, 6)
     model = quantize(m.build(pooled, 4), inputs)
+    # The quantiser gives only some of them a scale of their own: one, finer than the input's, for all.
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.011, np.float32), "finer"))
+    pool_node = next(n for n in model.graph.node if n.op_type == node)
+    q = next(n for n in model.graph.node if pool_node.output[0] in n.input)
+    for n in (q, next(n for n in model.graph.node if q.output[0] in n.input)):
+        n.input[1] = "finer"
     graph = load(tmp_path, model)
     padded = ["pad"] if kind == "counting its padding" else []
     assert [op.kind for op in graph.operators] == ["conv2d", *padded, "average_pool"]
