@@ -1,7 +1,8 @@
 """Locked baselines: what an episode must do again, and why it was last allowed to change.
 
-One JSON file an episode in emulation/baselines. Digests, accuracy and memory must be equal everywhere; instruction counts, flash and stack
-belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler built.
+One JSON file an episode in emulation/baselines. Digests, accuracy or mean squared error, and memory must be equal everywhere; instruction
+counts, flash and stack belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler
+built.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Locked(_Strict):
     digest: str
     accuracy_before: float | None
     accuracy_after: float | None
+    mse_before: float | None = None
+    mse_after: float | None = None
     arena_bytes: int
     trainable_bytes: int
     static_bytes: int
@@ -81,6 +84,8 @@ def lock(record: EpisodeRecord) -> Locked:
         digest=record.digest,
         accuracy_before=record.accuracy_before,
         accuracy_after=record.accuracy_after,
+        mse_before=record.mse_before,
+        mse_after=record.mse_after,
         arena_bytes=record.sram.arena,
         trainable_bytes=record.sram.trainable,
         static_bytes=record.sram.data + record.sram.bss,
