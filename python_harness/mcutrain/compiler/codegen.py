@@ -24,6 +24,7 @@ from mcutrain.ops.programs import INFER, PROGRAMS, Program, Run
 from mcutrain.ops.steps import PERSISTENT, Step
 
 EPISODE_MODEL = "episode_model"  # the name that the episode runtime links with
+MOST_OPERATORS = 1 << 16
 SAVED_HEADER_BYTES = 28  # sizeof(saved_header) in src/model/model.c
 
 _C_TYPES = {
@@ -81,7 +82,12 @@ def _is_free(name: str) -> bool:
 
 
 def generate(plan: Plan, directory: Path, name: str = EPISODE_MODEL) -> Path:
-    """Write <name>.c and <name>.h into ``directory``; returns the former. Unchanged files are left as they are, so nothing is rebuilt."""
+    """Write <name>.c and <name>.h into ``directory``; returns the former. Unchanged files are left as they are, so nothing is rebuilt.
+
+    Raises UsageError for a plan of more operators than the number of one in mct_model_tensor can tell apart.
+    """
+    if len(plan.steps) > MOST_OPERATORS:
+        raise UsageError(f"the plan has {len(plan.steps):,} operators, at most {MOST_OPERATORS:,} can be generated")
     source = directory / f"{name}.c"
     for path, text in ((directory / f"{name}.h", model_header(plan, name)), (source, model_source(plan, name))):
         if not path.exists() or path.read_bytes() != text.encode("ascii"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from mcutrain.boards import board_names
+from mcutrain.emulators.image import MOST_BYTES
 from mcutrain.errors import UsageError
 from mcutrain.methods.new_head import MOST_CLASSES
 from mcutrain.methods.options import MethodOptions, NoOptions
@@ -114,11 +115,17 @@ class EpisodeDefinition(StrictModel):
         return self.epochs * adapt_count
 
     def order(self, adapt_count: int) -> NDArray[np.uint32]:
-        """Sample of every step: each epoch its own permutation, from the seed."""
+        """Sample of every step: each epoch its own permutation, from the seed. Raises UsageError for more steps than an image holds."""
+        total = self.total_steps(adapt_count)
+        steps = total if self.steps is None else min(total, self.steps)
+        if 4 * steps > MOST_BYTES:
+            raise UsageError(
+                f"{self.name}: {steps:,} steps, an episode image holds at most {MOST_BYTES // 4:,}; lower epochs or give steps"
+            )
         # RandomState: NumPy has frozen its streams, and baselines rest on them.
         random = np.random.RandomState(self.seed)
-        epochs = [random.permutation(adapt_count) for _ in range(self.epochs)]
-        return np.concatenate(epochs).astype(np.uint32)[: self.steps]
+        epochs = [random.permutation(adapt_count).astype(np.uint32) for _ in range(-(-steps // max(adapt_count, 1)))]
+        return np.concatenate([np.zeros(0, np.uint32), *epochs])[:steps]
 
     def learning_rates(self, adapt_count: int) -> tuple[NDArray[np.float32], int]:
         """(rates, steps per rate). Cosine: rate * (1 + cos(pi n / steps)) / 2 at the first step of each entry."""

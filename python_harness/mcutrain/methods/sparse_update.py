@@ -47,7 +47,7 @@ class SparseUpdateOptions(MethodOptions):
     weights: Literal["master16", "stochastic8", "nearest8"] = Field(
         default="master16", description="weight rounding: eight bits more of state, stochastic, or to nearest"
     )
-    batch: int = Field(default=1, ge=1, description="samples whose gradients make one update")
+    batch: int = Field(default=1, ge=1, lt=1 << 31, description="samples whose gradients make one update")
     gradient_scaling: Literal["qas", "none"] = Field(
         default="qas", description="quantisation-aware scaling, or none for comparison"
     )

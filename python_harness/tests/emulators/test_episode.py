@@ -126,6 +126,7 @@ def damaged_images() -> dict[str, bytes]:
         "a division by zero": with_word(17, 0),
         "unknown flags": with_word(18, 32),
         "digest never": with_word(21, 0),
+        "values for labels": with_word(23, 3),
         "order beyond the samples": with_word(14, 96),  # reads sample bytes as indices
         "labels beyond the classes": with_word(11, 96),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,53 @@ def test_training_that_diverges_ends_in_the_same_words_on_golden_and_host(
     for name in ("golden", "host"):
         with pytest.raises(MismatchError, match=r"status 2 .*diverged"):
             target(prepared, name).result(prepared.image(steps=10))
+
+
+VALUES, TEST_TARGETS = 23, 13  # words of the header
+
+
+@pytest.mark.parametrize(
+    "what", ["labels for values", "a value less", "targets behind the end", "a target is not finite"]
+)
+def test_a_device_refuses_an_image_whose_targets_are_not_its_own(
+    what: str, models: dict[str, Path], target: MakeTarget, tmp_path: Path
+) -> None:
+    prepared = autoencoder(models, tmp_path)
+    data = bytearray(prepared.image(steps=2).to_bytes())
+    words = np.frombuffer(data, "<u4")
+    at = int(words[TEST_TARGETS])
+    place, value = {
+        "labels for values": (VALUES, 0),
+        "a value less": (VALUES, SIZE - 1),
+        "targets behind the end": (TEST_TARGETS, len(data) - 4 * SIZE),
+        "a target is not finite": (at // 4 + 40 * SIZE - 1, 0x7F800000),
+    }[what]
+    words[place] = value
+    words[3] = zlib.crc32(data[16:])
+    runner = target(prepared, "host").runner
+    assert runner is not None
+    result = runner.run(bytes(data), expect_status=3)
+    assert [line.kind for line in result.lines] == ["boot", "end"]
+
+
+def test_an_image_of_values_is_read_back_as_it_was_written(models: dict[str, Path], tmp_path: Path) -> None:
+    image = regression(models, tmp_path).image(steps=9)
+    again = EpisodeImage.from_bytes(image.to_bytes())
+    for name in ("adapt_targets", "test_targets", "order", "test_samples"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(image, name))
+    assert again.target_values == 1 and len(again.to_bytes()) == again.size_bytes
+    values = image.adapt_targets
+    assert values is not None
+    for change, message in (
+        ({"test_targets": None}, "for the adapt samples and for the test samples"),
+        ({"adapt_targets": values[1:]}, "150 adapt samples, but 149 adapt targets"),
+        ({"adapt_targets": np.repeat(values, 2, axis=1)}, "test targets of 1 values"),
+        ({"adapt_targets": values * np.float32(np.inf)}, "a value of the adapt targets is not finite"),
+        ({"adapt_targets": values.astype(np.float64)}, "adapt_targets must be float32"),
+        ({"adapt_labels": np.zeros(150, np.uint32)}, "150 adapt targets and 150 labels"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            dataclasses.replace(image, **change)
 
 
 def text_of(renderable: Any) -> str:
