@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcutrain.atomic import write_atomically
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts
@@ -21,6 +21,10 @@ from mcutrain.paths import BASELINES
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class CompilerFigures(_Strict):
@@ -35,7 +39,7 @@ class CompilerFigures(_Strict):
 class Locked(_Strict):
     """The locked figures of one run. steps and test say how much of the episode was run: the check runs as much.
 
-    compilers: by the compiler's name and version, as a record has it.
+    compilers: by the compiler's name and version, as a record has it. Classifiers have no mean squared error, and their files none.
     """
 
     steps: int
@@ -43,8 +47,8 @@ class Locked(_Strict):
     digest: str
     accuracy_before: float | None
     accuracy_after: float | None
-    mse_before: float | None = None
-    mse_after: float | None = None
+    mse_before: float | None = Field(default=None, exclude_if=_is_none)
+    mse_after: float | None = Field(default=None, exclude_if=_is_none)
     arena_bytes: int
     trainable_bytes: int
     static_bytes: int
