@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from mcutrain.errors import UsageError
-from mcutrain.graph import Graph
+from mcutrain.graph import Graph, Operator, Padding, ReshapeAttributes, Tensor
 from mcutrain.methods.inference import InferenceOptions, inference
 from mcutrain.methods.loss import chosen_loss
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Phase
 from support.networks import (
     NETWORKS,
+    NetBuilder,
     autoencoder,
     averaged_classes,
     chain,
@@ -61,10 +63,6 @@ def test_what_cannot_train_so_is_refused_in_one_line(network: Callable[[], Graph
 
 def test_two_classifiers_that_are_flattened_again_are_no_classifier() -> None:
     graph = two_heads()
-    from dataclasses import replace
-
-    from mcutrain.graph import Operator, ReshapeAttributes, Tensor
-
     last = graph.tensors[graph.output]
     flat = Tensor("flat", (6,), "int8", last.quantization)
     flatten = Operator("reshape5", "reshape", (last.name,), ("flat",), ReshapeAttributes(), "RESHAPE")
@@ -88,3 +86,13 @@ def test_a_convolution_over_all_of_its_input_is_a_head(kernel: int) -> None:
     head = next(step for step in training.steps if step.kernel == "head_f32")
     layer = next(op for op in graph.operators if op.name == head.layer)
     assert layer.kind == "conv2d" and training.buffers[head.operands["x"]].elements == head.params.features  # type: ignore[attr-defined]
+
+
+def test_a_convolution_of_one_window_that_lies_across_its_input_is_no_head() -> None:
+    # As many weights as a fully connected layer has, but one tap of four meets a pixel; the others are on the border.
+    net = NetBuilder(14, (4, 1, 3))
+    y = net.windowed("conv2d", "x", 2, (1, 4), (4, 1), Padding(left=3))
+    graph = net.graph(net.flatten(y))
+    assert graph.tensors[graph.operators[0].inputs[1]].elements == graph.tensors["x"].elements * 2
+    with pytest.raises(UsageError, match=r"conv0 \(conv2d\) comes last"):
+        sparse_update(graph, SparseUpdateOptions())
