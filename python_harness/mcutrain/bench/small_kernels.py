@@ -13,7 +13,7 @@ from mcutrain.ops.base import Window, mask_words
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
-from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
+from mcutrain.ops.loss import MeanSquaredErrorF32Params, SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
 from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.pad import PadS8Params
@@ -79,6 +79,13 @@ def _head() -> Iterator[Case]:
     yield Case(
         "softmax_cross_entropy_f32", "10", SoftmaxCrossEntropyF32Params(_CLASSES), Phase.BACKWARD, loss, _CLASSES
     )
+    squared: Operands = {
+        "outputs": 4 * gradient,
+        "target": gradient,
+        "gradient": Output((_CLASSES,)),
+        "loss": Output((1,)),
+    }
+    yield Case("mean_squared_error_f32", "10", MeanSquaredErrorF32Params(_CLASSES), Phase.BACKWARD, squared, _CLASSES)
     error: Operands = {"weights": weights, "gradient": gradient, "x_quantization": quantization}
     error |= {"error": Output((_FEATURES,))}
     yield Case("head_error_f32", shape, params, Phase.BACKWARD, error, _FEATURES)

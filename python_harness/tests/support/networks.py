@@ -177,6 +177,11 @@ class NetBuilder:
         shape = (self.tensors[x].elements,)
         return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
 
+    def in_rows(self, x: str, count: int) -> str:
+        """The same codes in so many rows."""
+        shape = (count, self.tensors[x].elements // count)
+        return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
+
     def softmax(self, x: str) -> str:
         """The last operator of a classifier's inference."""
         y = quantization(1 / 256, -128)
@@ -369,6 +374,49 @@ def siamese(*, shared: bool = True) -> Graph:
     made = replace(graph, tensors=tensors, operators=operators)
     validate(made)
     return made
+
+
+def autoencoder() -> Graph:
+    """As many values out as in, through a narrow middle."""
+    net = NetBuilder(8, (2, 3, 4))
+    y = net.dense(net.flatten("x"), 10, relu=True)
+    y = net.dense(y, 4)
+    return net.graph(net.dense(net.dense(y, 10, relu=True), 24))
+
+
+def regression() -> Graph:
+    """One value of an image."""
+    net = NetBuilder(9)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    return net.graph(net.dense(net.mean(y), 1))
+
+
+def convolutional_head(kernel: int = 1) -> Graph:
+    """A classifier whose last layer is a convolution over all of its input, with a reshape and a softmax behind it."""
+    net = NetBuilder(10)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    y = net.global_pool(y) if kernel == 1 else net.conv(y, 5, kernel=4 - kernel + 1, same=False)
+    return net.graph(net.softmax(net.flatten(net.conv(y, 4, kernel=kernel, same=False))))
+
+
+def averaged_classes() -> Graph:
+    """A classifier that says its classes of each pixel, and averages them."""
+    net = NetBuilder(11)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    return net.graph(net.softmax(net.flatten(net.global_pool(net.conv(y, 4, kernel=1)))))
+
+
+def class_map() -> Graph:
+    """A class of each pixel."""
+    net = NetBuilder(12)
+    return net.graph(net.conv(net.conv("x", 6, relu=True), 4, kernel=1))
+
+
+def two_heads() -> Graph:
+    """One layer of six outputs that are two classifiers of three."""
+    net = NetBuilder(13)
+    y = net.dense(net.mean(net.conv("x", 6, relu=True)), 6)
+    return net.graph(net.softmax(net.in_rows(y, 2)))
 
 
 NETWORKS: dict[str, Callable[[], Graph]] = {

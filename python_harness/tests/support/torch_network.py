@@ -26,7 +26,7 @@ from mcutrain.graph import (
     RequantizeAttributes,
 )
 from mcutrain.methods.classifier_head import find_head
-from support.traced_step import StepGradients
+from support.traced_step import StepGradients, Target
 
 Real = NDArray[np.float64]
 _TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
@@ -45,8 +45,8 @@ class TorchNetwork:
         self.values: dict[str, Any] = {}
         self.leaves: dict[str, Any] = {}
 
-    def gradients(self, sample: NDArray[np.int8], label: int) -> StepGradients:
-        """Of the cross-entropy of ``sample``; of every weight and tensor, whatever the scheme."""
+    def gradients(self, sample: NDArray[np.int8], label: Target) -> StepGradients:
+        """Of the loss of ``sample``: cross-entropy with a label, mean squared error from values. Of every weight and tensor."""
         head = find_head(self.graph)
         self.values[self.graph.input] = torch.tensor(sample.astype(np.float64), requires_grad=True)
         for op in self.graph.operators[: head.index]:
@@ -67,14 +67,17 @@ class TorchNetwork:
             loss=float(loss.detach()),
         )
 
-    def _loss(self, op: Operator, label: int) -> tuple[Any, Any, Any]:
+    def _loss(self, op: Operator, label: Target) -> tuple[Any, Any, Any]:
         x, w, b = (self.graph.tensors[name] for name in op.inputs)
         assert w.data is not None and b.data is not None and w.quantization is not None
         scales = w.quantization.scale.astype(np.float64)
-        weights = torch.tensor(w.data.astype(np.float64) * scales.reshape(-1, 1), requires_grad=True)
+        rows = w.data.reshape(w.shape[0], -1).astype(np.float64)
+        weights = torch.tensor(rows * scales.reshape(-1, 1), requires_grad=True)
         bias = torch.tensor(b.data.astype(np.float64) * scales * x.scale, requires_grad=True)
-        features = self._centred(op.inputs[0]) * x.scale
+        features = self._centred(op.inputs[0]).reshape(-1) * x.scale
         logits = weights @ features + bias
+        if isinstance(label, np.ndarray):
+            return weights, bias, functional.mse_loss(logits, torch.tensor(label.astype(np.float64)))
         return weights, bias, functional.cross_entropy(logits[None], torch.tensor([label]))
 
     def _operator(self, op: Operator) -> Any:
