@@ -44,7 +44,8 @@ class FaultError(MismatchError):
 
     def __init__(self, kind: str, address: int, pc: int, where: str) -> None:
         """``where`` names the function, or is empty."""
-        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else " (stack overflow?)"
+        unknown = " (stack overflow?)" if address else " (a jump to a null pointer)"
+        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else unknown
         super().__init__(f"the firmware faulted: {kind} fault at address {address:#010x}{by}")
         self.kind = kind
         self.address = address
