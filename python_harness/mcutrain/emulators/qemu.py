@@ -13,6 +13,7 @@ from mcutrain.boards import Board
 from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Caches, Profile, read_profile
+from mcutrain.emulators.request import Device
 from mcutrain.emulators.semihosting import SemihostingHost
 from mcutrain.errors import NotAvailableError, UsageError
 
@@ -101,6 +102,12 @@ class QemuRunner(ProcessRunner):
         self.firmware = firmware
         self.caches = caches
         self._host: SemihostingHost | None = None
+
+    @property
+    def device(self) -> Device:
+        """The board, and the sizes of its firmware."""
+        built = self.firmware
+        return Device(built.board.name, built.data_bytes, built.bss_bytes, built.stack_bytes)
 
     def version(self) -> str:
         """QEMU's version."""
