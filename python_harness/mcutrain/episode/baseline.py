@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcutrain.atomic import write_atomically
-from mcutrain.episode.record import EpisodeRecord, PhaseCounts
+from mcutrain.episode.record import Amount, Bits, Count, EpisodeRecord, Fraction, PhaseCounts
 from mcutrain.errors import UsageError
 from mcutrain.paths import BASELINES
 
@@ -25,10 +25,10 @@ class _Strict(BaseModel):
 class CompilerFigures(_Strict):
     """The locked figures of one run that belong to the compiler of its firmware."""
 
-    stack_peak_bytes: int
-    flash_bytes: int
+    stack_peak_bytes: Count
+    flash_bytes: Count
     instructions_per_step: PhaseCounts | None
-    instructions_per_inference: float | None
+    instructions_per_inference: Amount | None
 
 
 class Locked(_Strict):
@@ -37,14 +37,14 @@ class Locked(_Strict):
     compilers: by the compiler's name and version, as a record has it.
     """
 
-    steps: int
-    test: int
-    digest: str
-    accuracy_before: float | None
-    accuracy_after: float | None
-    arena_bytes: int
-    trainable_bytes: int
-    static_bytes: int
+    steps: Count
+    test: Count
+    digest: Bits
+    accuracy_before: Fraction | None
+    accuracy_after: Fraction | None
+    arena_bytes: Count
+    trainable_bytes: Count
+    static_bytes: Count
     compilers: dict[str, CompilerFigures]
 
 
@@ -157,7 +157,13 @@ def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
         )
     try:
         return Baseline.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{path.name} is not a baseline (key {key}: {first['msg']}); restore it from version control"
+        ) from error
+    except ValueError as error:
         raise UsageError(
             f"{path.name} is not a baseline ({str(error).splitlines()[0]}); restore it from version control"
         ) from error
