@@ -37,6 +37,10 @@ class ProcessRunner(Runner):
     def command(self, profile: bool) -> list[str]:
         """The command to run in ``folder``, which exists."""
 
+    def inherited_files(self) -> tuple[int, ...]:
+        """File descriptors that the process gets, as they are after ``command``."""
+        return ()
+
     @property
     def folder(self) -> Path:
         """The private folder of the run."""
@@ -56,7 +60,12 @@ class ProcessRunner(Runner):
             command = ["setpriv", "--pdeathsig", "KILL", *command]
         with (self.folder / "errors.txt").open("wb") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - a fixed command with paths of our own, no shell
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=self.inherited_files(),
             )
 
     def read(self) -> bytes:
