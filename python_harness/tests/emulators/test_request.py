@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 
 from emulators.helpers import PERCEPTRON, PERCEPTRON_MODEL, HostBuilder, perceptron_image
 from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.image import EpisodeImage
-from mcutrain.emulators.lines import Line, LineReader, format_line
+from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_line
 from mcutrain.emulators.request import Device, Model, Request, Session
 from mcutrain.errors import MismatchError
 
@@ -57,7 +58,7 @@ def test_an_honest_run_passes(honest: tuple[Line, ...]) -> None:
 WRONG_VALUES = [
     ("boot", 0, "plan", "00000001", "1234abcd"),
     ("boot", 0, "image", "00000001", f"{IMAGE.crc32:08x}"),
-    ("boot", 0, "protocol", "1", "2"),
+    ("boot", 0, "protocol", "1", str(PROTOCOL_VERSION)),
     ("boot", 0, "board", "m4-256k", "host"),
     ("boot", 0, "data", "1", "0"),
     ("boot", 0, "bss", "1", "0"),
@@ -206,7 +207,7 @@ def test_a_step_that_trains_no_minibatch_traces_no_update() -> None:
     boot = {
         "plan": "1234abcd",
         "image": f"{image.crc32:08x}",
-        "protocol": "2",
+        "protocol": str(PROTOCOL_VERSION),
         "board": "host",
         "data": "0",
         "bss": "0",
@@ -242,3 +243,52 @@ def test_without_a_model_what_the_image_fixes_is_held_all_the_same(honest: tuple
         if not fixed_by_the_model and kind not in ("trace", "dump") and key != "class":
             with pytest.raises(MismatchError, match=f"line {at + 1}: '{kind}' has {key}={value}"):
                 hold(sent, model=None)
+
+
+VALUES = EpisodeImage(
+    plan_crc32=0x1234ABCD,
+    adapt_samples=np.zeros((0, 4), np.int8),
+    adapt_labels=np.zeros(0, np.uint32),
+    adapt_targets=np.zeros((0, 3), np.float32),
+    test_samples=np.zeros((2, 4), np.int8),
+    test_labels=np.zeros(0, np.uint32),
+    test_targets=np.ones((2, 3), np.float32),
+    order=np.zeros(0, np.uint32),
+    learning_rates=np.zeros(0, np.float32),
+    seed=1,
+    evaluate_before=True,
+    evaluate_after=False,
+)
+
+
+def regression(**values: str) -> Sent:
+    boot = {"plan": "1234abcd", "image": f"{VALUES.crc32:08x}", "protocol": str(PROTOCOL_VERSION), "board": "host"}
+    sizes = dict.fromkeys(("data", "bss", "arena", "trainable", "stack"), "0")
+    said = {"set": "before", "error": "3f800000", "total": "2", "digest": "00000000", **values}
+    return [("boot", boot | sizes), ("regression", said), ("end", {"status": "0", "lines": "2", "stack_peak": "0"})]
+
+
+def test_a_network_of_values_is_evaluated_by_its_error() -> None:
+    hold(regression(), VALUES, model=None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "asked"),
+    [
+        ("error", "7fc00000", "a finite number from 0 on"),
+        ("error", "7f800000", "a finite number from 0 on"),
+        ("error", "bf800000", "a finite number from 0 on"),
+        ("total", "3", "2"),
+        ("set", "after", "before"),
+    ],
+)
+def test_an_error_that_was_not_asked_for_is_refused(key: str, value: str, asked: str) -> None:
+    with pytest.raises(MismatchError, match=f"'regression' has {key}={value}, asked for was {asked}"):
+        hold(regression(**{key: value}), VALUES, model=None)
+
+
+def test_a_count_of_right_samples_is_no_error() -> None:
+    sent = regression()
+    sent[1] = ("evaluation", {"set": "before", "correct": "1", "total": "2", "digest": "00000000"})
+    with pytest.raises(MismatchError, match="a .evaluation. line came"):
+        hold(sent, VALUES, model=None)
