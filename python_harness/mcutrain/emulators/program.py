@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from mcutrain import leftovers
 from mcutrain.boards import Board
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.process import LINES_FILE
@@ -52,24 +52,16 @@ def profile_program(
         raise UsageError(
             f"{elf}: it has no function {unknown[0]!r} to begin a mark at; see arm-none-eabi-nm for its functions"
         )
-    with TemporaryDirectory(prefix="mcutrain-") as temporary:
-        folder = Path(temporary)
+    with leftovers.temporary_folder() as folder:
         options = profile_options(folder, {name: facts.functions[name][0] for name in marks}, caches)
         try:
-            done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-                [*machine_options(board, elf), *options],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                check=False,
-            )
+            command = [*machine_options(board, elf), *options]
+            done = leftovers.run(command, seconds=seconds, folder=folder, merged=True)
         except subprocess.TimeoutExpired as error:
             raise UsageError(
                 f"{elf}: it did not end within {seconds:g} s; a program ends by the semihosting call SYS_EXIT"
             ) from error
-        output = done.stdout.decode("utf-8", "replace")
+        output = done.stdout
         lines = folder / LINES_FILE
         if lines.exists():
             output += lines.read_text(encoding="utf-8", errors="replace")
