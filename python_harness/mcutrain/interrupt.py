@@ -21,13 +21,16 @@ _before: list[Callable[[], None]] = []
 
 
 def install() -> None:
-    """Answer the signals from here on; those that the process was started to ignore (nohup) stay ignored."""
+    """Answer the signals from here on, and those that came while they were blocked: Python's own start answers Ctrl-C by a traceback, so
+    the entry script starts it with them blocked. What the process was started to ignore (nohup) stays ignored.
+    """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_answer, args=(reading,), name="signals", daemon=True).start()
 
 
