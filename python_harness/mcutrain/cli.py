@@ -109,10 +109,19 @@ def _outcome() -> tuple[int, str]:
             return _PIPE_CLOSED, ""
         raise
     except OSError as error:  # a path of the user's that cannot be read or written, a full disk
-        return 2, f"{error.filename or 'input or output'}: {error.strerror or error}"
+        return 2, f"{error.filename or _nameless()}: {error.strerror or error}"
     # typer returns the exit code of what it answers itself (--help, Ctrl-C), and what a command returns otherwise, which is nothing.
     code = ended if isinstance(ended, int) else 0
     return code, "interrupted" if code == _INTERRUPTED else ""
+
+
+def _nameless() -> str:
+    """What an error without a path is about: our own files have one, and what standard output could not take it still holds."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return "standard output"
+    return "input or output"
 
 
 def _say(message: str) -> None:

@@ -21,8 +21,10 @@ _before: list[Callable[[], None]] = []
 
 
 def install() -> None:
-    """Answer the signals from here on, and those that came while they were blocked: Python's own start answers Ctrl-C by a traceback, so
-    the entry script starts it with them blocked. What the process was started to ignore (nohup) stays ignored.
+    """Answer the signals from here on, and those that came while they were blocked.
+
+    The entry script starts Python with them blocked, since Python's own start answers Ctrl-C by a traceback. What the process was
+    started to ignore (nohup) stays ignored.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -272,8 +272,8 @@ def test_a_signal_while_installing_leaves_nothing_but_the_log(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs Debian packages")
 def test_a_signal_waits_for_a_package_manager(machine: Machine) -> None:
-    putting_off = "trap 'waited=yes' INT; read -rt 1 <> <(:); echo \"in order $waited\" >>\"$CALLS\""
-    machine.add("apt-get", f'{FAKE_APT}\n[[ $1 != install ]] || {{ {putting_off}; }}\n')
+    putting_off = 'trap \'waited=yes\' INT; read -rt 1 <> <(:); echo "in order $waited" >>"$CALLS"'
+    machine.add("apt-get", f"{FAKE_APT}\n[[ $1 != install ]] || {{ {putting_off}; }}\n")
     (machine.programs / "qemu-system-arm").unlink()
     start = machine.begin("demo")
     machine.reaches("apt-get install")

@@ -141,7 +141,9 @@ def interrupt(tool: Tool, arguments: Sequence[str], after_seconds: float, number
         os.killpg(process.pid, signal.SIGKILL)
         raise
     seconds = time.monotonic() - begin
-    where = f"{' '.join(arguments)}: {signal.Signals(number).name} after {after_seconds:.3f} s, group: {group}: {stderr}"
+    where = (
+        f"{' '.join(arguments)}: {signal.Signals(number).name} after {after_seconds:.3f} s, group: {group}: {stderr}"
+    )
     assert "Traceback" not in stderr, where
     assert tool.left() == [], where
     assert_files_are_whole(tool)
@@ -189,7 +191,9 @@ def test_two_hundred_signals_at_random_moments(tmp_path: Path) -> None:
 
 
 # A process of ours that does what it is told in Python, to look at one thing at a time.
-BEGIN = "from mcutrain import streams, interrupt; streams.prepare(); interrupt.install(); from mcutrain import leftovers\n"
+BEGIN = (
+    "from mcutrain import streams, interrupt; streams.prepare(); interrupt.install(); from mcutrain import leftovers\n"
+)
 STUBBORN = "trap '' INT TERM HUP; sleep 60 & echo $$; wait; sleep 60"
 
 
@@ -290,7 +294,9 @@ print("found", flush=True)
 
 def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
     """Behind `hold` a signal changes nothing any more."""
-    small = Small(tmp_path, "import time; leftovers.hold(); print('ready', flush=True); time.sleep(0.5); leftovers.os._exit(0)")
+    small = Small(
+        tmp_path, "import time; leftovers.hold(); print('ready', flush=True); time.sleep(0.5); leftovers.os._exit(0)"
+    )
     assert small.reaches().send(signal.SIGTERM)[:2] == (0, "")
 
 
