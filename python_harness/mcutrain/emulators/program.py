@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from mcutrain import leftovers
 from mcutrain.boards import Board
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.process import LINES_FILE
@@ -58,8 +58,7 @@ def profile_program(
         raise UsageError(
             f"{elf}: it has no function {unknown[0]!r} to begin a mark at; see arm-none-eabi-nm for its functions"
         )
-    with TemporaryDirectory(prefix="mcutrain-") as temporary:
-        folder = Path(temporary)
+    with leftovers.temporary_folder() as folder:
         options = profile_options(folder, {name: facts.functions[name][0] for name in marks}, caches)
         host = SemihostingHost()
         try:
@@ -83,14 +82,7 @@ def _run(command: list[str], folder: Path, host: SemihostingHost, seconds: float
     """Run QEMU in ``folder`` and answer its program; returns the exit code. Whatever happens, nothing runs afterwards."""
     end = time.monotonic() + seconds
     with (folder / _ERRORS_FILE).open("wb") as errors:
-        process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
-            pass_fds=(host.file,),
-        )
+        process = leftovers.start(command, folder=folder, stdout=errors, stderr=errors, inherited=(host.file,))
     try:
         host.started()
         while process.poll() is None:
@@ -100,8 +92,7 @@ def _run(command: list[str], folder: Path, host: SemihostingHost, seconds: float
         host.serve()
         return process.returncode
     finally:
-        process.kill()
-        process.wait()
+        leftovers.end(process)
 
 
 def _beginning(path: Path) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from mcutrain import leftovers
+from mcutrain.atomic import write_file
 from mcutrain.boards import Board
 from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
@@ -41,7 +43,7 @@ def qemu_version() -> str:
     if shutil.which(PROGRAM) is None:
         raise NotAvailableError(f"{PROGRAM} is not installed; on Debian: apt-get install {PROGRAM}")
     command = [PROGRAM, "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603 - fixed
+    said = leftovers.run(command, seconds=30).stdout
     match = re.search(r"version ([0-9.]+)", said)
     return match.group(1) if match else said.splitlines()[0]
 
@@ -55,7 +57,7 @@ def plugin_api() -> int:
     """
     version = qemu_version()
     command = [PROGRAM, "-M", "none", "-display", "none", *_plugin_option(build_ask_api_plugin())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - fixed
+    done = leftovers.run(command, seconds=30)
     match = re.search(r"supports only up to version (\d+)", done.stderr)
     if match is None:
         said = done.stderr.strip().splitlines()
@@ -80,7 +82,7 @@ def sandbox_options() -> list[str]:
     """
     command = [PROGRAM, *_SANDBOX, "-M", "none", "-display", "none", "-device", "help"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False)  # noqa: S603 - fixed
+        done = leftovers.run(command, seconds=30)
     except subprocess.TimeoutExpired:
         return []
     return list(_SANDBOX) if done.returncode == 0 else []
@@ -185,10 +187,10 @@ def machine_options(board: Board, elf: Path) -> list[str]:
 def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | None) -> list[str]:
     """QEMU's options that profile the run to PROFILE_FILE of ``folder``, where it runs. marks: addresses of functions by name."""
     rows = sorted((address, name) for name, address in marks.items())
-    (folder / _MARKS_FILE).write_text("".join(f"{address:x} {name}\n" for address, name in rows), encoding="ascii")
+    write_file(folder / _MARKS_FILE, "".join(f"{address:x} {name}\n" for address, name in rows))
     arguments = [f"marks={_MARKS_FILE}", f"output={PROFILE_FILE}"]
     if caches is not None:
-        (folder / _MEMORY_FILE).write_text(caches.description(), encoding="ascii")
+        write_file(folder / _MEMORY_FILE, caches.description())
         arguments.append(f"memory={_MEMORY_FILE}")
     return _plugin_option(build_profile_plugin(plugin_api()), *arguments)
 
