@@ -55,7 +55,7 @@ def _forward() -> Iterator[Case]:
     gather = GatherChannelsS8Params(256, 32, 16)
     yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
     softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
-    yield Case("softmax_s8", "10", softmax_params(_CLASSES, 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    yield Case("softmax_s8", "10", softmax_params((_CLASSES,), 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
 
 
 def _head() -> Iterator[Case]:

@@ -85,6 +85,6 @@ class ReshapeAttributes(Attributes):
 
 @dataclass(frozen=True)
 class SoftmaxAttributes(Attributes):
-    """softmax over the last axis; output scale 1/256, zero point -128."""
+    """softmax over the last axis, at any output scale."""
 
     beta: float = 1.0

@@ -53,6 +53,7 @@ class _Import:
 
     def __init__(self, path: Path, content: bytes, model: FileModel) -> None:
         self.graph = GraphBuilder()
+        self.opset = model.opset
         self.problems = Problems(path)
         self._path = path
         self._sha256 = hashlib.sha256(content).hexdigest()
@@ -284,8 +285,9 @@ class _Import:
         value = self._values.get(end.name)
         if value is None:
             raise damaged(self._path, f"no node writes the output {quoted(end.name)}")
-        if isinstance(value, Pending) and value.own is not None and (value.low, value.high) == (None, None):
-            value = self._emit(value, value.own, end.name)
+        if isinstance(value, Pending) and (value.low, value.high) == (None, None):
+            stated = value.own or value.unstated
+            value = value if stated is None else self._emit(value, stated, end.name)
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):

@@ -72,7 +72,8 @@ class Pending:
     """The real-valued result of an operator whose output codes are not known yet.
 
     attributes: makes the operator's attributes from its clamp. own: the quantisation that the operator itself gives its
-    output (pools: the input's), or None where it can write any. low, high: real-valued limits. awaits_bias: a matrix
+    output (pools: the input's), or None where it can write any. unstated: the quantisation of its codes where it can write
+    any, but the file ends without one, from the operator's range. low, high: real-valued limits. awaits_bias: a matrix
     product, to which the next node may add its bias.
     """
 
@@ -84,6 +85,7 @@ class Pending:
     order: Shape | None
     attributes: Callable[[Clamp], Attributes]
     own: Quantization | None = None
+    unstated: Quantization | None = None
     low: float | None = None
     high: float | None = None
     awaits_bias: bool = False

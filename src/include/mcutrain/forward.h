@@ -91,11 +91,13 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_requantize_s8(const mct_requantize_s8_params *params, const int8_t *x, int8_t *y, uint32_t *inside);
 
 typedef struct {
-    int32_t elements;
+    int32_t rows, depth;                                  /* depth <= 4095 */
     int32_t input_multiplier, input_left_shift, diff_min; /* of beta * input_scale in Q5.26 */
+    int32_t output_multiplier, output_shift;              /* of 1 / output_scale */
+    int32_t output_zero_point;
 } mct_softmax_s8_params;
 
-/* Softmax of one vector; output scale 1/256, zero point -128. */
+/* Softmax of every row. A code is rounded once, half up. */
 MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {

@@ -9,11 +9,11 @@ import numpy as np
 
 from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes
 from mcutrain.graph.model import Quantization
-from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.common import INT8_RANGE, UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
-from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, integer_attribute, optional_constant
+from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, is_over_last_axis, optional_constant
 from mcutrain.importers.onnx_rules.base import Rule
-from mcutrain.importers.onnx_values import Constant, Pending, Value, file_shape
+from mcutrain.importers.onnx_values import Clamp, Constant, Pending, Value, file_shape
 
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
 
@@ -80,12 +80,25 @@ def _clip(context: Context, node: FileNode) -> Value:
 
 def _softmax(context: Context, node: FileNode) -> Value:
     x = codes_operand(context, node.inputs[0])
-    if len(x.tensor.shape) != 1 or x.order is not None or integer_attribute(node, "axis", 1) not in (1, -1):
-        raise UnsupportedError("it is not over the elements of one vector")
-    name, operands = f"softmax{node.position}", (x.tensor.name,)
+    if not is_over_last_axis(context, node, x.tensor.shape):
+        raise UnsupportedError("it is not over the elements of a vector or the channels of an image")
+    name, shape = f"softmax{node.position}", x.tensor.shape
     return Pending(
-        name, "softmax", node.kind, operands, x.tensor.shape, None, lambda _: SoftmaxAttributes(), own=_SOFTMAX_OUTPUT
+        name,
+        "softmax",
+        node.kind,
+        (x.tensor.name,),
+        shape,
+        x.order,
+        _softmax_attributes,
+        unstated=_SOFTMAX_OUTPUT,
     )
+
+
+def _softmax_attributes(clamp: Clamp) -> SoftmaxAttributes:
+    if clamp != INT8_RANGE:
+        raise UnsupportedError("a Relu or Clip cuts its output off")
+    return SoftmaxAttributes()
 
 
 RULES: dict[str, Rule] = {

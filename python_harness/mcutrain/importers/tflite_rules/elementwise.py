@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tflite import BuiltinOperator
@@ -30,6 +31,8 @@ def _requantize(limits: str) -> Callable[[Context, FileOperator], None]:
 
 def _softmax(m: Context, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    if not math.isclose(y.scale, 1 / 256, rel_tol=1e-3) or y.zero_point != -128:
+        raise UnsupportedError(f"its output has scale {y.scale:g} and zero point {y.zero_point}, not 1/256 and -128")
     m.emit(op, "softmax", (x.name,), y.name, SoftmaxAttributes(float(op.options["Beta"])))
 
 

@@ -78,8 +78,8 @@ class SoftmaxRule(Rule):
 
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, SoftmaxAttributes)
-        x = context.tensor(op.inputs[0])
-        params = softmax_params(x.elements, x.scale, op.attributes.beta)
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        params = softmax_params(x.shape, x.scale, op.attributes.beta, y.scale, y.zero_point)
         operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
         context.build.step(op.name, "softmax_s8", params, Phase.FORWARD, op.name, operands)
 
