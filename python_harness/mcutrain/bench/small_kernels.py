@@ -22,6 +22,7 @@ from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParam
 from mcutrain.ops.requantize import RequantizeS8Params
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
+from mcutrain.ops.table import TableErrorParams, TableS8Params
 from mcutrain.ops.update_bias import UpdateBiasParams
 
 Operands = dict[str, Operand]
@@ -56,6 +57,8 @@ def _forward() -> Iterator[Case]:
     yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
     softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
     yield Case("softmax_s8", "10", softmax_params((_CLASSES,), 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    looked_up: Operands = {"x": image, "table": codes((256,), "table"), "y": Output((8192,))}
+    yield Case("table_s8", "8192", TableS8Params(8192), Phase.FORWARD, looked_up, 8192)
 
 
 def _head() -> Iterator[Case]:
@@ -110,6 +113,10 @@ def _backward() -> Iterator[Case]:
     yield Case("max_pool_error_b16", "2x2 /2 16x16x32", MaxPoolErrorParams(_POOL), Phase.BACKWARD, largest, 8192)
     border: Operands = {"error": mantissas((18, 18, 32), "border"), "out": Output((16, 16, 32))}
     yield Case("pad_error_b16", "16x16x32", PadErrorParams(16, 16, 32, 1, 1, 1, 1), Phase.BACKWARD, border, 8192)
+    slopes = generator("slopes").integers(-(1 << 30), 1 << 31, 256).astype(np.int32)
+    curved: Operands = {"error": mantissas((4096,), "curved"), "x": codes((4096,), "points"), "slope": slopes}
+    curved |= {"out": Output((4096,))}
+    yield Case("table_error_b16", "4096", TableErrorParams(4096, -31), Phase.BACKWARD, curved, 4096)
     biases: Operands = {
         "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
         "factor": np.ones(64, np.float32),

@@ -11,6 +11,7 @@ from mcutrain.graph.attributes import (
     RequantizeAttributes,
     ReshapeAttributes,
     SoftmaxAttributes,
+    TableAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 
@@ -28,5 +29,6 @@ __all__ = [
     "RequantizeAttributes",
     "ReshapeAttributes",
     "SoftmaxAttributes",
+    "TableAttributes",
     "Tensor",
 ]

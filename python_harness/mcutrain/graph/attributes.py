@@ -88,3 +88,16 @@ class SoftmaxAttributes(Attributes):
     """softmax over the last axis, at any output scale."""
 
     beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class TableAttributes(Attributes):
+    """table: a function of one number, written out: sigmoid, tanh, hard swish, leaky relu and all others that read one tensor alone.
+
+    function: its name, for messages. codes: the output code of every input code, from that of -128 to that of 127. slopes: d output
+    code / d input code of each; 0 where the code is cut off at -128 or 127.
+    """
+
+    function: str
+    codes: tuple[int, ...]
+    slopes: tuple[float, ...]

@@ -17,6 +17,7 @@ _MODULES = (
     "pad",
     "requantize",
     "softmax",
+    "table",
     "gather_channels",
     "head",
     "loss",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mcutrain.errors import UsageError
+from mcutrain.graph import TableAttributes
 from support.golden_inference import golden_output, loaded
 from support.tflite_builder import run_litert, softmax_model, unary_model
 
@@ -21,3 +22,75 @@ def test_a_softmax_is_over_the_last_axis(shape: tuple[int, ...], scale: float) -
 def test_a_softmax_whose_output_litert_would_refuse_is_refused() -> None:
     with pytest.raises(UsageError, match=r"SOFTMAX #0 .*its output has scale 0.0039\d+ and zero point -128, not 1/256"):
         loaded(unary_model("SOFTMAX", (4,), input=(0.1, 0), output=(1 / 255, -128), options={"Beta": 1.0}))
+
+
+ALL_CODES = np.arange(-128, 128).astype(np.int8)
+ALPHAS = (0.0, 0.01, 0.2, 0.25, -0.25, -0.5, -1.0, 1.5)
+
+
+def random_scale(random: np.random.Generator, lowest: float, highest: float) -> float:
+    """Between two powers of two; one of them half of the time."""
+    power = random.uniform(lowest, highest)
+    return float(np.float32(2.0 ** (round(power) if random.random() < 0.5 else power)))
+
+
+def random_unary_model(kind: str, random: np.random.Generator) -> bytes:
+    """An operator of one tensor with 256 elements, and scales at which its output leaves the codes only in part."""
+    x_scale = random_scale(random, -8, 1)
+    y_scale = random_scale(random, -8, -3) if random.random() < 0.3 else x_scale * random_scale(random, -2, 4)
+    x_zero, y_zero = (int(random.choice([-128, 0, 127, int(random.integers(-128, 128))])) for _ in range(2))
+    options: dict[str, float | bool] = {}
+    if kind == "LEAKY_RELU":
+        options["Alpha"] = float(np.float32(random.choice([*ALPHAS, random.uniform(0, 1)])))
+    if kind == "GELU":
+        options["Approximate"] = bool(random.integers(2))
+    if kind == "LOGISTIC":
+        y_scale = 1 / 256
+    if kind == "SQRT":
+        x_zero = -128  # LiteRT stops at negative numbers
+    if kind == "HARD_SWISH":
+        y_scale = max(y_scale, x_scale / 127)  # LiteRT refuses smaller ones
+    return unary_model(kind, (256,), input=(x_scale, x_zero), output=(y_scale, y_zero), options=options)
+
+
+@pytest.mark.parametrize(
+    "kind", ["ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "SQRT", "TANH"]
+)
+def test_every_code_of_a_unary_operator_has_litert_s_bits(kind: str) -> None:
+    """ELU is not among the reference kernels; the others have one kernel for it."""
+    random = np.random.default_rng(len(kind))
+    kernels = "BUILTIN_WITHOUT_DEFAULT_DELEGATES" if kind == "ELU" else "BUILTIN_REF"
+    several = 0
+    for _ in range(40):
+        model = random_unary_model(kind, random)
+        graph = loaded(model)
+        (op,) = graph.operators
+        assert isinstance(op.attributes, TableAttributes)
+        theirs = run_litert(model, ALL_CODES, kernels=kernels)
+        np.testing.assert_array_equal(op.attributes.codes, theirs)
+        several += np.unique(theirs).size > 20
+    assert several > 10
+    np.testing.assert_array_equal(golden_output(graph, ALL_CODES)[0], theirs)
+
+
+def test_the_slopes_of_a_table_are_those_of_the_function_and_0_where_it_is_cut_off() -> None:
+    x_scale, y_scale = 0.05, 0.03
+    graph = loaded(unary_model("LEAKY_RELU", (8,), input=(x_scale, -4), output=(y_scale, 0), options={"Alpha": 0.25}))
+    attributes = graph.operators[0].attributes
+    assert isinstance(attributes, TableAttributes)
+    ratio = graph.tensors["x"].scale / graph.tensors["y"].scale
+    centred = np.arange(-128, 128) + 4
+    exact = np.where(centred > 0, 1, 0.25) * ratio * centred
+    expected = np.where(centred > 0, ratio, 0.25 * ratio) * (np.abs(exact + 0.5) <= 128)
+    np.testing.assert_allclose(attributes.slopes, expected, rtol=1e-12)
+    assert (expected == 0).any()
+
+
+def test_a_logistic_whose_output_litert_would_refuse_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"LOGISTIC #0 .*its output has scale 0.01, not 1/256"):
+        loaded(unary_model("LOGISTIC", (4,), input=(0.1, 0), output=(0.01, -128)))
+
+
+def test_a_hard_swish_whose_output_litert_would_refuse_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"HARD_SWISH #0 .*scale 0.0001 is too small for its input's 0.1"):
+        loaded(unary_model("HARD_SWISH", (4,), input=(0.1, 0), output=(0.0001, -128)))

@@ -27,6 +27,9 @@ from mcutrain.graph import (
 )
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.validate import validate
+from mcutrain.importers import functions
+from mcutrain.importers.functions import Function
+from mcutrain.importers.tables import real_inputs, table_attributes
 from support.graphs import quantization
 
 INPUT_SCALE = 1 / 64  # far from 1/255, so that the input-scale correction shows
@@ -147,6 +150,16 @@ class NetBuilder:
         return self._operator(
             "requantize", "requantize", (x,), self.tensors[x].shape, quantization(scale, zero_point), attributes
         )
+
+    def table(self, x: str, function: Function, scale: float, zero_point: int) -> str:
+        """A function of one number at an output scale of its own."""
+        y = Tensor("", (), "int8", quantization(scale, zero_point))
+        real = real_inputs(self.tensors[x]).astype(np.float64)
+        steps = function.value(real) / y.scale
+        codes = np.copysign(np.floor(np.abs(steps) + 0.5), steps) + y.zero_point
+        attributes = table_attributes(function.name, self.tensors[x], y, codes, function.slope(real))
+        assert y.quantization is not None
+        return self._operator("table", "table", (x,), self.tensors[x].shape, y.quantization, attributes)
 
     def flatten(self, x: str) -> str:
         """A vector of the same codes."""
@@ -295,6 +308,16 @@ def separable() -> Graph:
     y = net.depthwise(net.add(inner, stem), 5, stride=2)
     y = net.conv(y, 6, kernel=1, relu=True)
     return net.graph(net.dense(net.mean(y), 4))
+
+
+def curved() -> Graph:
+    """Functions of one number between trained layers, on one path and on two, one of them cut off at both ends."""
+    net = NetBuilder(9, (6, 5, 2))
+    stem = net.table(net.conv("x", 5), functions.SILU, 0.04, -100)
+    left = net.table(net.conv(stem, 6), functions.TANH, 0.9 / 128, 3)
+    right = net.table(net.conv(stem, 6, kernel=1), functions.elu(1.0), 0.05, -60)
+    both = net.table(net.add(left, right), functions.SIGMOID, 1 / 256, -128)
+    return net.graph(net.dense(net.flatten(net.global_pool(both)), 5))
 
 
 def siamese(*, shared: bool = True) -> Graph:

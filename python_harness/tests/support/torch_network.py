@@ -6,7 +6,7 @@ estimator), and none where the clamp bit: ``y = y_codes + (y_real - y_real.detac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,18 @@ from mcutrain.graph import (
     Padding,
     PoolAttributes,
     RequantizeAttributes,
+    TableAttributes,
 )
 from mcutrain.methods.classifier_head import find_head
 from support.traced_step import StepGradients
 
 Real = NDArray[np.float64]
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "elu": functional.elu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
 _TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
 
 
@@ -88,6 +95,9 @@ class TorchNetwork:
             return self._through(op, real / y.scale + y.zero_point, a.clamp)
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, TableAttributes):
+            real = _FUNCTIONS[a.function](self._centred(x.name) * x.scale)
+            return self._through(op, real / y.scale + y.zero_point, (-128, 127))
         if isinstance(a, PoolAttributes):
             pool = self._maximum if op.kind == "max_pool" else self._mean
             return self._through(op, pool(self.values[x.name], a), (-128, 127))

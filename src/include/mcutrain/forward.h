@@ -101,6 +101,13 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
+    int32_t elements;
+} mct_table_s8_params;
+
+/* y = table[x + 128]: any function of one number. table: 256 codes. May run in place. */
+MCT_MUST_CHECK mct_status mct_table_s8(const mct_table_s8_params *params, const int8_t *x, const int8_t *table, int8_t *y);
+
+typedef struct {
     int32_t pixels, in_channels;
     int32_t most_selected; /* elements that index may have */
 } mct_gather_channels_s8_params;

@@ -1,10 +1,10 @@
-"""Checks of add, requantize and softmax."""
+"""Checks of add, requantize, softmax and table."""
 
 from __future__ import annotations
 
 import math
 
-from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes
+from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes, TableAttributes
 from mcutrain.graph.checks.base import Check, check_clamp, check_operands, check_rescale, check_shape, require
 from mcutrain.graph.model import Graph, Operator
 
@@ -37,4 +37,14 @@ def _softmax(graph: Graph, op: Operator) -> None:
     require(1 < multiplier < math.inf, f"{op.name}: beta {op.attributes.beta:g} times the input's scale is too small")
 
 
-CHECKS: dict[str, Check] = {"add": _add, "requantize": _requantize, "softmax": _softmax}
+def _table(graph: Graph, op: Operator) -> None:
+    x, y = check_operands(graph, op, TableAttributes, (False,))
+    assert isinstance(op.attributes, TableAttributes)
+    check_shape(op, y, x.shape)
+    codes, slopes = op.attributes.codes, op.attributes.slopes
+    require(len(codes) == len(slopes) == 256, f"{op.name}: {len(codes)} codes and {len(slopes)} slopes, not 256")
+    require(all(-128 <= code <= 127 for code in codes), f"{op.name}: a code is outside [-128, 127]")
+    require(all(math.isfinite(slope) for slope in slopes), f"{op.name}: a slope is not finite")
+
+
+CHECKS: dict[str, Check] = {"add": _add, "requantize": _requantize, "softmax": _softmax, "table": _table}

@@ -9,6 +9,7 @@ from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.mean import MeanRule
 from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
+from mcutrain.ops.rules.table import TableRule
 
 RULES: dict[str, Rule] = {
     "conv2d": ConvRule(),
@@ -22,6 +23,7 @@ RULES: dict[str, Rule] = {
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
     "softmax": SoftmaxRule(),
+    "table": TableRule(),
 }
 
 __all__ = [
