@@ -27,11 +27,13 @@ from mcutrain.importers.common import (
 )
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
 from mcutrain.importers.onnx_rules import RULES
+from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
 from mcutrain.importers.onnx_values import (
     Codes,
     Constant,
     NetworkInput,
     Pending,
+    Pointwise,
     Real,
     Unknown,
     Value,
@@ -63,6 +65,7 @@ class _Import:
         self._values: dict[str, Value] = {name: Constant(name, a) for name, a in model.constants.items()}
         self._values |= {name: Unknown() for name in model.unreadable}
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
+        self.tables: dict[str, Pointwise] = {}
         self._quantized: dict[str, Codes] = {}
 
     def run(self) -> Graph:
@@ -80,6 +83,7 @@ class _Import:
             self._import_node(node)
         output = self._output(self._model.outputs[0]) if len(self._model.outputs) == 1 else ""
         self.problems.raise_if_any([*RULES, *_QDQ])
+        self._drop_unread_tables(output)
         return self.graph.finish(
             self._path,
             input=self._input_name,
@@ -132,6 +136,8 @@ class _Import:
                 result = self._quantize(node)
             elif node.kind == "DequantizeLinear":
                 result = self._dequantize(node)
+            elif (folded := folded_into_table(self, node)) is not None:
+                result = folded
             elif node.kind in RULES:
                 result = RULES[node.kind].apply(self, node)
             else:
@@ -191,6 +197,8 @@ class _Import:
             if any(n.kind != "QuantizeLinear" for n in readers):
                 raise UnsupportedError("its input is also read before it is quantised")
             codes = self._emit(source, q, name)
+        elif isinstance(source, Pointwise):
+            codes = self._emit_table(source, q, name)
         elif isinstance(source, Real):
             if _same(source.codes.tensor.quantization, q):
                 return source.codes
@@ -277,6 +285,26 @@ class _Import:
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
         return Codes(tensor, p.order)
 
+    def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:
+        """Add the table of a function of one tensor, whose codes are quantised by ``q``, as the tensor ``name``."""
+        y = Tensor(name, p.codes.tensor.shape, "int8", q)
+        attributes, self.tables[name] = quantized_table(p, y)
+        self.graph.add_tensor(y)
+        self.graph.add_operator(p.name, "table", (p.codes.tensor.name,), name, attributes, p.source)
+        return Codes(y, p.codes.order)
+
+    def _drop_unread_tables(self, output: str) -> None:
+        """Leave out the tables that have become part of others."""
+        for op in reversed(self.graph.operators):
+            name = op.outputs[0]
+            if (
+                op.kind == "table"
+                and name != output
+                and not any(name in other.inputs for other in self.graph.operators)
+            ):
+                self.graph.operators.remove(op)
+                del self.graph.tensors[name]
+
     def _add_requantize(self, name: str, x: str, y: Tensor, clamp: tuple[int, int], source: str) -> None:
         self.graph.add_tensor(y)
         self.graph.add_operator(name, "requantize", (x,), y.name, RequantizeAttributes(clamp), source)
@@ -288,6 +316,8 @@ class _Import:
         if isinstance(value, Pending) and (value.low, value.high) == (None, None):
             stated = value.own or value.unstated
             value = value if stated is None else self._emit(value, stated, end.name)
+        if isinstance(value, Pointwise) and value.unstated is not None:
+            value = self._emit_table(value, value.unstated, end.name)
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):

@@ -12,7 +12,17 @@ from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
 from mcutrain.importers.onnx_file import Array, FileNode
-from mcutrain.importers.onnx_values import Codes, Constant, NetworkInput, Real, Shape, Unknown, Value, graph_shape
+from mcutrain.importers.onnx_values import (
+    Codes,
+    Constant,
+    NetworkInput,
+    Pointwise,
+    Real,
+    Shape,
+    Unknown,
+    Value,
+    graph_shape,
+)
 
 
 class Context(Protocol):
@@ -20,6 +30,7 @@ class Context(Protocol):
 
     graph: GraphBuilder
     opset: int
+    tables: dict[str, Pointwise]  # the tables of the Graph so far, by output
     problems: Problems
 
     def value(self, name: str) -> Value:

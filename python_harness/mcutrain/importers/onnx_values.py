@@ -91,12 +91,29 @@ class Pending:
     awaits_bias: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """Real values that depend on one tensor's codes alone, and are not quantised yet: what a table will hold.
+
+    codes: the tensor. values, slopes: of each of its codes, from -128 to 127, the value and d value / d real value of the tensor, (256,).
+    name, source: of the operator to be. function: what it is called in messages. unstated: as in ``Pending``.
+    """
+
+    name: str
+    source: str
+    function: str
+    codes: Codes
+    values: NDArray[np.float32]
+    slopes: NDArray[np.float64]
+    unstated: Quantization | None = None
+
+
 @dataclass(frozen=True)
 class Unknown:
     """The result of a node that is not supported: what reads it is not complained about again."""
 
 
-Value = Codes | Real | Constant | NetworkInput | Pending | Unknown
+Value = Codes | Real | Constant | NetworkInput | Pending | Pointwise | Unknown
 
 
 def graph_shape(shape: Shape) -> Shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +10,9 @@ from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, Softm
 from mcutrain.graph.model import Quantization
 from mcutrain.importers.common import INT8_RANGE, UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
-from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, is_over_last_axis, optional_constant
+from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, is_over_last_axis
 from mcutrain.importers.onnx_rules.base import Rule
+from mcutrain.importers.onnx_rules.limits import clip_limits
 from mcutrain.importers.onnx_values import Clamp, Constant, Pending, Value, file_shape
 
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
@@ -61,21 +61,7 @@ def _relu(context: Context, node: FileNode) -> Value:
 
 
 def _clip(context: Context, node: FileNode) -> Value:
-    limits: list[float | None] = []
-    for position, name in ((1, "min"), (2, "max")):
-        limit = node.attributes.get(name)
-        given = optional_constant(context, node, position, f"its {name}")
-        if given is not None:
-            if given.values.size != 1:
-                raise UnsupportedError(f"its {name} is not one number")
-            limit = float(given.real().reshape(()))
-        if limit is not None and not (isinstance(limit, int | float) and not math.isnan(limit)):
-            raise UnsupportedError(f"its {name} is not a number")
-        limits.append(None if limit is None or math.isinf(limit) else limit)
-    low, high = limits
-    if low is not None and high is not None and low > high:
-        raise UnsupportedError(f"its min {low:g} is above its max {high:g}")
-    return _activation(context, node, low, high)
+    return _activation(context, node, *clip_limits(context, node))
 
 
 def _softmax(context: Context, node: FileNode) -> Value:
