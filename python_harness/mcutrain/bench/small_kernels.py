@@ -19,6 +19,7 @@ from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
+from mcutrain.ops.prelu import PreluErrorParams, PreluS8Params
 from mcutrain.ops.requantize import RequantizeS8Params
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
@@ -57,6 +58,9 @@ def _forward() -> Iterator[Case]:
     yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
     softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
     yield Case("softmax_s8", "10", softmax_params((_CLASSES,), 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    slopes: Operands = {"x": image, "alpha": np.arange(-8, 24, dtype=np.int32), "y": Output((8192,))}
+    prelu = PreluS8Params(8192, 32, -5, 7, *quantise_multiplier(0.7), *quantise_multiplier(0.01))
+    yield Case("prelu_s8", "8192", prelu, Phase.FORWARD, slopes, 8192)
     looked_up: Operands = {"x": image, "table": codes((256,), "table"), "y": Output((8192,))}
     yield Case("table_s8", "8192", TableS8Params(8192), Phase.FORWARD, looked_up, 8192)
 
@@ -117,6 +121,9 @@ def _backward() -> Iterator[Case]:
     curved: Operands = {"error": mantissas((4096,), "curved"), "x": codes((4096,), "points"), "slope": slopes}
     curved |= {"out": Output((4096,))}
     yield Case("table_error_b16", "4096", TableErrorParams(4096, -31), Phase.BACKWARD, curved, 4096)
+    sloped: Operands = {"error": mantissas((4096,), "sloped"), "x": codes((4096,), "points"), "slope": slopes[:33]}
+    sloped |= {"out": Output((4096,))}
+    yield Case("prelu_error_b16", "4096", PreluErrorParams(4096, 32, -5, -31), Phase.BACKWARD, sloped, 4096)
     biases: Operands = {
         "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
         "factor": np.ones(64, np.float32),

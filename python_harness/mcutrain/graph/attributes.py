@@ -68,6 +68,14 @@ class PadAttributes(Attributes):
 
 
 @dataclass(frozen=True)
+class PreluAttributes(Attributes):
+    """prelu: x above 0, alpha x from 0 down, at the output's scale.
+
+    inputs: (x, alpha); alpha is int32, at most 2^15 - 1 in magnitude, with one scale and zero point 0, and broadcasts to the shape of x.
+    """
+
+
+@dataclass(frozen=True)
 class RequantizeAttributes(Attributes):
     """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip.
 

@@ -15,6 +15,7 @@ _MODULES = (
     "max_pool",
     "mean",
     "pad",
+    "prelu",
     "requantize",
     "softmax",
     "table",

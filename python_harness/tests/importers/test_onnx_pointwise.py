@@ -251,3 +251,43 @@ def test_the_sum_of_a_tensor_with_itself_stays_an_add() -> None:
     m = QuantizedModel((0.05, 0))
     graph = loaded(m.build(m.op("Add", m.x, m.x), (0.1, 0)).SerializeToString(), ".onnx")
     assert [op.kind for op in graph.operators] == ["add"]
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("Max", -1.0), ("Min", 2.0), ("Max", 0.0)])
+@pytest.mark.parametrize("number_first", [False, True])
+def test_a_maximum_or_minimum_with_a_number_is_a_clamp(kind: str, limit: float, number_first: bool) -> None:
+    m = QuantizedModel((0.05, 0))
+    operands = (m.number(limit), m.x) if number_first else (m.x, m.number(limit))
+    model = m.build(m.op(kind, *operands), (0.05, 0))
+    graph = loaded(model.SerializeToString(), ".onnx")
+    assert [op.kind for op in graph.operators] == ["requantize"]
+    np.testing.assert_array_equal(golden_output(graph, ALL_CODES)[0], codes_of_onnxruntime(graph, model))
+
+
+def test_a_limit_on_a_function_is_part_of_its_table() -> None:
+    m = QuantizedModel((0.05, 3))
+    limited = m.op("Min", m.op("Max", m.op("Mish", m.x), m.number(-0.1)), m.number(2.0))
+    attributes = assert_same_codes(m.build(limited, (0.02, -100)))
+    assert attributes.slopes[128 + 3 - 20] == attributes.slopes[-1] == 0  # at -1 and above 2
+
+
+@pytest.mark.parametrize("slope_shape", [(), (1,), (5, 1, 1), (1, 5, 1, 1), (5, 3, 4), (1, 3, 1)])
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_prelu_of_an_image_is_within_a_code_of_onnxruntime(slope_shape: tuple[int, ...], quantised: bool) -> None:
+    m = QuantizedModel((0.05, 7))
+    random = np.random.default_rng(1)
+    if quantised:
+        codes = m.constant(random.integers(-128, 128, slope_shape).astype(np.int8))
+        operands = [codes, m.constant(np.float32(0.01)), m.constant(np.int8(5))]
+        slopes = m._node("DequantizeLinear", operands)
+    else:
+        slopes = m.constant(random.uniform(-0.5, 1.5, slope_shape).astype(np.float32))
+    model = m.build(m.op("PRelu", m.x, slopes), (0.06, -20), (5, 3, 4))
+    graph = loaded(model.SerializeToString(), ".onnx")
+    assert [op.kind for op in graph.operators] == ["prelu"]
+    x = random.integers(-128, 128, (3, 4, 5)).astype(np.int8)
+    real = (np.float32(0.05) * (x.astype(np.float32) - 7)).transpose(2, 0, 1)
+    theirs = np.rint(run_onnx(model, [real])[0].transpose(1, 2, 0) / np.float32(0.06)).astype(int) - 20
+    ours = golden_output(graph, x)[0].astype(int)
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours == theirs).mean() > 0.9

@@ -19,6 +19,7 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     Quantization,
     RequantizeAttributes,
     ReshapeAttributes,
@@ -160,6 +161,14 @@ class NetBuilder:
         attributes = table_attributes(function.name, self.tensors[x], y, codes, function.slope(real))
         assert y.quantization is not None
         return self._operator("table", "table", (x,), self.tensors[x].shape, y.quantization, attributes)
+
+    def prelu(self, x: str) -> str:
+        """Slopes of either sign, one a channel, below 0; another scale."""
+        name, channels = f"a{len(self.operators)}", self.tensors[x].shape[-1]
+        codes = self.random.integers(-20000, 30001, channels).astype(np.int32)
+        self.tensors[name] = Tensor(name, (channels,), "int32", quantization(2.0**-15, 0), codes)
+        y = quantization(self.tensors[x].scale * 0.8, -11)
+        return self._operator("prelu", "prelu", (x, name), self.tensors[x].shape, y, PreluAttributes())
 
     def flatten(self, x: str) -> str:
         """A vector of the same codes."""
@@ -314,8 +323,8 @@ def curved() -> Graph:
     """Functions of one number between trained layers, on one path and on two, one of them cut off at both ends."""
     net = NetBuilder(9, (6, 5, 2))
     stem = net.table(net.conv("x", 5), functions.SILU, 0.04, -100)
-    left = net.table(net.conv(stem, 6), functions.TANH, 0.9 / 128, 3)
-    right = net.table(net.conv(stem, 6, kernel=1), functions.elu(1.0), 0.05, -60)
+    left = net.table(net.prelu(net.conv(stem, 6)), functions.TANH, 0.9 / 128, 3)
+    right = net.table(net.conv(stem, 6, kernel=1), functions.SOFTPLUS, 0.03, -110)
     both = net.table(net.add(left, right), functions.SIGMOID, 1 / 256, -128)
     return net.graph(net.dense(net.flatten(net.global_pool(both)), 5))
 

@@ -28,6 +28,7 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     RequantizeAttributes,
     TableAttributes,
     Tensor,
@@ -134,6 +135,8 @@ class NumpyNetwork:
                 inside = (windows < x.shape[0] * x.shape[1]).sum(axis=2)
                 pooled = _flat(x, 0.0)[windows].sum(axis=2) / inside[..., np.newaxis]
             return pooled
+        if isinstance(attributes, PreluAttributes):
+            return x * self._prelu_slopes(op)
         if isinstance(attributes, TableAttributes):
             return FUNCTIONS[attributes.function](x)
         assert op.kind in ("requantize", "reshape"), op.kind
@@ -268,12 +271,20 @@ class NumpyNetwork:
             elif isinstance(op.attributes, AddAttributes):
                 for operand in op.inputs:
                     walk.errors[operand] += g
+            elif isinstance(op.attributes, PreluAttributes):
+                walk.errors[op.inputs[0]] += g * of(self._prelu_slopes(op))
             elif isinstance(op.attributes, TableAttributes):
                 slope = slope_of(FUNCTIONS[op.attributes.function], self.values[op.inputs[0]])
                 walk.errors[op.inputs[0]] += g * of(slope)
             else:
                 walk.errors[op.inputs[0]] += self._through(op, g)
         return walk
+
+    def _prelu_slopes(self, op: Operator) -> Real:
+        """Of each element of the input; that of 0 is alpha, as in PyTorch."""
+        x, alpha = self.values[op.inputs[0]], self.graph.tensors[op.inputs[1]]
+        assert alpha.data is not None
+        return np.where(x > 0, 1.0, alpha.data.astype(np.float64) * alpha.scale)
 
     def _longest_sum(self, op: Operator) -> int:
         if isinstance(op.attributes, ConvAttributes):
@@ -327,9 +338,9 @@ class NumpyNetwork:
 
 # Written anew, for the functions of networks of tests.
 FUNCTIONS: dict[str, Operand] = {
-    "elu": lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1),
     "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(x / 2),
     "silu": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
+    "softplus": lambda x: np.log(1 + np.exp(x)),
     "tanh": np.tanh,
 }
 

@@ -23,6 +23,7 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     RequantizeAttributes,
     TableAttributes,
 )
@@ -31,7 +32,7 @@ from support.traced_step import StepGradients
 
 Real = NDArray[np.float64]
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "elu": functional.elu,
+    "softplus": functional.softplus,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,
     "tanh": torch.tanh,
@@ -95,6 +96,12 @@ class TorchNetwork:
             return self._through(op, real / y.scale + y.zero_point, a.clamp)
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, PreluAttributes):
+            alpha = self.graph.tensors[op.inputs[1]]
+            slopes = torch.tensor(alpha.data.astype(np.float64) * alpha.scale)  # type: ignore[union-attr]
+            channels_first = torch.movedim(self._centred(x.name) * x.scale, -1, 0)[None]
+            real = torch.movedim(functional.prelu(channels_first, slopes)[0], 0, -1)
+            return self._through(op, real / y.scale + y.zero_point, (-128, 127))
         if isinstance(a, TableAttributes):
             real = _FUNCTIONS[a.function](self._centred(x.name) * x.scale)
             return self._through(op, real / y.scale + y.zero_point, (-128, 127))

@@ -81,6 +81,18 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_pad_s8(const mct_pad_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
+    int32_t elements, alphas; /* alpha of element i: i % alphas; alphas divides elements */
+    int32_t input_zero_point, output_zero_point;
+    int32_t multiplier, shift;             /* of s_x / s_y */
+    int32_t alpha_multiplier, alpha_shift; /* of s_x s_alpha / s_y */
+} mct_prelu_s8_params;
+
+/* y = clamp(requantise(x - input_zero_point) + output_zero_point), below 0 requantise((x - input_zero_point) alpha). |alpha| < 2^15.
+ * y may be x. */
+MCT_MUST_CHECK mct_status mct_prelu_s8(const mct_prelu_s8_params *params, const int8_t *x, const int32_t *alpha, int8_t *y,
+                                       uint32_t *inside);
+
+typedef struct {
     int32_t elements;
     int32_t input_zero_point, output_zero_point;
     int32_t multiplier, shift;

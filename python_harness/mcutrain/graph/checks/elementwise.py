@@ -1,12 +1,22 @@
-"""Checks of add, requantize, softmax and table."""
+"""Checks of add, prelu, requantize, softmax and table."""
 
 from __future__ import annotations
 
 import math
 
-from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes, TableAttributes
+import numpy as np
+
+from mcutrain.graph.attributes import (
+    AddAttributes,
+    PreluAttributes,
+    RequantizeAttributes,
+    SoftmaxAttributes,
+    TableAttributes,
+)
 from mcutrain.graph.checks.base import Check, check_clamp, check_operands, check_rescale, check_shape, require
 from mcutrain.graph.model import Graph, Operator
+
+MAX_ALPHA = 2**15 - 1  # times a code less its zero point: 23 bits
 
 
 def _add(graph: Graph, op: Operator) -> None:
@@ -18,6 +28,20 @@ def _add(graph: Graph, op: Operator) -> None:
     # Operands are widened by 20 bits and halved: the output's multiplier 2 max(s_a, s_b) / (2^20 s_y) must be below 1.
     smallest = 2 * max(a.scale, b.scale) / 2**20
     require(y.scale > smallest, f"{op.name}: the scale of '{y.name}' is too small for those of its operands")
+
+
+def _prelu(graph: Graph, op: Operator) -> None:
+    x, alpha, y = check_operands(graph, op, PreluAttributes, (False, True))
+    check_shape(op, y, x.shape)
+    sides = zip(reversed(alpha.shape), reversed(x.shape), strict=False)
+    fits = len(alpha.shape) <= len(x.shape) and all(a in (1, n) for a, n in sides)
+    require(fits, f"{op.name}: alpha '{alpha.name}' {alpha.shape} does not broadcast to {x.shape}")
+    assert alpha.data is not None
+    largest = int(np.abs(alpha.data.astype(np.int64)).max())
+    plain = alpha.dtype == "int32" and alpha.zero_point == 0 and largest <= MAX_ALPHA
+    require(plain, f"{op.name}: alpha '{alpha.name}' must be int32 of at most {MAX_ALPHA}, with zero point 0")
+    check_rescale(op, 255, x.scale / y.scale)
+    check_rescale(op, 255 * largest, x.scale * alpha.scale / y.scale)
 
 
 def _requantize(graph: Graph, op: Operator) -> None:
@@ -47,4 +71,10 @@ def _table(graph: Graph, op: Operator) -> None:
     require(all(math.isfinite(slope) for slope in slopes), f"{op.name}: a slope is not finite")
 
 
-CHECKS: dict[str, Check] = {"add": _add, "requantize": _requantize, "softmax": _softmax, "table": _table}
+CHECKS: dict[str, Check] = {
+    "add": _add,
+    "prelu": _prelu,
+    "requantize": _requantize,
+    "softmax": _softmax,
+    "table": _table,
+}

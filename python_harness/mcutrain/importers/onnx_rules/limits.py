@@ -1,12 +1,15 @@
-"""The limits of a Clip."""
+"""Limits that are constants of the file: those of a Clip, and single numbers."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import Context, optional_constant
+from mcutrain.importers.onnx_values import Constant, Value
 
 
 def clip_limits(context: Context, node: FileNode) -> tuple[float | None, float | None]:
@@ -26,3 +29,10 @@ def clip_limits(context: Context, node: FileNode) -> tuple[float | None, float |
     if low is not None and high is not None and low > high:
         raise UnsupportedError(f"its min {low:g} is above its max {high:g}")
     return low, high
+
+
+def single_number(value: Value) -> float | None:
+    """The float32 number that a constant of one element is; None of anything else."""
+    if not isinstance(value, Constant) or value.values.size != 1 or value.values.dtype.kind not in "fiu":
+        return None
+    return float(np.float32(value.real().reshape(())))

@@ -23,8 +23,8 @@ from mcutrain.importers.functions import Function
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import Context, codes_operand
 from mcutrain.importers.onnx_rules.base import Rule
-from mcutrain.importers.onnx_rules.limits import clip_limits
-from mcutrain.importers.onnx_values import Codes, Constant, Pointwise, Real, Value
+from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
+from mcutrain.importers.onnx_values import Codes, Pointwise, Real, Value
 from mcutrain.importers.tables import real_inputs, table_attributes
 
 Float32s = NDArray[np.float32]
@@ -49,6 +49,11 @@ def folded_into_table(context: Context, node: FileNode) -> Pointwise | None:
         low, high = clip_limits(context, node) if node.kind == "Clip" else (0.0, None)
         limited = functions.clip(-math.inf if low is None else low, math.inf if high is None else high)
         return _applied(node, functions.RELU if node.kind == "Relu" else limited, _pointwise(context, values[0]))
+    if node.kind in ("Max", "Min") and len(values) == 2:
+        for value, limit in ((values[0], single_number(values[1])), (values[1], single_number(values[0]))):
+            if limit is not None and _is_function(value, context):
+                ends = (limit, math.inf) if node.kind == "Max" else (-math.inf, limit)
+                return _applied(node, functions.clip(*ends), _pointwise(context, value))
     if node.kind not in _BINARY or len(values) != 2 or node.attributes:
         return None
     operands = _of_one_tensor(context, node, values)
@@ -74,7 +79,7 @@ Operand = tuple[Float32s, Float64s]  # values and slopes
 def _of_one_tensor(context: Context, node: FileNode, values: list[Value]) -> tuple[Operand, Operand, Codes, str] | None:
     """Both operands as functions of the same codes, where they are that and not the plain sum of a tensor with itself."""
     first, second = values
-    numbers = [_number(value) for value in values]
+    numbers = [single_number(value) for value in values]
     functions_of = [value for value in values if isinstance(value, Real | Pointwise)]
     if len(functions_of) + sum(number is not None for number in numbers) != 2 or not functions_of:
         return None
@@ -100,13 +105,6 @@ def _pointwise(context: Context, value: Real | Pointwise) -> Pointwise:
         return value
     itself = Pointwise("", "", "", value.codes, real_inputs(value.codes.tensor), np.ones(256))
     return context.tables.get(value.codes.tensor.name, itself)
-
-
-def _number(value: Value) -> np.float32 | None:
-    """The single number that a constant is."""
-    if not isinstance(value, Constant) or value.values.size != 1 or value.values.dtype.kind not in "fiu":
-        return None
-    return np.float32(value.real().reshape(()))
 
 
 # The result and its slopes by both operands.

@@ -9,6 +9,7 @@ from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.mean import MeanRule
 from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
+from mcutrain.ops.rules.prelu import PreluRule
 from mcutrain.ops.rules.table import TableRule
 
 RULES: dict[str, Rule] = {
@@ -20,6 +21,7 @@ RULES: dict[str, Rule] = {
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
     "pad": PadRule(),
+    "prelu": PreluRule(),
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
     "softmax": SoftmaxRule(),
