@@ -13,6 +13,7 @@ from mcutrain.ops.base import Window, mask_words
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
+from mcutrain.ops.log_softmax import log_softmax_params
 from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
 from mcutrain.ops.mean_rate import MeanRateParams
@@ -58,6 +59,8 @@ def _forward() -> Iterator[Case]:
     yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
     softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
     yield Case("softmax_s8", "10", softmax_params((_CLASSES,), 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    logarithm: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
+    yield Case("log_softmax_s8", "10", log_softmax_params((_CLASSES,), 0.1), Phase.FORWARD, logarithm, _CLASSES)
     slopes: Operands = {"x": image, "alpha": np.arange(-8, 24, dtype=np.int32), "y": Output((8192,))}
     prelu = PreluS8Params(8192, 32, -5, 7, *quantise_multiplier(0.7), *quantise_multiplier(0.01))
     yield Case("prelu_s8", "8192", prelu, Phase.FORWARD, slopes, 8192)

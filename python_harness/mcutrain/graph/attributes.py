@@ -41,6 +41,11 @@ class AddAttributes(Attributes):
 
 
 @dataclass(frozen=True)
+class LogSoftmaxAttributes(Attributes):
+    """log_softmax over the last axis, at an output scale of at most 1/16. It ends a network: training replaces it by the loss."""
+
+
+@dataclass(frozen=True)
 class PoolAttributes(Attributes):
     """average_pool and max_pool; global pools have the kernel of the whole image.
 

@@ -37,7 +37,7 @@ def find_head(graph: Graph) -> Head:
                     f"{graph.name}: the last layer {op.name} has an activation; a classifier's head must be linear"
                 )
             return Head(op, index)
-        if op.kind not in ("softmax", "reshape"):
+        if op.kind not in ("log_softmax", "softmax", "reshape"):
             raise UsageError(
                 f"{graph.name}: training needs a classifier that ends in a fully connected layer (and a softmax), "
                 f"but {op.name} ({op.kind}) comes last"

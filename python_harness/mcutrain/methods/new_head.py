@@ -12,7 +12,7 @@ from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.validate import validate
 
 MOST_CLASSES = 1 << 16
-_TRAILING = ("fully_connected", "softmax", "reshape")
+_TRAILING = ("fully_connected", "log_softmax", "softmax", "reshape")
 
 
 def new_head(graph: Graph, classes: int) -> Graph:

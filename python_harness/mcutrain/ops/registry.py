@@ -12,6 +12,7 @@ _MODULES = (
     "depthwise_conv2d",
     "add",
     "average_pool",
+    "log_softmax",
     "max_pool",
     "mean",
     "pad",

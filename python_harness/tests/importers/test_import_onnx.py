@@ -14,6 +14,7 @@ from onnxruntime.quantization import QuantType
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, RequantizeAttributes
 from mcutrain.importers import load_model
+from support.golden_inference import golden_output
 from support.graph_reference import half_even, quantized, run_graph
 from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
 
@@ -198,6 +199,18 @@ def test_a_softmax_writes_the_scale_that_the_file_gives_it(tmp_path: Path, kind:
     assert [op.kind for op in graph.operators] == ["fully_connected", "softmax"]
     assert graph.tensors[graph.output].scale != 1 / 256
     assert_agrees(graph, model, inputs)
+
+
+def test_a_log_softmax_writes_the_scale_that_the_file_gives_it(tmp_path: Path) -> None:
+    m = FloatModel((12,))
+    logits = m.node("Gemm", "x", m.random(8, 12), transB=1)
+    inputs = samples(12)
+    model = quantize(m.build(m.node("LogSoftmax", logits)), inputs, extra_options={"ForceQuantizeNoInputCheck": True})
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["fully_connected", "log_softmax"]
+    ours = golden_output(graph, *[quantized(graph.tensors[graph.input], i) for i in inputs]).astype(int)
+    theirs = quantized(graph.tensors[graph.output], run_onnx(model, inputs).reshape(len(inputs), -1)).astype(int)
+    assert (np.abs(ours - theirs) <= 1).mean() > 0.99
 
 
 @pytest.mark.parametrize(("opset", "axis"), [(17, 1), (17, -3)])

@@ -20,6 +20,18 @@ def test_a_softmax_is_over_the_last_axis(shape: tuple[int, ...], scale: float) -
     np.testing.assert_array_equal(golden_output(loaded(model), x)[0], run_litert(model, x))
 
 
+@pytest.mark.parametrize("shape", [(7,), (6, 5), (4, 3, 10)])
+def test_a_log_softmax_is_over_the_last_axis(shape: tuple[int, ...]) -> None:
+    model = unary_model("LOG_SOFTMAX", shape, input=(0.09, 3), output=(1 / 16, 127))
+    x = np.random.default_rng(len(shape)).integers(-128, 128, shape).astype(np.int8)
+    np.testing.assert_array_equal(golden_output(loaded(model), x)[0], run_litert(model, x))
+
+
+def test_a_log_softmax_whose_output_litert_would_refuse_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"LOG_SOFTMAX #0 .*its output has scale 0.05 and zero point 127, not 1/16"):
+        loaded(unary_model("LOG_SOFTMAX", (4,), input=(0.1, 0), output=(0.05, 127)))
+
+
 def test_a_softmax_whose_output_litert_would_refuse_is_refused() -> None:
     with pytest.raises(UsageError, match=r"SOFTMAX #0 .*its output has scale 0.0039\d+ and zero point -128, not 1/256"):
         loaded(unary_model("SOFTMAX", (4,), input=(0.1, 0), output=(1 / 255, -128), options={"Beta": 1.0}))

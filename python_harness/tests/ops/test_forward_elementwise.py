@@ -1,4 +1,4 @@
-"""add_s8, requantize_s8 and softmax_s8: golden, both C forms and LiteRT agree to the bit."""
+"""add_s8, log_softmax_s8, requantize_s8 and softmax_s8: golden, both C forms and LiteRT agree to the bit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mcutrain.ops.add import ADD_S8, AddS8Params
 from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier, requantise
 from mcutrain.ops.base import mask_words, unpack_mask
+from mcutrain.ops.log_softmax import LOG_SOFTMAX_S8, log_softmax_params
 from mcutrain.ops.requantize import REQUANTIZE_S8, RequantizeS8Params
 from mcutrain.ops.softmax import SOFTMAX_S8, softmax_params
 from support.ckernels import call, forms, run_everywhere
@@ -188,6 +189,45 @@ def test_a_softmax_that_fixed_point_cannot_hold_is_a_usage_error(depth: int, sca
 
 
 @given(
+    st.lists(st.integers(1, 4), max_size=2).map(tuple),
+    st.integers(1, 60),
+    st.one_of(scales(0.001, 8.0), st.integers(-9, 3).map(lambda power: 2.0**power)),
+    generators,
+)
+@examples(60)
+def test_log_softmax_over_the_last_axis_of_any_rank_is_bit_exact_to_litert(
+    rows: tuple[int, ...], depth: int, scale: float, generator: np.random.Generator
+) -> None:
+    shape = (*rows, depth)
+    x = random_codes(generator, shape)
+    outputs = {"y": rubbish(generator, shape, np.int8)}
+    got = run_everywhere(LOG_SOFTMAX_S8, log_softmax_params(shape, scale), {"x": x}, outputs)
+    model = unary_model("LOG_SOFTMAX", shape, input=(scale, 3), output=(1 / 16, 127))
+    np.testing.assert_array_equal(got["y"], run_litert(model, x))
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 60),
+    scales(0.001, 0.5),
+    scales(0.001, 15.5 / 255 - 1e-4),
+    zero_points,
+    generators,
+)
+@examples(60)
+def test_a_log_softmax_of_any_output_scale_is_within_a_code_of_the_real_one(
+    rows: int, depth: int, scale: float, y_scale: float, y_zero: int, generator: np.random.Generator
+) -> None:
+    """Differences within 2^-26 a code, and a logarithm within 2^-12, are less than half a code of 0.001, beside its rounding."""
+    x = random_codes(generator, (rows, depth))
+    params = log_softmax_params((rows, depth), scale, y_scale, y_zero)
+    got = run_everywhere(LOG_SOFTMAX_S8, params, {"x": x}, {"y": rubbish(generator, (rows, depth), np.int8)})
+    real = (x.astype(float) - x.max(axis=1, keepdims=True)) * scale
+    exact = (real - np.log(np.exp(real).sum(axis=1, keepdims=True))) / y_scale + y_zero
+    assert (np.abs(got["y"] - np.clip(exact, -128, 127)) < 1).all()
+
+
+@given(
     st.integers(-(2**31), 2**31 - 1),
     st.one_of(st.integers(2**30, 2**31 - 1), st.just(2**30)),
     st.integers(-31, 30),
@@ -227,6 +267,7 @@ def test_a_multiplier_must_be_positive_and_finite(real: float) -> None:
 
 ADD = add_params(4, (1.0, 0), (1.0, 0), (1.0, 0))
 REQUANTIZE = RequantizeS8Params(4, 0, 0, 2**30, 0, -128, 127)
+LOG_SOFTMAX = log_softmax_params((4,), 0.1)
 SOFTMAX = softmax_params((4,), 0.1, 1.0)
 REFUSED: list[tuple[Any, Any]] = [
     (ADD_S8, replace(ADD, elements=0)),
@@ -243,6 +284,12 @@ REFUSED: list[tuple[Any, Any]] = [
     (REQUANTIZE_S8, replace(REQUANTIZE, shift=31)),
     (REQUANTIZE_S8, replace(REQUANTIZE, multiplier=-1)),
     (REQUANTIZE_S8, replace(REQUANTIZE, clamp_max=128)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, rows=0)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, depth=4096)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, diff_min=1)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, reverse_shift=31)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, output_multiplier=-1)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, output_zero_point=128)),
     (SOFTMAX_S8, replace(SOFTMAX, rows=0)),
     (SOFTMAX_S8, replace(SOFTMAX, depth=0)),
     (SOFTMAX_S8, replace(SOFTMAX, depth=4096)),

@@ -113,6 +113,17 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
+    int32_t rows, depth;                                  /* depth <= 4095 */
+    int32_t input_multiplier, input_left_shift, diff_min; /* of input_scale in Q5.26 */
+    int32_t reverse_multiplier, reverse_shift;            /* of 1 / (input_scale * 2^26) */
+    int32_t output_multiplier, output_shift;              /* of 1 / (output_scale * 2^26) */
+    int32_t output_zero_point;
+} mct_log_softmax_s8_params;
+
+/* The logarithm of softmax of every row, rounded half away; -128 below diff_min, which may mean -15.5: for output scales of at most 1/16. */
+MCT_MUST_CHECK mct_status mct_log_softmax_s8(const mct_log_softmax_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
     int32_t elements;
 } mct_table_s8_params;
 

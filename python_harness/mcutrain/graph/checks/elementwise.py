@@ -1,4 +1,4 @@
-"""Checks of add, prelu, requantize, softmax and table."""
+"""Checks of add, log_softmax, prelu, requantize, softmax and table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from mcutrain.graph.attributes import (
     AddAttributes,
+    LogSoftmaxAttributes,
     PreluAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
@@ -52,6 +53,17 @@ def _requantize(graph: Graph, op: Operator) -> None:
     check_rescale(op, 255, x.scale / y.scale)
 
 
+def _log_softmax(graph: Graph, op: Operator) -> None:
+    x, y = check_operands(graph, op, LogSoftmaxAttributes, (False,))
+    check_shape(op, y, x.shape)
+    # Differences of more than 15.5 may leave the kernel's fixed point, as in LiteRT, whose output has the scale 1/16.
+    reached = y.scale <= 1 / 16
+    require(
+        reached, f"{op.name}: the scale {y.scale:g} of '{y.name}' is above 1/16; end the model before its log_softmax"
+    )
+    require(x.scale * 2**26 > 1, f"{op.name}: the scale of '{x.name}' is too small")
+
+
 def _softmax(graph: Graph, op: Operator) -> None:
     x, y = check_operands(graph, op, SoftmaxAttributes, (False,))
     assert isinstance(op.attributes, SoftmaxAttributes)
@@ -73,6 +85,7 @@ def _table(graph: Graph, op: Operator) -> None:
 
 CHECKS: dict[str, Check] = {
     "add": _add,
+    "log_softmax": _log_softmax,
     "prelu": _prelu,
     "requantize": _requantize,
     "softmax": _softmax,

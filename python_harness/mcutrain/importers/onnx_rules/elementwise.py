@@ -1,4 +1,4 @@
-"""Add, Clip, Max, Min, PRelu, Relu and Softmax."""
+"""Add, Clip, LogSoftmax, Max, Min, PRelu, Relu and Softmax."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mcutrain.graph.attributes import (
     AddAttributes,
     Attributes,
+    LogSoftmaxAttributes,
     PreluAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
@@ -21,8 +22,9 @@ from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, constant_operand, is_over_last_axis
 from mcutrain.importers.onnx_rules.base import Rule
 from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
-from mcutrain.importers.onnx_values import Clamp, Constant, Pending, Value, file_shape, graph_shape
+from mcutrain.importers.onnx_values import Clamp, Codes, Constant, Pending, Value, file_shape, graph_shape
 
+_LOG_SOFTMAX_OUTPUT = Quantization(np.array([1 / 16], np.float32), np.array([127], np.int32))
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
 
 
@@ -111,20 +113,26 @@ def _prelu(context: Context, node: FileNode) -> Value:
 
 
 def _softmax(context: Context, node: FileNode) -> Value:
+    x = _over_last_axis(context, node)
+    name, operands = f"softmax{node.position}", (x.tensor.name,)
+    attributes = _unclamped(SoftmaxAttributes())
+    return Pending(name, "softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_SOFTMAX_OUTPUT)
+
+
+def _log_softmax(context: Context, node: FileNode) -> Value:
+    x = _over_last_axis(context, node)
+    name, operands = f"log_softmax{node.position}", (x.tensor.name,)
+    attributes = _unclamped(LogSoftmaxAttributes())
+    return Pending(
+        name, "log_softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_LOG_SOFTMAX_OUTPUT
+    )
+
+
+def _over_last_axis(context: Context, node: FileNode) -> Codes:
     x = codes_operand(context, node.inputs[0])
     if not is_over_last_axis(context, node, x.tensor.shape):
         raise UnsupportedError("it is not over the elements of a vector or the channels of an image")
-    name, shape = f"softmax{node.position}", x.tensor.shape
-    return Pending(
-        name,
-        "softmax",
-        node.kind,
-        (x.tensor.name,),
-        shape,
-        x.order,
-        _unclamped(SoftmaxAttributes()),
-        unstated=_SOFTMAX_OUTPUT,
-    )
+    return x
 
 
 def _unclamped(attributes: Attributes) -> Callable[[Clamp], Attributes]:
@@ -141,6 +149,7 @@ def _unclamped(attributes: Attributes) -> Callable[[Clamp], Attributes]:
 RULES: dict[str, Rule] = {
     "Add": Rule(_add, (2, 2)),
     "Clip": Rule(_clip, (1, 3), frozenset({"min", "max"})),
+    "LogSoftmax": Rule(_log_softmax, (1, 1), frozenset({"axis"})),
     "Max": Rule(_extreme(is_maximum=True), (2, 2)),
     "Min": Rule(_extreme(is_maximum=False), (2, 2)),
     "PRelu": Rule(_prelu, (2, 2)),

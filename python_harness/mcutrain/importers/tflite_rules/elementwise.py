@@ -1,4 +1,4 @@
-"""ADD, MAXIMUM, MINIMUM, PRELU, QUANTIZE, stand-alone activations and SOFTMAX."""
+"""ADD, LOG_SOFTMAX, MAXIMUM, MINIMUM, PRELU, QUANTIZE, stand-alone activations and SOFTMAX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from collections.abc import Callable
 import numpy as np
 from tflite import BuiltinOperator
 
-from mcutrain.graph.attributes import AddAttributes, PreluAttributes, RequantizeAttributes, SoftmaxAttributes
+from mcutrain.graph.attributes import (
+    AddAttributes,
+    LogSoftmaxAttributes,
+    PreluAttributes,
+    RequantizeAttributes,
+    SoftmaxAttributes,
+)
 from mcutrain.graph.model import Quantization
 from mcutrain.importers.common import UnsupportedError, activation_clamp, is_usable_scale
 from mcutrain.importers.tflite_file import FileOperator
@@ -75,8 +81,16 @@ def _softmax(m: Context, op: FileOperator) -> None:
     m.emit(op, "softmax", (x.name,), y.name, SoftmaxAttributes(float(op.options["Beta"])))
 
 
+def _log_softmax(m: Context, op: FileOperator) -> None:
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    if y.scale != 1 / 16 or y.zero_point != 127:
+        raise UnsupportedError(f"its output has scale {y.scale:g} and zero point {y.zero_point}, not 1/16 and 127")
+    m.emit(op, "log_softmax", (x.name,), y.name, LogSoftmaxAttributes())
+
+
 RULES: dict[int, Rule] = {
     BuiltinOperator.ADD: Rule("ADD", _add, (2, 2), ("AddOptions", ("FusedActivationFunction",))),
+    BuiltinOperator.LOG_SOFTMAX: Rule("LOG_SOFTMAX", _log_softmax, (1, 1)),
     BuiltinOperator.MAXIMUM: Rule("MAXIMUM", _extreme(is_maximum=True), (2, 2)),
     BuiltinOperator.MINIMUM: Rule("MINIMUM", _extreme(is_maximum=False), (2, 2)),
     BuiltinOperator.PRELU: Rule("PRELU", _prelu, (2, 2)),

@@ -7,7 +7,7 @@ from mcutrain.ops.rules.base import LayerTraining, Lowering, Rule, Trainer, tens
 from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_output, layer_window, weight_scales
 from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.mean import MeanRule
-from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
+from mcutrain.ops.rules.pointwise import LogSoftmaxRule, PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 from mcutrain.ops.rules.prelu import PreluRule
 from mcutrain.ops.rules.table import TableRule
@@ -18,6 +18,7 @@ RULES: dict[str, Rule] = {
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),
+    "log_softmax": LogSoftmaxRule(),
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
     "pad": PadRule(),

@@ -7,6 +7,7 @@ import numpy as np
 from mcutrain.errors import UsageError
 from mcutrain.graph import Operator, PadAttributes, RequantizeAttributes, SoftmaxAttributes
 from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.log_softmax import log_softmax_params
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.requantize import RequantizeS8Params
@@ -87,3 +88,13 @@ class SoftmaxRule(Rule):
         raise UsageError(
             f"{op.name}: a softmax inside the network cannot be trained through; only the last operator may be one"
         )
+
+
+class LogSoftmaxRule(SoftmaxRule):
+    """The int8 logarithm of a softmax; training replaces it too."""
+
+    def forward(self, context: Lowering, op: Operator) -> None:
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        params = log_softmax_params(x.shape, x.scale, y.scale, y.zero_point)
+        operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
+        context.build.step(op.name, "log_softmax_s8", params, Phase.FORWARD, op.name, operands)
