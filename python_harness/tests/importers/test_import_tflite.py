@@ -262,7 +262,7 @@ def test_every_unsupported_operator_and_tensor_is_named_in_one_line(tmp_path: Pa
     real = b.tensor("real", shape, "float32")
     weights = add_weights(b, random_codes(2, 1, 1, 3), BIAS[:2], input_scale=0.1, weight_scale=0.1)
     one = b.tensor("one", (1, 1, 1, 2), quantization=(0.1, 0))
-    b.operator("TANH", [x], [t])
+    b.operator("RSQRT", [x], [t])
     b.operator("CONV_2D", [t, *weights], [grouped], {"StrideW": 1, "StrideH": 1})
     b.operator("CONV_2D", [grouped, x, weights[1]], [wide], {"StrideW": 1, "StrideH": 1})
     b.operator("ADD", [wide, one], [short], {"FusedActivationFunction": 0})
@@ -274,7 +274,7 @@ def test_every_unsupported_operator_and_tensor_is_named_in_one_line(tmp_path: Pa
     assert "\n" not in message
     assert "6 unsupported" in message
     for part in (
-        "TANH #0 (output 't')",
+        "RSQRT #0 (output 't')",
         "CONV_2D #1 (output 'grouped'): its weights take 3 channels, of which its input of 2 is no multiple",
         "CONV_2D #2 (output 'wide'): operand 'x' (#0) is not constant",
         "ADD #3 (output 'short'): it broadcasts [4, 4, 2] and [1, 1, 2]",
