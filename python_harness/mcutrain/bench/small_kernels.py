@@ -10,6 +10,7 @@ from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Oper
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import PoolS8Params
 from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.copy import Side, contiguous, copy_params
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
@@ -20,6 +21,7 @@ from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
 from mcutrain.ops.requantize import RequantizeS8Params
+from mcutrain.ops.resize_nearest import ResizeNearestParams
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_bias import UpdateBiasParams
@@ -29,6 +31,12 @@ Operands = dict[str, Operand]
 _POOL = Window(16, 16, 32, 8, 8, 32, 2, 2, 2, 2, 0, 0)
 _GLOBAL = Window(8, 8, 64, 1, 1, 64, 8, 8, 1, 1, 0, 0)
 _FEATURES, _CLASSES = 64, 10
+# An image turned channels-first, in the place of half the channels of one twice as wide, and repeated two by two.
+_IMAGE = Side(0, contiguous((16, 16, 32)), 8192)
+_TURNED = copy_params((32, 16, 16), Side(0, (1, 512, 32), 8192), Side(0, (256, 16, 1), 8192))
+_BESIDE = copy_params((16, 16, 32), _IMAGE, Side(0, contiguous((16, 16, 64)), 16384))
+_TWICE = np.arange(16, dtype=np.int32) // 2
+_RESIZED = ResizeNearestParams(8, 8, 32, 16, 16)
 
 
 def small_kernels() -> Iterator[Case]:
@@ -47,6 +55,13 @@ def _forward() -> Iterator[Case]:
     yield Case("mean_s8", "8x8x64", mean, Phase.FORWARD, averaged, 8 * 8 * 64)
     padded: Operands = {"x": image, "y": Output((18, 18, 32))}
     yield Case("pad_s8", "16x16x32", PadS8Params(16, 16, 32, 1, 1, 1, 1, -5), Phase.FORWARD, padded, 18 * 18 * 32)
+    turned: Operands = {"x": image, "y": Output((32, 16, 16))}
+    yield Case("copy_s8", "16x16x32 transposed", _TURNED, Phase.FORWARD, turned, 8192)
+    beside: Operands = {"x": image, "y": codes((16, 16, 64), "beside")}
+    yield Case("copy_into_s8", "16x16x32 of 64", _BESIDE, Phase.FORWARD, beside, 8192)
+    tables: Operands = {"rows": _TWICE, "columns": _TWICE}
+    resized: Operands = {"x": codes((8, 8, 32), "small"), **tables, "y": Output((16, 16, 32))}
+    yield Case("resize_nearest_s8", "8x8x32 to 16x16", _RESIZED, Phase.FORWARD, resized, 8192)
     rescale = RequantizeS8Params(8192, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *quantise_multiplier(0.7), -128, 127)
     rescaled: Operands = {"x": image, "y": Output((8192,)), "inside": Output((mask_words(8192),))}
     yield Case("requantize_s8", "8192 mask", rescale, Phase.FORWARD, rescaled, 8192)
@@ -110,6 +125,11 @@ def _backward() -> Iterator[Case]:
     yield Case("max_pool_error_b16", "2x2 /2 16x16x32", MaxPoolErrorParams(_POOL), Phase.BACKWARD, largest, 8192)
     border: Operands = {"error": mantissas((18, 18, 32), "border"), "out": Output((16, 16, 32))}
     yield Case("pad_error_b16", "16x16x32", PadErrorParams(16, 16, 32, 1, 1, 1, 1), Phase.BACKWARD, border, 8192)
+    turned: Operands = {"error": mantissas((16, 16, 32), "turned"), "out": Output((32, 16, 16))}
+    yield Case("copy_error_b16", "16x16x32 transposed", _TURNED, Phase.BACKWARD, turned, 8192)
+    resized: Operands = {"error": mantissas((16, 16, 32), "resized"), "rows": _TWICE, "columns": _TWICE}
+    resized |= {"sums": Output((8, 8, 32))}
+    yield Case("resize_nearest_error_b16", "8x8x32 to 16x16", _RESIZED, Phase.BACKWARD, resized, 8192)
     biases: Operands = {
         "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
         "factor": np.ones(64, np.float32),

@@ -3,6 +3,7 @@
 from mcutrain.graph.attributes import (
     AddAttributes,
     Attributes,
+    ConcatenateAttributes,
     ConvAttributes,
     MeanAttributes,
     PadAttributes,
@@ -10,13 +11,17 @@ from mcutrain.graph.attributes import (
     PoolAttributes,
     RequantizeAttributes,
     ReshapeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     SoftmaxAttributes,
+    TransposeAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 
 __all__ = [
     "AddAttributes",
     "Attributes",
+    "ConcatenateAttributes",
     "ConvAttributes",
     "Graph",
     "MeanAttributes",
@@ -27,6 +32,9 @@ __all__ = [
     "Quantization",
     "RequantizeAttributes",
     "ReshapeAttributes",
+    "ResizeNearestAttributes",
+    "SliceAttributes",
     "SoftmaxAttributes",
     "Tensor",
+    "TransposeAttributes",
 ]

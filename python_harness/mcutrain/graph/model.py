@@ -72,8 +72,9 @@ class Tensor:
 class Operator:
     """One operator.
 
-    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, max_pool, mean, pad, requantize, reshape, softmax. source
-    is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages.
+    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, concatenate, max_pool, mean, pad, requantize, reshape,
+    resize_nearest, slice, softmax, transpose. source is what the file calls it ("CONV_2D", "QLinearConv", ...), for
+    messages.
     """
 
     name: str

@@ -7,7 +7,8 @@ from mcutrain.ops.rules.base import LayerTraining, Lowering, Rule, Trainer, tens
 from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_output, layer_window, weight_scales
 from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.mean import MeanRule
-from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
+from mcutrain.ops.rules.movement import ConcatenateRule, PadRule, ResizeNearestRule, SliceRule, TransposeRule
+from mcutrain.ops.rules.pointwise import RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 
 RULES: dict[str, Rule] = {
@@ -16,12 +17,16 @@ RULES: dict[str, Rule] = {
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),
+    "concatenate": ConcatenateRule(),
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
     "pad": PadRule(),
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
+    "resize_nearest": ResizeNearestRule(),
+    "slice": SliceRule(),
     "softmax": SoftmaxRule(),
+    "transpose": TransposeRule(),
 }
 
 __all__ = [
