@@ -101,7 +101,8 @@ def test_concatenation(shape: Shape, data: st.DataObject, seed: int) -> None:
 @given(tensors, st.data(), seeds)
 @examples(25)
 def test_strided_slice_with_any_masks_and_negative_strides(shape: Shape, data: st.DataObject, seed: int) -> None:
-    begin, end, stride, taken = [0], [1], [1], []
+    begin, end, stride = [0], [1], [1]
+    taken: list[int] = []
     begin_mask = end_mask = shrink_mask = 0
     for a, n in enumerate(shape, start=1):
         step = data.draw(st.sampled_from([-2, -1, 1, 1, 2, 3]))
