@@ -137,3 +137,32 @@ def litert_nearest(size: int, output: int, *, align_corners: bool, half_pixel_ce
     # A float32 below 2^23 plus a half is exact in double: half away from zero, of what is not negative.
     taken = np.floor(places.astype(np.float64) + 0.5) if align_corners else np.floor(places)
     return tuple(int(n) for n in np.clip(taken, 0, size - 1))
+
+
+def onnx_nearest(size: int, output: int, scale: float, coordinates: str, rounding: str) -> Shape:
+    """Which of ``size`` rows each of ``output`` rows is, as onnxruntime computes it in float32.
+
+    coordinates, rounding: ONNX's coordinate_transformation_mode and nearest_mode. Raises UnsupportedError for others than these here.
+    """
+    at, by, half = np.arange(output, dtype=np.float32), np.float32(scale), np.float32(0.5)
+    aligned = at * np.float32(size - 1) / np.float32(max(output - 1, 1))
+    places = {
+        "align_corners": aligned if output > 1 else at * 0,
+        "asymmetric": at / by,
+        "half_pixel": (at + half) / by - half,
+        "pytorch_half_pixel": (at + half) / by - half if output > 1 else at * 0,
+        "tf_half_pixel_for_nn": (at + half) / by,
+    }.get(coordinates)
+    if places is None:
+        raise UnsupportedError(f"its coordinate_transformation_mode is {coordinates!r}")
+    exact = places.astype(np.float64)  # adding a half rounds nothing there
+    taken = {
+        "ceil": np.ceil(exact),
+        "floor": np.floor(exact),
+        "round_prefer_ceil": np.floor(exact + 0.5),
+        "round_prefer_floor": np.ceil(exact - 0.5),
+    }.get(rounding)
+    if taken is None:
+        raise UnsupportedError(f"its nearest_mode is {rounding!r}")
+    # At a scale of 1 onnxruntime takes each row for itself, whatever the modes say.
+    return tuple(int(n) for n in np.clip(at if by == 1 else taken, 0, size - 1))

@@ -25,8 +25,10 @@ from mcutrain.importers.common import (
     is_usable_scale,
     quoted,
 )
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
 from mcutrain.importers.onnx_rules import RULES
+from mcutrain.importers.onnx_rules.movement import in_file_order
 from mcutrain.importers.onnx_values import (
     Codes,
     Constant,
@@ -100,6 +102,10 @@ class _Import:
             return None
         return next(node for node in self._model.nodes if name in node.inputs)
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node reads ``name``, or the network's user."""
+        return self._readers[name] > 0 or any(end.name == name for end in self._model.outputs)
+
     def is_constant(self, name: str) -> bool:
         """Whether a name is a constant, or a constant dequantised."""
         if name in self._model.constants:
@@ -123,9 +129,10 @@ class _Import:
         return Unknown()
 
     def _import_node(self, node: FileNode) -> None:
-        result: Value = Unknown()
+        result: Value | tuple[Value, ...] = Unknown()
         try:
-            if len(node.outputs) != 1:
+            several = node.kind in RULES and RULES[node.kind].several_outputs
+            if len(node.outputs) != 1 and not (several and node.outputs):
                 raise UnsupportedError(f"it has {len(node.outputs)} outputs")
             if node.kind == "QuantizeLinear":
                 result = self._quantize(node)
@@ -137,8 +144,8 @@ class _Import:
                 self.problems.add(_place(node))
         except UnsupportedError as reason:
             self.problems.add(f"{_place(node)}: {reason}")
-        for name in node.outputs:
-            self._values[name] = result
+        for place, name in enumerate(node.outputs):
+            self._values[name] = result[place] if isinstance(result, tuple) else result
 
     def _quantization(self, node: FileNode, dtype: str | None) -> tuple[Quantization, str]:
         """The quantisation that a Q or DQ node states, and the type of its codes."""
@@ -259,6 +266,8 @@ class _Import:
             p = replace(p, own=q)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
+        if p.rescales_operands:
+            p = replace(p, inputs=tuple(self._rescaled(p, place, q, clamp) for place in range(len(p.inputs))))
         if p.own is None:
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
@@ -276,6 +285,15 @@ class _Import:
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
         return Codes(tensor, p.order)
 
+    def _rescaled(self, p: Pending, place: int, q: Quantization, clamp: tuple[int, int]) -> str:
+        """An operand with the scale ``q``, within a clamp; it keeps its codes where it has them already."""
+        x = self.graph.tensors[p.inputs[place]]
+        if _same(x.quantization, q) and clamp == INT8_RANGE:
+            return x.name
+        y = Tensor(f"{p.name}_operand{place}", x.shape, "int8", q)
+        self._add_requantize(f"{p.name}_requantize{place}", x.name, y, clamp, p.source)
+        return y.name
+
     def _add_requantize(self, name: str, x: str, y: Tensor, clamp: tuple[int, int], source: str) -> None:
         self.graph.add_tensor(y)
         self.graph.add_operator(name, "requantize", (x,), y.name, RequantizeAttributes(clamp), source)
@@ -289,9 +307,8 @@ class _Import:
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):
-            if value.order is not None:
-                self.problems.add(f"output {quoted(end.name)} is an image flattened channels-first")
-            return value.tensor.name
+            ordered = Movement(self.graph, f"{end.name}_in_file_order", "output")
+            return in_file_order(ordered, value).name
         if not isinstance(value, Unknown):
             self.problems.add(f"output {quoted(end.name)} is not quantised")
         return ""

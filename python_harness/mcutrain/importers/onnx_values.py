@@ -73,7 +73,8 @@ class Pending:
 
     attributes: makes the operator's attributes from its clamp. own: the quantisation that the operator itself gives its
     output (pools: the input's), or None where it can write any. low, high: real-valued limits. awaits_bias: a matrix
-    product, to which the next node may add its bias.
+    product, to which the next node may add its bias. rescales_operands: every operand is brought to the output's scale
+    and clamp first.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Pending:
     low: float | None = None
     high: float | None = None
     awaits_bias: bool = False
+    rescales_operands: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Unknown:
 
 
 Value = Codes | Real | Constant | NetworkInput | Pending | Unknown
+
+
+def graph_axes(rank: int) -> Shape:
+    """Of each axis of a Graph's tensor, which axis of the file it is, both without the batch."""
+    return (1, 2, 0) if rank == 3 else tuple(range(rank))
 
 
 def graph_shape(shape: Shape) -> Shape:

@@ -54,12 +54,13 @@ class _Folding:
     def run(self, layout: Shape | None) -> None:
         if not any(op.kind == "transpose" for op in self.operators):
             return
+        self._fold_input(layout)
         # One as far as it goes before the next, from the input on: so each takes along what it meets, and none waits for another.
         for op in [op for op in self.operators if op.kind == "transpose"]:
             at: Operator | None = op
             while at is not None and self._writer.get(at.outputs[0]) is at:  # it is still there
                 at = None if self._moves_nothing(at) else self._merged(at) or self._pushed(at)
-        self._fold_input(layout)
+        self._fold_input(layout)  # a merged one may be it
         used = {name for op in self.operators for name in (*op.inputs, *op.outputs)} | {self.input, self.output}
         for name in [name for name in self.tensors if name not in used]:
             del self.tensors[name]
@@ -120,6 +121,8 @@ class _Folding:
             return None
         if reader.kind == "reshape":
             behind = self._pushed_through_reshape(op, reader)
+            if behind is None and self._next_pulled_before(reader):
+                return op
             if behind is None:
                 self._into_weights(op, reader)
             return behind
@@ -164,6 +167,25 @@ class _Folding:
         self._replace(reader, before, behind)
         self._replace(op)
         return behind
+
+    def _next_pulled_before(self, reshape: Operator) -> bool:
+        """Whether the transpose behind a reshape could be put before it, to be merged there."""
+        transpose = self._sole_reader(reshape.outputs[0])
+        if transpose is None or transpose.kind != "transpose":
+            return False
+        x, y = self.tensors[reshape.inputs[0]], self.tensors[transpose.outputs[0]]
+        permutation = permutation_of(transpose)
+        # Seen from the output: it is transposed back, and reshaped to what the reshape reads.
+        found = behind_reshape(y.shape, inverse(range(len(permutation)), permutation), x.shape)
+        if found is None:
+            return False
+        shape, back = found
+        inner = replace(x, name=self._new_name(y.name), shape=shape)
+        self.tensors[inner.name] = inner
+        forth = TransposeAttributes(inverse(range(len(back)), back))
+        self._replace(reshape, replace(transpose, inputs=(x.name,), outputs=(inner.name,), attributes=forth))
+        self._replace(transpose, replace(reshape, inputs=(inner.name,), outputs=(y.name,)))
+        return True
 
     def _into_weights(self, op: Operator, reader: Operator) -> None:
         """Flattened into a fully connected layer: its weights' columns follow the elements."""
