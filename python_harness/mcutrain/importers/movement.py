@@ -17,10 +17,11 @@ from mcutrain.graph.attributes import (
     TransposeAttributes,
 )
 from mcutrain.graph.model import Tensor
-from mcutrain.importers.common import GraphBuilder, UnsupportedError
+from mcutrain.importers.common import MAX_ELEMENTS, GraphBuilder, UnsupportedError
 
 Shape = tuple[int, ...]
 MOST_REPEATS = 64  # of a tile: each is an operand of a concatenation
+MOST_ROWS = 1 << 16  # of a resized image: each is a number in a table
 
 
 @dataclass
@@ -126,6 +127,12 @@ class Movement:
         else:
             split = self.transpose(self.reshape(x, (height, width, block, block * inner)), (0, 2, 1, 3))
         return self.reshape(split, (height * block, width * block, inner))
+
+
+def check_resized(rows: int, columns: int, channels: int) -> None:
+    """Raise UnsupportedError for an image that no microcontroller has, before its tables are made."""
+    if max(rows, columns) > MOST_ROWS or rows * columns * channels > MAX_ELEMENTS:
+        raise UnsupportedError(f"it makes an image of {rows}x{columns} pixels")
 
 
 def litert_nearest(size: int, output: int, *, align_corners: bool, half_pixel_centers: bool) -> Shape:

@@ -20,7 +20,7 @@ from support.backward_cases import random_codes
 from support.examples import examples
 from support.graph_reference import run_graph
 from support.plans import isolated
-from support.tflite_builder import Builder, run_litert
+from support.tflite_builder import Builder, add_weights, run_litert
 
 Q = (0.125, -3)
 Shape = tuple[int, ...]
@@ -230,6 +230,37 @@ def shuffled(m: Model) -> int:
 def test_a_channel_shuffle() -> None:
     m = Model((3, 4, 6))
     m.assert_same_codes(shuffled(m))
+
+
+def test_a_network_that_was_exported_channels_first_has_one_transpose_at_its_input() -> None:
+    """Back and forth round a convolution and an activation; the last one goes into the weights of the fully connected layer."""
+    rng = np.random.default_rng(4)
+    m = Model((2, 4, 5))
+    b = m.b
+    last = m.op("TRANSPOSE", [m.x, m.integers(0, 2, 3, 1)], (4, 5, 2))
+    weights, bias = random_codes(rng, (3, 3, 3, 2)), rng.integers(-900, 900, 3).astype(np.int32)
+    conv = [last, *add_weights(b, weights, bias, input_scale=Q[0], weight_scale=0.013, name="conv_")]
+    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
+    y = b.tensor("conv", (1, 4, 5, 3), quantization=(0.4, 5))
+    b.operator("CONV_2D", conv, [y], {**options, "FusedActivationFunction": 0})
+    first = b.tensor("first", (1, 3, 4, 5), quantization=(0.4, 5))
+    b.operator("TRANSPOSE", [y, m.integers(0, 3, 1, 2)], [first])
+    relu = b.tensor("relu", (1, 3, 4, 5), quantization=(0.3, -128))
+    b.operator("RELU", [first], [relu])
+    flat = b.tensor("flat", (1, 60), quantization=(0.3, -128))
+    b.operator("RESHAPE", [relu, m.integers(1, 60)], [flat])
+    dense, dense_bias = random_codes(rng, (7, 60)), rng.integers(-900, 900, 7).astype(np.int32)
+    operands = [flat, *add_weights(b, dense, dense_bias, input_scale=0.3, weight_scale=0.0171, name="dense_")]
+    end = b.tensor("end", (1, 7), quantization=(5.7, 1))
+    b.operator("FULLY_CONNECTED", operands, [end], {"FusedActivationFunction": 0})
+    model = m.build(end)
+    graph = load(model)
+    assert [op.kind for op in graph.operators] == ["transpose", "conv2d", "requantize", "reshape", "fully_connected"]
+    for seed in range(5):
+        x = random_codes(np.random.default_rng(seed), m.shape)
+        executor = GoldenExecutor(isolated(inference(graph)))
+        executor.infer(x.reshape(-1))
+        np.testing.assert_array_equal(executor.output(), run_litert(model, x))
 
 
 def refused(make: Callable[[Model], int], shape: Shape = (4, 4, 2)) -> str:

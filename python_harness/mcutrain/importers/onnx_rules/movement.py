@@ -21,7 +21,7 @@ from mcutrain.graph.attributes import (
 )
 from mcutrain.graph.model import Tensor
 from mcutrain.importers.common import MAX_TENSORS, UnsupportedError
-from mcutrain.importers.movement import Movement, onnx_nearest
+from mcutrain.importers.movement import Movement, check_resized, onnx_nearest
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
@@ -365,6 +365,7 @@ def _resize(context: Context, node: FileNode) -> Value:
         raise UnsupportedError("its scales or sizes are not those of 4 dimensions")
     if sizes[:2] != list(file[:2]) or min(sizes) < 1:
         raise UnsupportedError(f"it makes {list(file)} into {sizes}: rows and columns alone can be resized")
+    check_resized(sizes[2], sizes[3], x.shape[2])
     if sizes == list(file):  # onnxruntime copies an image that keeps its size, whatever its scales say
         given = [1.0] * 4
     rows, columns = (onnx_nearest(file[a], sizes[a], given[a], str(coordinates), str(rounding)) for a in (2, 3))

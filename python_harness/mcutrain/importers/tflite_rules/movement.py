@@ -9,7 +9,7 @@ from tflite import ActivationFunctionType, BuiltinOperator
 from mcutrain.graph.attributes import ConcatenateAttributes, ReshapeAttributes, ResizeNearestAttributes
 from mcutrain.graph.model import Tensor
 from mcutrain.importers.common import MAX_TENSORS, UnsupportedError
-from mcutrain.importers.movement import Movement, litert_nearest
+from mcutrain.importers.movement import Movement, check_resized, litert_nearest
 from mcutrain.importers.tflite_file import FileOperator
 from mcutrain.importers.tflite_rules.base import Context, Rule
 
@@ -196,6 +196,7 @@ def _resize_nearest(m: Context, op: FileOperator) -> None:
     x, y = _image(m, op)
     if _integers(m, op.inputs[1]) != list(y.shape[:2]):
         raise UnsupportedError(f"its size {_integers(m, op.inputs[1])} is not that of its output {list(y.shape[:2])}")
+    check_resized(*y.shape)
     align, half = bool(op.options["AlignCorners"]), bool(op.options["HalfPixelCenters"])
     rows, columns = (
         litert_nearest(x.shape[a], y.shape[a], align_corners=align, half_pixel_centers=half) for a in range(2)
