@@ -27,3 +27,21 @@ def test_the_host_has_goldens_losses_and_state_after_every_step(tmp_path: Path, 
         loss, prediction = model.train(sample.reshape(-1), label, 0.01)
         assert (loss.tobytes(), prediction) == (golden.loss.tobytes(), golden.prediction)
         assert model.digest() == golden.digest() != first
+
+
+def test_what_a_concatenation_has_written_is_alive_until_its_last_part_is() -> None:
+    plan = compile_plan(training_of(shuffled()))
+    lives = {block.name: block.lives for block in plan.blocks}
+    parts = [
+        (at, moment.step.operands["y"])
+        for at, moment in enumerate(plan.timeline.moments)
+        if moment.step.kernel == "copy_into_s8"
+    ]
+    assert parts
+    for at, y in parts:
+        begins = max(
+            i
+            for i, moment in enumerate(plan.timeline.moments[:at])
+            if moment.step.kernel == "copy_s8" and moment.step.operands["y"] == y
+        )
+        assert any(first <= begins and at <= last for first, last in lives[y])
