@@ -10,6 +10,7 @@ from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Oper
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import AveragePoolRescaleS8Params, PoolS8Params, average_multipliers
 from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.copy import Side, contiguous, copy_params
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
@@ -22,6 +23,7 @@ from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
 from mcutrain.ops.prelu import PreluErrorParams, PreluS8Params
 from mcutrain.ops.requantize import RequantizeS8Params
+from mcutrain.ops.resize_nearest import ResizeNearestParams
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.table import TableErrorParams, TableS8Params
@@ -32,6 +34,12 @@ Operands = dict[str, Operand]
 _POOL = Window(16, 16, 32, 8, 8, 32, 2, 2, 2, 2, 0, 0)
 _GLOBAL = Window(8, 8, 64, 1, 1, 64, 8, 8, 1, 1, 0, 0)
 _FEATURES, _CLASSES = 64, 10
+# An image turned channels-first, in the place of half the channels of one twice as wide, and repeated two by two.
+_IMAGE = Side(0, contiguous((16, 16, 32)), 8192)
+_TURNED = copy_params((32, 16, 16), Side(0, (1, 512, 32), 8192), Side(0, (256, 16, 1), 8192))
+_BESIDE = copy_params((16, 16, 32), _IMAGE, Side(0, contiguous((16, 16, 64)), 16384))
+_TWICE = np.arange(16, dtype=np.int32) // 2
+_RESIZED = ResizeNearestParams(8, 8, 32, 16, 16)
 
 
 def small_kernels() -> Iterator[Case]:
@@ -54,6 +62,13 @@ def _forward() -> Iterator[Case]:
     yield Case("average_pool_rescale_s8", "8x8x64", rescale_average, Phase.FORWARD, averaged | constants, 8 * 8 * 64)
     padded: Operands = {"x": image, "y": Output((18, 18, 32))}
     yield Case("pad_s8", "16x16x32", PadS8Params(16, 16, 32, 1, 1, 1, 1, -5), Phase.FORWARD, padded, 18 * 18 * 32)
+    turned: Operands = {"x": image, "y": Output((32, 16, 16))}
+    yield Case("copy_s8", "16x16x32 transposed", _TURNED, Phase.FORWARD, turned, 8192)
+    beside: Operands = {"x": image, "y": codes((16, 16, 64), "beside")}
+    yield Case("copy_into_s8", "16x16x32 of 64", _BESIDE, Phase.FORWARD, beside, 8192)
+    tables: Operands = {"rows": _TWICE, "columns": _TWICE}
+    resized: Operands = {"x": codes((8, 8, 32), "small"), **tables, "y": Output((16, 16, 32))}
+    yield Case("resize_nearest_s8", "8x8x32 to 16x16", _RESIZED, Phase.FORWARD, resized, 8192)
     rescale = RequantizeS8Params(8192, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *quantise_multiplier(0.7), -128, 127)
     rescaled: Operands = {"x": image, "y": Output((8192,)), "inside": Output((mask_words(8192),))}
     yield Case("requantize_s8", "8192 mask", rescale, Phase.FORWARD, rescaled, 8192)
@@ -138,6 +153,11 @@ def _backward() -> Iterator[Case]:
     sloped: Operands = {"error": mantissas((4096,), "sloped"), "x": codes((4096,), "points"), "slope": slopes[:33]}
     sloped |= {"out": Output((4096,))}
     yield Case("prelu_error_b16", "4096", PreluErrorParams(4096, 32, -5, -31), Phase.BACKWARD, sloped, 4096)
+    turned: Operands = {"error": mantissas((16, 16, 32), "turned"), "out": Output((32, 16, 16))}
+    yield Case("copy_error_b16", "16x16x32 transposed", _TURNED, Phase.BACKWARD, turned, 8192)
+    resized: Operands = {"error": mantissas((16, 16, 32), "resized"), "rows": _TWICE, "columns": _TWICE}
+    resized |= {"sums": Output((8, 8, 32))}
+    yield Case("resize_nearest_error_b16", "8x8x32 to 16x16", _RESIZED, Phase.BACKWARD, resized, 8192)
     biases: Operands = {
         "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
         "factor": np.ones(64, np.float32),

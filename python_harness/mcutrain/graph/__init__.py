@@ -3,6 +3,7 @@
 from mcutrain.graph.attributes import (
     AddAttributes,
     Attributes,
+    ConcatenateAttributes,
     ConvAttributes,
     LogSoftmaxAttributes,
     MeanAttributes,
@@ -12,14 +13,18 @@ from mcutrain.graph.attributes import (
     PreluAttributes,
     RequantizeAttributes,
     ReshapeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     SoftmaxAttributes,
     TableAttributes,
+    TransposeAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 
 __all__ = [
     "AddAttributes",
     "Attributes",
+    "ConcatenateAttributes",
     "ConvAttributes",
     "Graph",
     "LogSoftmaxAttributes",
@@ -32,7 +37,10 @@ __all__ = [
     "Quantization",
     "RequantizeAttributes",
     "ReshapeAttributes",
+    "ResizeNearestAttributes",
+    "SliceAttributes",
     "SoftmaxAttributes",
     "TableAttributes",
     "Tensor",
+    "TransposeAttributes",
 ]

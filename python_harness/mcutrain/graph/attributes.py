@@ -80,9 +80,50 @@ class MeanAttributes(Attributes):
 
 @dataclass(frozen=True)
 class PadAttributes(Attributes):
-    """pad: the border has the input's zero point (real value 0)."""
+    """pad: a border round an image.
+
+    channels: added before and behind those of every pixel. value: the border's code; None: the input's zero point (real value 0).
+    """
 
     padding: Padding
+    channels: tuple[int, int] = (0, 0)
+    value: int | None = None
+
+    @property
+    def amounts(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """(before, behind) of rows, columns and channels."""
+        p = self.padding
+        return (p.top, p.bottom), (p.left, p.right), self.channels
+
+
+@dataclass(frozen=True)
+class ConcatenateAttributes(Attributes):
+    """concatenate: any number of tensors one behind the other along ``axis``, all of the output's scale and zero point."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class SliceAttributes(Attributes):
+    """slice: along each axis the elements begin, begin + step, ...; as many as the output has. A step may be negative, but not 0."""
+
+    begin: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TransposeAttributes(Attributes):
+    """transpose: axis a of the output is axis ``permutation[a]`` of the input."""
+
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ResizeNearestAttributes(Attributes):
+    """resize_nearest: output row i is input row ``rows[i]``, output column j is input column ``columns[j]``."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True)

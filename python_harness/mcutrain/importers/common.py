@@ -14,6 +14,7 @@ from mcutrain.errors import UsageError
 from mcutrain.graph.attributes import Attributes, Padding
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.validate import validate
+from mcutrain.importers.transposes import fold_transposes
 
 INT8_RANGE = (-128, 127)
 
@@ -64,11 +65,15 @@ class UnsupportedError(Exception):
 
 @dataclass
 class GraphBuilder:
-    """Collects the tensors and operators of a Graph under construction."""
+    """Collects the tensors and operators of a Graph under construction.
+
+    input_layout: the order of the axes in which the user brings the input, where that is not the Graph's (see `fold_transposes`).
+    """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    input_layout: tuple[int, ...] | None = None
 
     def add_tensor(self, tensor: Tensor) -> str:
         """Add a tensor (again: no change) and return its name."""
@@ -122,6 +127,7 @@ class GraphBuilder:
 
     def finish(self, path: Path, *, input: str, output: str, source_format: str, sha256: str, domain: str) -> Graph:
         """The validated Graph. Raises UsageError with the file's name where it breaks an invariant."""
+        fold_transposes(self.tensors, self.operators, input, output, layout=self.input_layout)
         graph = Graph(
             path.stem,
             self.tensors,

@@ -25,10 +25,12 @@ from mcutrain.importers.common import (
     is_usable_scale,
     quoted,
 )
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_constants import fold, fold_shape
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
 from mcutrain.importers.onnx_operands import weighted_sum_range
 from mcutrain.importers.onnx_rules import RULES
+from mcutrain.importers.onnx_rules.movement import in_file_order
 from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
 from mcutrain.importers.onnx_values import (
     Codes,
@@ -109,6 +111,10 @@ class _Import:
             return None
         return next(node for node in self._model.nodes if name in node.inputs)
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node reads ``name``, or the network's user."""
+        return self._readers[name] > 0 or any(end.name == name for end in self._model.outputs)
+
     def settled(self, name: str) -> Value:
         """What a name stands for; elements that were only moved and not quantised again are Real.
 
@@ -136,9 +142,10 @@ class _Import:
         return Unknown()
 
     def _import_node(self, node: FileNode) -> None:
-        result: Value = Unknown()
+        result: Value | tuple[Value, ...] = Unknown()
         try:
-            if len(node.outputs) != 1:
+            several = node.kind in RULES and RULES[node.kind].several_outputs
+            if len(node.outputs) != 1 and not (several and node.outputs):
                 raise UnsupportedError(f"it has {len(node.outputs)} outputs")
             if (known := self._fold(node)) is not None:
                 result = known
@@ -154,8 +161,8 @@ class _Import:
                 self.problems.add(_place(node))
         except UnsupportedError as reason:
             self.problems.add(f"{_place(node)}: {reason}")
-        for name in node.outputs:
-            self._values[name] = result
+        for place, name in enumerate(node.outputs):
+            self._values[name] = result[place] if isinstance(result, tuple) else result
 
     def _fold(self, node: FileNode) -> Constant | None:
         """The constant that a node writes, where it reads nothing but constants or asks for a shape."""
@@ -178,7 +185,7 @@ class _Import:
             return (1, *file_shape(tensor.shape))
         return None
 
-    def _apply(self, node: FileNode) -> Value:
+    def _apply(self, node: FileNode) -> Value | tuple[Value, ...]:
         """The value of an operator. One that only moves elements may stand between a QuantizeLinear and its DequantizeLinear."""
         codes = {n: v for n in node.inputs if isinstance(v := self._values.get(n), Codes)}
         self._values |= {name: Real(value) for name, value in codes.items()}
@@ -191,6 +198,10 @@ class _Import:
         if isinstance(result, Pending) and result.is_moved:
             assert result.own is not None
             return self._emit(result, result.own, node.outputs[0])
+        if isinstance(result, Real):
+            return result.codes
+        if isinstance(result, tuple):
+            return tuple(part.codes if isinstance(part, Real) else part for part in result)
         raise UnsupportedError("its input is quantised, but not dequantised before it")
 
     def _waits_for_input(self, p: Pending) -> bool:
@@ -313,6 +324,8 @@ class _Import:
             p = replace(p, own=q)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
+        if p.rescales_operands:
+            p = replace(p, inputs=tuple(self._rescaled(p, place, q, clamp) for place in range(len(p.inputs))))
         if p.own is None:
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
@@ -350,6 +363,15 @@ class _Import:
                 self.graph.operators.remove(op)
                 del self.graph.tensors[name]
 
+    def _rescaled(self, p: Pending, place: int, q: Quantization, clamp: tuple[int, int]) -> str:
+        """An operand with the scale ``q``, within a clamp; it keeps its codes where it has them already."""
+        x = self.graph.tensors[p.inputs[place]]
+        if _same(x.quantization, q) and clamp == INT8_RANGE:
+            return x.name
+        y = Tensor(f"{p.name}_operand{place}", x.shape, "int8", q)
+        self._add_requantize(f"{p.name}_requantize{place}", x.name, y, clamp, p.source)
+        return y.name
+
     def _add_requantize(self, name: str, x: str, y: Tensor, clamp: tuple[int, int], source: str) -> None:
         self.graph.add_tensor(y)
         self.graph.add_operator(name, "requantize", (x,), y.name, RequantizeAttributes(clamp), source)
@@ -365,9 +387,8 @@ class _Import:
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):
-            if value.order is not None:
-                self.problems.add(f"output {quoted(end.name)} is an image flattened channels-first")
-            return value.tensor.name
+            ordered = Movement(self.graph, f"{end.name}_in_file_order", "output")
+            return in_file_order(ordered, value).name
         if not isinstance(value, Unknown):
             self.problems.add(f"output {quoted(end.name)} is not quantised")
         return ""

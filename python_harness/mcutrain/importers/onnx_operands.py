@@ -43,6 +43,9 @@ class Context(Protocol):
     def sole_reader(self, name: str) -> FileNode | None:
         """The node that reads a name, where there is exactly one."""
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node reads a name, or the network's user."""
+
 
 class UnknownInputError(Exception):
     """An operand comes from a node that has already been complained about."""

@@ -78,7 +78,8 @@ class Pending:
     attributes: makes the operator's attributes from its clamp. own: the quantisation that the operator itself gives its
     output (pools: the input's), or None where it can write any. unstated: the quantisation of its codes where it can write
     any, but the file ends without one, from the operator's range. low, high: real-valued limits. awaits_bias: a matrix
-    product, to which the next node may add its bias.
+    product, to which the next node may add its bias. rescales_operands: every operand is brought to the output's scale
+    and clamp first.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Pending:
     low: float | None = None
     high: float | None = None
     awaits_bias: bool = False
+    rescales_operands: bool = False
 
     @property
     def is_moved(self) -> bool:
@@ -125,6 +127,11 @@ class Unknown:
 Value = Codes | Real | Constant | NetworkInput | Pending | Pointwise | Unknown
 
 
+def graph_axes(rank: int) -> Shape:
+    """Of each axis of a Graph's tensor, which axis of the file it is, both without the batch."""
+    return (*range(1, rank), 0)
+
+
 def graph_shape(shape: Shape) -> Shape:
     """A shape of the file without the batch in the Graph's layout, whose channels are last.
 
@@ -139,12 +146,13 @@ def file_shape(shape: Shape) -> Shape:
 
 
 def flattened_order(channels_first: Shape) -> Shape | None:
-    """The ``order`` of a flattened image, (channels, height, width), or sequence, (channels, length), that of an image of height 1.
+    """The ``order`` of a flattened tensor of this shape, (channels, ...), as that of an image: (channels, rows, columns).
 
     None where both layouts flatten alike.
     """
     channels, *sides = channels_first
-    return None if channels == 1 or math.prod(sides) == 1 else (channels, *[1] * (2 - len(sides)), *sides)
+    pixels = math.prod(sides)
+    return None if channels == 1 or pixels == 1 else (channels, pixels // sides[-1], sides[-1])
 
 
 def are_same_order(a: Shape | None, b: Shape | None) -> bool:

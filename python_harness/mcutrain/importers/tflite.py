@@ -114,7 +114,9 @@ class _Import:
             self.problems.add(self.place(op))
         elif sound:
             try:
-                if not rule.inputs[0] <= len(op.inputs) <= rule.inputs[1] or len(op.outputs) != 1:
+                outputs = len(op.outputs)
+                counted = outputs == 1 or (rule.several_outputs and outputs > 1)
+                if not rule.inputs[0] <= len(op.inputs) <= rule.inputs[1] or not counted:
                     raise UnsupportedError(f"{len(op.inputs)} inputs and {len(op.outputs)} outputs")
                 if min(*op.inputs[: rule.inputs[0]], *op.outputs) < 0:
                     raise UnsupportedError("an operand is missing")

@@ -126,12 +126,15 @@ def _inverse_square(op: Operator, scales: NDArray[np.float64]) -> NDArray[np.flo
     return factors
 
 
+_MOVING = ("pad", "reshape", "resize_nearest", "slice", "transpose")
+
+
 def reads_input(graph: Graph, op: Operator) -> bool:
-    """Whether ``op`` reads the network's input, possibly padded or reshaped."""
+    """Whether ``op`` reads the network's input, whose elements may have been moved."""
     name = op.inputs[0]
     while name != graph.input:
         producer = graph.producer(name)
-        if producer is None or producer.kind not in ("pad", "reshape"):
+        if producer is None or producer.kind not in _MOVING:
             return False
         name = producer.inputs[0]
     return True

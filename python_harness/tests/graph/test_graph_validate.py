@@ -12,6 +12,7 @@ import pytest
 from mcutrain.errors import UsageError
 from mcutrain.graph import (
     AddAttributes,
+    ConcatenateAttributes,
     ConvAttributes,
     Graph,
     LogSoftmaxAttributes,
@@ -20,9 +21,12 @@ from mcutrain.graph import (
     Padding,
     PoolAttributes,
     RequantizeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     SoftmaxAttributes,
     TableAttributes,
     Tensor,
+    TransposeAttributes,
 )
 from mcutrain.graph.attributes import Attributes
 from mcutrain.graph.validate import validate
@@ -178,3 +182,54 @@ def test_a_requantize_whose_ratio_shifts_out_of_32_bits_is_refused() -> None:
     assert "requantize0: rescaling by 5e+08 can overflow" in complaint(
         of_one("requantize", RequantizeAttributes(), x, tiny)
     )
+
+
+def x_and_y(*y_shape: int) -> tuple[Tensor, Tensor]:
+    return activation("x", 4, 3, 2), activation("y", *y_shape)
+
+
+MOVED: list[tuple[Graph, str]] = [
+    (of_one("concatenate", ConcatenateAttributes(3), *x_and_y(4, 3, 2)), "concatenate0: axis 3 of 3"),
+    (of_one("concatenate", ConcatenateAttributes(2), *x_and_y(4, 3, 5)), "have 2 elements along axis 2, not 5"),
+    (of_one("concatenate", ConcatenateAttributes(2), *x_and_y(5, 3, 2)), "differ beside axis 2"),
+    (
+        of_one("concatenate", ConcatenateAttributes(0), activation("x", 4, scale=0.1), activation("y", 4)),
+        "different scales or zero points",
+    ),
+    (
+        of_one("pad", PadAttributes(Padding(), (1, 0)), *x_and_y(4, 3, 2)),
+        "output 'y' has shape (4, 3, 2), not (4, 3, 3)",
+    ),
+    (of_one("pad", PadAttributes(Padding(), (0, -1)), *x_and_y(4, 3, 1)), "(0, -1) channels are out of range"),
+    (of_one("pad", PadAttributes(Padding(), (1, 0), 200), *x_and_y(4, 3, 3)), "the border's code 200 is outside"),
+    (
+        of_one("resize_nearest", ResizeNearestAttributes((0, 4), (0,)), *x_and_y(2, 1, 2)),
+        "a row lies outside the 4 of 'x'",
+    ),
+    (of_one("resize_nearest", ResizeNearestAttributes((0,), (-1,)), *x_and_y(1, 1, 2)), "a column lies outside the 3"),
+    (of_one("resize_nearest", ResizeNearestAttributes((0,), (0,)), *x_and_y(2, 1, 2)), "not (1, 1, 2)"),
+    (
+        of_one("resize_nearest", ResizeNearestAttributes((0,) * 257, (0,) * 256), *x_and_y(257, 256, 2)),
+        "65792 copies of one element are more than the sum of their errors has room for",
+    ),
+    (of_one("slice", SliceAttributes((0, 0, 0), (1, 1, 0)), *x_and_y(4, 3, 2)), "slice0: begin"),
+    (of_one("slice", SliceAttributes((0, 0, 0), (1, 1, 2)), *x_and_y(4, 3, 2)), "it reaches outside 'x' (4, 3, 2)"),
+    (of_one("slice", SliceAttributes((1, 0, 0), (-1, 1, 1)), *x_and_y(3, 3, 2)), "it reaches outside 'x' (4, 3, 2)"),
+    (of_one("transpose", TransposeAttributes((0, 1, 1)), *x_and_y(4, 3, 3)), "is no permutation of the axes"),
+    (of_one("transpose", TransposeAttributes((2, 1, 0)), *x_and_y(4, 3, 2)), "not (2, 3, 4)"),
+    (
+        of_one(
+            "transpose", TransposeAttributes((5, 4, 3, 2, 1, 0)), activation("x", *[2] * 6), activation("y", *[2] * 6)
+        ),
+        "'x' has 6 dimensions, more than 5",
+    ),
+]
+
+
+@pytest.mark.parametrize(("graph", "reason"), MOVED)
+def test_an_operator_that_would_move_what_is_not_there_is_refused(graph: Graph, reason: str) -> None:
+    assert reason in complaint(graph)
+
+
+def test_as_many_copies_of_an_element_as_their_errors_have_room_for_are_accepted() -> None:
+    validate(of_one("resize_nearest", ResizeNearestAttributes((0,) * 256, (0,) * 256), *x_and_y(256, 256, 2)))

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from mcutrain.graph.attributes import (
     AddAttributes,
+    Attributes,
+    ConcatenateAttributes,
     ConvAttributes,
     LogSoftmaxAttributes,
     MeanAttributes,
@@ -22,8 +24,11 @@ from mcutrain.graph.attributes import (
     PoolAttributes,
     PreluAttributes,
     RequantizeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     SoftmaxAttributes,
     TableAttributes,
+    TransposeAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Tensor
 
@@ -103,10 +108,8 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         return rounding(pooled).astype(np.int8)
     if isinstance(attributes, MeanAttributes):
         return _codes(dequantized(x, values[0]).reshape(x.image).mean((0, 1)), y, attributes.clamp, rounding)
-    if isinstance(attributes, PadAttributes):
-        p = attributes.padding
-        edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))
-        return np.pad(values[0].reshape(x.image), edges, constant_values=x.zero_point)
+    if isinstance(attributes, MOVING):
+        return moved(attributes, values, y.shape, border_code(attributes, x))
     if isinstance(attributes, RequantizeAttributes):
         return _codes(dequantized(x, values[0]), y, attributes.clamp, rounding)
     if isinstance(attributes, LogSoftmaxAttributes):
@@ -128,6 +131,33 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         return _codes(exponentials / exponentials.sum(axis=-1, keepdims=True), y, (-128, 127), rounding)
     assert op.kind == "reshape", op.kind
     return values[0]
+
+
+MOVING = (ConcatenateAttributes, PadAttributes, ResizeNearestAttributes, SliceAttributes, TransposeAttributes)
+
+
+def border_code(attributes: Attributes, x: Tensor) -> int:
+    """The code that comes from no element of ``x``."""
+    given = attributes.value if isinstance(attributes, PadAttributes) else None
+    return x.zero_point if given is None else given
+
+
+def moved(attributes: Attributes, values: list[NDArray[Any]], shape: tuple[int, ...], border: float) -> NDArray[Any]:
+    """What an operator that only moves elements makes of any values; ``border`` is what comes from none of them."""
+    x = values[0]
+    if isinstance(attributes, ConcatenateAttributes):
+        return np.concatenate(values, attributes.axis)
+    if isinstance(attributes, PadAttributes):
+        image = x if x.ndim == 3 else x.reshape(1, *x.shape)
+        return np.pad(image, attributes.amounts, constant_values=border).reshape(shape)
+    if isinstance(attributes, ResizeNearestAttributes):
+        return x[list(attributes.rows)][:, list(attributes.columns)]
+    if isinstance(attributes, SliceAttributes):
+        for axis, (begin, step) in enumerate(zip(attributes.begin, attributes.step, strict=True)):
+            x = np.take(x, [begin + i * step for i in range(shape[axis])], axis)
+        return x
+    assert isinstance(attributes, TransposeAttributes)
+    return x.transpose(attributes.permutation)
 
 
 def _patches(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mcutrain.graph import (
     AddAttributes,
     Attributes,
+    ConcatenateAttributes,
     ConvAttributes,
     Graph,
     MeanAttributes,
@@ -23,8 +24,11 @@ from mcutrain.graph import (
     Quantization,
     RequantizeAttributes,
     ReshapeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     SoftmaxAttributes,
     Tensor,
+    TransposeAttributes,
 )
 from mcutrain.graph.attributes import dilated
 from mcutrain.graph.checks.base import output_side
@@ -166,6 +170,38 @@ class NetBuilder:
         height, width, channels = self.tensors[x].shape
         attributes = PadAttributes(Padding(1, 2, 0, 1))
         return self._operator("pad", "pad", (x,), (height + 3, width + 1, channels), self._like(x), attributes)
+
+    def pad_channels(self, x: str, channels: tuple[int, int], value: int | None = None) -> str:
+        """Channels added before and behind, and a row above; all of one code."""
+        height, width, inner = self.tensors[x].shape
+        attributes = PadAttributes(Padding(top=1), channels, value)
+        return self._operator("pad", "pad", (x,), (height + 1, width, inner + sum(channels)), self._like(x), attributes)
+
+    def concatenate(self, *inputs: str, axis: int = 2) -> str:
+        """Tensors of one scale, one behind the other."""
+        shape = list(self.tensors[inputs[0]].shape)
+        shape[axis] = sum(self.tensors[x].shape[axis] for x in inputs)
+        attributes = ConcatenateAttributes(axis)
+        return self._operator("concatenate", "concatenate", inputs, tuple(shape), self._like(inputs[0]), attributes)
+
+    def slice(self, x: str, begin: tuple[int, ...], shape: tuple[int, ...], step: tuple[int, ...]) -> str:
+        """Some of the elements along each axis."""
+        return self._operator("slice", "slice", (x,), shape, self._like(x), SliceAttributes(begin, step))
+
+    def transpose(self, x: str, *permutation: int) -> str:
+        """The axes in another order."""
+        shape = tuple(self.tensors[x].shape[axis] for axis in permutation)
+        return self._operator("transpose", "transpose", (x,), shape, self._like(x), TransposeAttributes(permutation))
+
+    def resize(self, x: str, rows: tuple[int, ...], columns: tuple[int, ...]) -> str:
+        """Rows and columns repeated or left out."""
+        shape = (len(rows), len(columns), self.tensors[x].shape[2])
+        attributes = ResizeNearestAttributes(rows, columns)
+        return self._operator("resize_nearest", "resize_nearest", (x,), shape, self._like(x), attributes)
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """The same codes under another shape."""
+        return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
 
     def relu(self, x: str) -> str:
         """A relu of its own, which changes the scale."""
@@ -388,6 +424,23 @@ def curved() -> Graph:
     return net.graph(net.dense(net.flatten(net.global_pool(both)), 5))
 
 
+def shuffled() -> Graph:
+    """Everything that moves elements, between trained layers: channels shuffled and padded, rows flipped, one branch both repeated and cut.
+
+    One concatenation has an input twice.
+    """
+    net = NetBuilder(9)
+    stem = net.conv("x", 6, relu=True)
+    grouped = net.transpose(net.reshape(stem, 8, 8, 2, 3), 0, 1, 3, 2)
+    y = net.conv(net.reshape(grouped, 8, 8, 6), 4, stride=2)
+    flipped = net.slice(y, (3, 0, 0), (4, 2, 3), (-1, 2, 1))
+    wide = net.resize(flipped, (0, 0, 1, 3), (1, 0, 1, 0))
+    both = net.concatenate(net.slice(y, (0, 0, 3), (4, 4, 1), (1, 1, 1)), wide, wide)
+    y = net.conv(net.pad_channels(both, (1, 2), 40), 5)
+    y = net.conv(net.concatenate(net.slice(y, (0, 0, 0), (2, 4, 5), (1, 1, 1)), y, axis=0), 5, stride=2)
+    return net.graph(net.dense(net.flatten(net.transpose(y, 2, 0, 1)), 4))
+
+
 def siamese(*, shared: bool = True) -> Graph:
     """Two convolutions of the same input by the same weights and the same bias; not shared: by copies of these."""
     net = NetBuilder(7)
@@ -461,6 +514,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "separable": separable,
     "dilated and grouped": dilated_and_grouped,
     "sequence": sequence,
+    "shuffled": shuffled,
 }
 
 

@@ -25,14 +25,15 @@ from mcutrain.graph import (
     Graph,
     MeanAttributes,
     Operator,
-    PadAttributes,
     Padding,
     PoolAttributes,
     PreluAttributes,
     RequantizeAttributes,
+    ResizeNearestAttributes,
     TableAttributes,
     Tensor,
 )
+from support.graph_reference import MOVING, border_code, moved
 from support.traced_step import StepGradients
 
 Real = NDArray[np.float64]
@@ -122,7 +123,7 @@ class NumpyNetwork:
             weights, bias = (self.parameters[name] for name in op.inputs[1:])
             product: Real = x @ weights.T + bias
             return product
-        if isinstance(attributes, ConvAttributes | MeanAttributes | PadAttributes | PoolAttributes):
+        if isinstance(attributes, ConvAttributes | MeanAttributes | PoolAttributes):
             x = x.reshape(self._image(op.inputs[0]))
         if isinstance(attributes, ConvAttributes):
             return self._product(op, x)
@@ -131,8 +132,11 @@ class NumpyNetwork:
         if isinstance(attributes, MeanAttributes):
             mean: Real = x.mean(axis=(0, 1))
             return mean
-        if isinstance(attributes, PadAttributes):
-            return _flat(x, 0.0)[_border(x.shape, attributes.padding)]
+        if isinstance(attributes, MOVING):
+            source = self.graph.tensors[op.inputs[0]]
+            border = source.scale * (border_code(attributes, source) - source.zero_point)
+            shape = self.graph.tensors[op.outputs[0]].shape
+            return moved(attributes, [self.values[name] for name in op.inputs], shape, border)
         if isinstance(attributes, PoolAttributes):
             windows = self._windows(op)
             if op.kind == "max_pool":
@@ -285,6 +289,8 @@ class NumpyNetwork:
             elif isinstance(op.attributes, TableAttributes):
                 slope = slope_of(FUNCTIONS[op.attributes.function], self.values[op.inputs[0]])
                 walk.errors[op.inputs[0]] += g * of(slope)
+            elif isinstance(op.attributes, MOVING):
+                self._back_to_where_it_came_from(op, g, walk)
             else:
                 walk.errors[op.inputs[0]] += self._through(op, g)
         return walk
@@ -299,7 +305,21 @@ class NumpyNetwork:
         if isinstance(op.attributes, ConvAttributes):
             shape, out = self.graph.tensors[op.inputs[1]].shape, self.graph.tensors[op.outputs[0]].shape
             return max(math.prod(shape[:3] if len(shape) > 2 else shape[:1]), math.prod(out[:-1]))
+        if isinstance(op.attributes, ResizeNearestAttributes):
+            rows, columns = op.attributes.rows, op.attributes.columns
+            return max(map(rows.count, rows)) * max(map(columns.count, columns))
         return math.prod(op.attributes.kernel) if isinstance(op.attributes, PoolAttributes) else 1
+
+    def _back_to_where_it_came_from(self, op: Operator, g: Real, walk: _Walk) -> None:
+        """Number the elements of all inputs, move the numbers: each element of the output says whose error it is."""
+        shapes = [self.values[name].shape for name in op.inputs]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        numbers = np.split(np.arange(ends[-1]), ends[:-1])
+        own = [ids.reshape(shape) for ids, shape in zip(numbers, shapes, strict=True)]
+        sums = np.zeros(ends[-1] + 1)  # the last one is the border's
+        np.add.at(sums, moved(op.attributes, own, g.shape, ends[-1]), g)
+        for name, ids in zip(op.inputs, own, strict=True):
+            walk.errors[name] += sums[ids]
 
     def _into_layer(self, op: Operator, g: Real, of: Operand, walk: _Walk) -> None:
         x, weights = of(self.values[op.inputs[0]]), of(self.parameters[op.inputs[1]])
@@ -332,7 +352,7 @@ class NumpyNetwork:
     def _through(self, op: Operator, g: Real) -> Real:
         """The error of the input of an operator of one input without weights."""
         attributes, x = op.attributes, self.values[op.inputs[0]]
-        if isinstance(attributes, MeanAttributes | PadAttributes | PoolAttributes):
+        if isinstance(attributes, MeanAttributes | PoolAttributes):
             x = x.reshape(self._image(op.inputs[0]))
             if not isinstance(attributes, MeanAttributes):
                 g = g.reshape(self._image(op.outputs[0]))
@@ -345,8 +365,6 @@ class NumpyNetwork:
         attributes = op.attributes
         if isinstance(attributes, MeanAttributes):
             return np.broadcast_to(g.reshape(-1) / (x.shape[0] * x.shape[1]), x.shape)
-        if isinstance(attributes, PadAttributes):
-            return _gathered(g, _border(x.shape, attributes.padding), x.shape)
         windows = self._windows(op)
         if op.kind == "average_pool":
             share = g / (windows < x.shape[0] * x.shape[1]).sum(axis=2)[..., np.newaxis]
@@ -413,12 +431,6 @@ def _filters(weights: Real, groups: int) -> Real:
     """(group, output channel of it, tap, input channel of it) of the weights of a convolution."""
     outputs, height, width, inputs = weights.shape
     return weights.reshape(groups, outputs // groups, height * width, inputs)
-
-
-def _border(shape: tuple[int, ...], padding: Padding) -> NDArray[np.intp]:
-    """The pixel of each pixel of the padded image: windows of one tap."""
-    out = (shape[0] + padding.top + padding.bottom, shape[1] + padding.left + padding.right)
-    return windows_of(shape, out, (1, 1), (1, 1), padding)[..., 0]
 
 
 def _flat(image: Real, outside: float) -> Real:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from mcutrain.graph import (
     AddAttributes,
+    ConcatenateAttributes,
     ConvAttributes,
     Graph,
     MeanAttributes,
@@ -25,7 +26,10 @@ from mcutrain.graph import (
     PoolAttributes,
     PreluAttributes,
     RequantizeAttributes,
+    ResizeNearestAttributes,
+    SliceAttributes,
     TableAttributes,
+    TransposeAttributes,
 )
 from mcutrain.methods.classifier_head import find_head
 from support.traced_step import StepGradients, Target
@@ -118,7 +122,21 @@ class TorchNetwork:
             real = self._centred(x.name).reshape(x.image).mean((0, 1)).reshape(y.shape)
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PadAttributes):
-            return _padded(self.values[x.name].reshape(x.image), a.padding, float(x.zero_point)).reshape(y.shape)
+            value = x.zero_point if a.value is None else a.value
+            edges = [n for before_and_behind in reversed(a.amounts) for n in before_and_behind]
+            return functional.pad(self.values[x.name].reshape(x.image), edges, value=float(value)).reshape(y.shape)
+        if isinstance(a, ConcatenateAttributes):
+            return torch.cat([self.values[name] for name in op.inputs], a.axis)
+        if isinstance(a, SliceAttributes):
+            taken = self.values[x.name]
+            for axis, (begin, step, count) in enumerate(zip(a.begin, a.step, y.shape, strict=True)):
+                taken = taken.index_select(axis, torch.tensor([begin + i * step for i in range(count)]))
+            return taken
+        if isinstance(a, TransposeAttributes):
+            return self.values[x.name].permute(a.permutation)
+        if isinstance(a, ResizeNearestAttributes):
+            rows = self.values[x.name].index_select(0, torch.tensor(a.rows))
+            return rows.index_select(1, torch.tensor(a.columns))
         return self.values[x.name].reshape(y.shape)
 
     def _centred(self, name: str) -> Any:

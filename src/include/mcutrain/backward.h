@@ -160,6 +160,16 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_pad_error_b16(const mct_pad_error_params *params, const mct_b16 *error, mct_b16 *out);
 MCT_MUST_CHECK mct_status mct_pad_error_f32(const mct_pad_error_params *params, const float *error, float *out);
 
+/* A box of the errors, zeros elsewhere: of what copy_s8 and copy_into_s8 move. params->value is 0. */
+MCT_MUST_CHECK mct_status mct_copy_error_b16(const mct_copy_params *params, const mct_b16 *error, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_copy_error_f32(const mct_copy_params *params, const float *error, float *out);
+
+/* The sum of the errors of each pixel's copies; none: 0. b16: planning proves that the sums stay below 2^31. */
+MCT_MUST_CHECK mct_status mct_resize_nearest_error_b16(const mct_resize_nearest_params *params, const mct_b16 *error, const int32_t *rows,
+                                                       const int32_t *columns, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_resize_nearest_error_f32(const mct_resize_nearest_params *params, const float *error, const int32_t *rows,
+                                                       const int32_t *columns, float *out);
+
 #ifdef __cplusplus
 }
 #endif

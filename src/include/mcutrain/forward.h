@@ -109,6 +109,14 @@ typedef struct {
 
 MCT_MUST_CHECK mct_status mct_pad_s8(const mct_pad_s8_params *params, const int8_t *x, int8_t *y);
 
+/* A box of x in y, params->value in the rest of y; x and y do not overlap. copy_into leaves the rest of y as it is. */
+MCT_MUST_CHECK mct_status mct_copy_s8(const mct_copy_params *params, const int8_t *x, int8_t *y);
+MCT_MUST_CHECK mct_status mct_copy_into_s8(const mct_copy_params *params, const int8_t *x, int8_t *y);
+
+/* y[i][j] = x[rows[i]][columns[j]], all channels of a pixel. */
+MCT_MUST_CHECK mct_status mct_resize_nearest_s8(const mct_resize_nearest_params *params, const int8_t *x, const int32_t *rows,
+                                                const int32_t *columns, int8_t *y);
+
 typedef struct {
     int32_t elements, alphas; /* alpha of element i: i % alphas; alphas divides elements */
     int32_t input_zero_point, output_zero_point;

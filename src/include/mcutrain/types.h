@@ -67,6 +67,24 @@ typedef struct {
     int32_t pad_top, pad_left;
 } mct_window;
 
+/* Elements of one tensor that go to places of another: element (i_0, ..., i_4) of a box of these sizes lies at start + sum of i_d * stride_d,
+ * in elements, in the source and in the target. A stride may be negative, one of the source may be 0; unused sizes are 1. The places of the
+ * target are all different. value: of every other element of the target, where a kernel writes those. */
+typedef struct {
+    int32_t size_0, size_1, size_2, size_3, size_4;
+    int32_t source_start, source_stride_0, source_stride_1, source_stride_2, source_stride_3, source_stride_4;
+    int32_t target_start, target_stride_0, target_stride_1, target_stride_2, target_stride_3, target_stride_4;
+    int32_t source_elements, target_elements;
+    int32_t value;
+} mct_copy_params;
+
+/* An image whose rows and columns are some of another's. The tables rows (out_height) and columns (out_width) say which; they need not
+ * ascend. One that names what is not there: MCT_ERROR_ARGUMENT, nothing written. */
+typedef struct {
+    int32_t in_height, in_width, channels;
+    int32_t out_height, out_width;
+} mct_resize_nearest_params;
+
 static inline size_t mct_mask_words(size_t elements)
 {
     return (elements + 31u) / 32u;

@@ -13,14 +13,18 @@ from mcutrain.importers.onnx_values import Unknown, Value
 
 @dataclass(frozen=True)
 class Rule:
-    """How one operator is imported. inputs: fewest and most operands. attributes: those whose meaning is handled."""
+    """How one operator is imported. inputs: fewest and most operands. attributes: those whose meaning is handled.
 
-    function: Callable[[Context, FileNode], Value]
+    The function gives one value, or one for each output of the node.
+    """
+
+    function: Callable[[Context, FileNode], Value | tuple[Value, ...]]
     inputs: tuple[int, int]
     attributes: frozenset[str] = frozenset()
+    several_outputs: bool = False
 
-    def apply(self, context: Context, node: FileNode) -> Value:
-        """The value of ``node``. Raises UnsupportedError with the reason."""
+    def apply(self, context: Context, node: FileNode) -> Value | tuple[Value, ...]:
+        """The value of ``node``, or the values of its outputs. Raises UnsupportedError with the reason."""
         strange = sorted(set(node.attributes) - self.attributes)
         if strange:
             raise UnsupportedError(f"attribute {', '.join(quoted(name) for name in strange)}")

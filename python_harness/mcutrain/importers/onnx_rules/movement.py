@@ -1,13 +1,27 @@
-"""Flatten, Pad, Reshape, Squeeze and Unsqueeze."""
+"""Operators that move elements: Concat, Pad, Reshape and its kin, Slice, Split, Transpose, blocks, and Resize to the nearest neighbour.
+
+In the Graph a tensor has its channels, the first axis of the file's, last. Where an operator needs the file's order of elements, it is
+transposed to it and back; most of these transposes cancel, and are folded away when the Graph is finished.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mcutrain.graph.attributes import PadAttributes, Padding, ReshapeAttributes
-from mcutrain.importers.common import UnsupportedError
+from mcutrain.graph.attributes import (
+    ConcatenateAttributes,
+    PadAttributes,
+    Padding,
+    ReshapeAttributes,
+    ResizeNearestAttributes,
+    TransposeAttributes,
+)
+from mcutrain.graph.model import Tensor
+from mcutrain.importers.common import MAX_TENSORS, UnsupportedError
+from mcutrain.importers.movement import Movement, check_resized, onnx_nearest
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
@@ -15,27 +29,105 @@ from mcutrain.importers.onnx_operands import (
     constant_operand,
     image_operand,
     integer_attribute,
-    listed_axes,
     optional_constant,
 )
 from mcutrain.importers.onnx_rules.base import Rule
 from mcutrain.importers.onnx_values import (
     Codes,
+    NetworkInput,
     Pending,
+    Real,
     Shape,
+    Unknown,
     Value,
     are_same_order,
     file_shape,
     flattened_order,
+    graph_axes,
     graph_shape,
 )
+
+_IMAGE_TO_FILE = (2, 0, 1)
+
+
+def _moved(
+    context: Context,
+    node: FileNode,
+    kind: str,
+    build: Callable[[Movement], Tensor],
+    *,
+    output: int = 0,
+    order: Shape | None = None,
+) -> Real:
+    """What ``build`` makes of codes, as an output of the node: it has their scale, so it is known at once.
+
+    order: of the result's elements, see ``Codes``.
+    """
+    several = f"_{output}" if len(node.outputs) > 1 else ""
+    movement = Movement(context.graph, f"{kind}{node.position}{several}", node.kind)
+    last = build(movement)
+    y = Tensor(node.outputs[output], last.shape, "int8", last.quantization)
+    context.graph.add_tensor(y)
+    movement.finish(last, y)
+    return Real(Codes(y, order))
+
+
+def in_file_order(movement: Movement, x: Codes) -> Tensor:
+    """A vector whose elements are in the file's order; other tensors as they are."""
+    if x.order is None:
+        return x.tensor
+    channels, height, width = x.order
+    image = movement.reshape(x.tensor, (height, width, channels))
+    return movement.reshape(movement.transpose(image, _IMAGE_TO_FILE), x.tensor.shape)
+
+
+def _graph_axis(axis: int, x: Tensor) -> int:
+    """The Graph's axis of an axis of the file."""
+    rank = len(x.shape) + 1
+    if not -rank <= axis < rank or axis % rank == 0:
+        raise UnsupportedError(f"its axis is {axis}, the batch or outside the {rank} dimensions")
+    return graph_axes(rank - 1).index(axis % rank - 1)
+
+
+def _integers(context: Context, node: FileNode, position: int, what: str) -> list[int] | None:
+    """The integers of an operand, or None where the node has none there."""
+    given = optional_constant(context, node, position, what)
+    if given is None:
+        return None
+    if given.values.dtype.kind != "i":
+        raise UnsupportedError(f"{what} are no integers")
+    return [int(n) for n in given.values.reshape(-1)]
+
+
+def _concat(context: Context, node: FileNode) -> Value:
+    operands = [codes_operand(context, name) for name in node.inputs]
+    ordered = [
+        in_file_order(Movement(context.graph, f"concatenate{node.position}_{place}", node.kind), x)
+        for place, x in enumerate(operands)
+    ]
+    axis = _graph_axis(integer_attribute(node, "axis", 1), ordered[0])
+    if len({(*x.shape[:axis], *x.shape[axis + 1 :]) for x in ordered}) > 1 or len({len(x.shape) for x in ordered}) > 1:
+        shapes = ", ".join(str(file_shape(x.shape)) for x in ordered)
+        raise UnsupportedError(f"its operands {shapes} differ beside the axis")
+    shape = list(ordered[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in ordered)
+    return Pending(
+        f"concatenate{node.position}",
+        "concatenate",
+        node.kind,
+        tuple(x.name for x in ordered),
+        tuple(shape),
+        None,
+        lambda _: ConcatenateAttributes(axis),
+        rescales_operands=True,
+    )
 
 
 def _flatten(context: Context, node: FileNode) -> Value:
     x = codes_operand(context, node.inputs[0], or_input=True)
     if integer_attribute(node, "axis", 1) not in (1, -len(x.tensor.shape)):
         raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
-    return _pending_reshape(node, x, (x.tensor.elements,))
+    return _reshaped(context, node, x, (x.tensor.elements,))
 
 
 def _reshape(context: Context, node: FileNode) -> Value:
@@ -50,53 +142,154 @@ def _reshape(context: Context, node: FileNode) -> Value:
     known = math.prod(n for n in after if n != -1)
     if after.count(-1) == 1 and known > 0 and x.tensor.elements % known == 0:
         after[after.index(-1)] = x.tensor.elements // known
-    if min(after) < 1 or math.prod(after) != x.tensor.elements or after[0] != 1 or len(after) not in (2, 3, 4):
-        raise UnsupportedError(
-            f"it makes {list(before)} into {target.tolist()}, not into a vector, a sequence or an image of batch 1"
-        )
-    return _pending_reshape(node, x, tuple(after[1:]))
+    if min(after) < 1 or math.prod(after) != x.tensor.elements or after[0] != 1 or len(after) < 2:
+        raise UnsupportedError(f"it makes {list(before)} into {target.tolist()}, not into a tensor of batch 1")
+    return _reshaped(context, node, x, tuple(after[1:]))
 
 
 def _squeeze(context: Context, node: FileNode) -> Value:
     x = codes_operand(context, node.inputs[0], or_input=True)
     before = (1, *file_shape(x.tensor.shape))
-    axes = listed_axes(context, node, len(before), tuple(a for a, n in enumerate(before) if n == 1))
-    after = tuple(n for a, n in enumerate(before) if a not in axes)
-    if any(before[a] != 1 for a in axes) or 0 in axes or len(after) < 2:
-        raise UnsupportedError(f"it takes the axes {axes} from {list(before)}")
-    return _pending_reshape(node, x, after[1:])
+    axes = _stated_axes(context, node)
+    if axes is None:
+        axes = [a for a, n in enumerate(before) if n == 1 and a > 0]
+    chosen = {a % len(before) for a in axes}
+    if not all(-len(before) <= a < len(before) and before[a] == 1 and a % len(before) > 0 for a in axes):
+        raise UnsupportedError(f"its axes are {axes} of {list(before)}")
+    after = tuple(n for a, n in enumerate(before) if a not in chosen and a > 0)
+    if not after:
+        raise UnsupportedError("nothing but the batch is left")
+    return _reshaped(context, node, x, after)
 
 
 def _unsqueeze(context: Context, node: FileNode) -> Value:
     x = codes_operand(context, node.inputs[0], or_input=True)
-    before = (1, *file_shape(x.tensor.shape))
-    given = optional_constant(context, node, 1, "the axes")
-    count = len(node.attributes.get("axes", ())) if given is None else given.values.size  # type: ignore[arg-type]
-    axes = listed_axes(context, node, len(before) + count)
-    left = iter(before)
-    after = [1 if axis in axes else next(left, 0) for axis in range(len(before) + count)]
-    if len(set(axes)) != count or 0 in axes or len(after) > 4:
-        raise UnsupportedError(f"it adds the axes {axes} to {list(before)}")
-    return _pending_reshape(node, x, tuple(after[1:]))
+    axes = _stated_axes(context, node) or []
+    rank = 1 + len(x.tensor.shape) + len(axes)
+    chosen = {a % rank for a in axes}
+    if len(chosen) != len(axes) or 0 in chosen or not all(-rank <= a < rank for a in axes):
+        raise UnsupportedError(f"its axes are {axes}")
+    rest = iter(file_shape(x.tensor.shape))
+    return _reshaped(context, node, x, tuple(1 if a in chosen else next(rest) for a in range(1, rank)))
 
 
-def _pending_reshape(node: FileNode, x: Codes, after: Shape) -> Pending:
-    """A reshape to ``after``, in the file's layout; refused where it would have to move elements."""
+def _stated_axes(context: Context, node: FileNode) -> list[int] | None:
+    """The axes of a node: an attribute before opset 13, an operand since."""
+    stated = node.attributes.get("axes")
+    if stated is None:
+        return _integers(context, node, 1, "its axes")
+    if not isinstance(stated, tuple):
+        raise UnsupportedError("its axes are no integers")
+    return [a for a in stated if isinstance(a, int)]
+
+
+def _reshaped(context: Context, node: FileNode, x: Codes, after: Shape) -> Value:
+    """A reshape to ``after``, in the file's layout; where elements change places in the Graph's, transposes round it."""
     before = file_shape(x.tensor.shape)
-    was = x.order if len(before) == 1 else flattened_order(before)
+    was = flattened_order(before) if len(before) > 1 else x.order
     becomes = flattened_order(after) if len(after) > 1 else was
+    order = was if len(after) == 1 else None
+    is_input = isinstance(context.value(node.inputs[0]), NetworkInput)
+    if not are_same_order(was, becomes) and is_input:
+        raise UnsupportedError(f"it makes {before} into {after}, which moves elements before they are quantised")
     if not are_same_order(was, becomes):
-        raise UnsupportedError(f"it makes {before} into {after}, which would move elements in channels-last layout")
+        return _moved(context, node, "reshape", lambda m: _reshaped_in_file_order(m, x, after))
+    if not is_input:
+        return _moved(context, node, "reshape", lambda m: m.reshape(x.tensor, graph_shape(after)), order=order)
     return Pending(
         f"reshape{node.position}",
         "reshape",
         node.kind,
         (x.tensor.name,),
         graph_shape(after),
-        was if len(after) == 1 else None,
+        order,
         lambda _: ReshapeAttributes(),
         own=x.tensor.quantization,
     )
+
+
+def _reshaped_in_file_order(movement: Movement, x: Codes, after: Shape) -> Tensor:
+    ordered = in_file_order(movement, x)
+    own = graph_axes(len(ordered.shape))
+    as_in_file = movement.transpose(ordered, tuple(own.index(axis) for axis in range(len(own))))
+    return movement.transpose(movement.reshape(as_in_file, after), graph_axes(len(after)))
+
+
+def _transpose(context: Context, node: FileNode) -> Value:
+    x = codes_operand(context, node.inputs[0], or_input=True)
+    rank = len(x.tensor.shape) + 1
+    stated = node.attributes.get("perm", tuple(reversed(range(rank))))
+    permutation = [a for a in stated if isinstance(a, int)] if isinstance(stated, tuple) else []
+    if sorted(permutation) != list(range(rank)) or permutation[0] != 0:
+        raise UnsupportedError(f"its perm {permutation} moves the batch, or is none of {rank} dimensions")
+    axes = graph_axes(rank - 1)
+    turned = tuple(axes.index(permutation[axis + 1] - 1) for axis in axes)
+    written = any(x.tensor.name in op.outputs for op in context.graph.operators)
+    if turned == _IMAGE_TO_FILE and not written:
+        # The file takes images channels-last and turns them first: the Graph has them so, as their user does.
+        context.graph.input_layout = turned
+    if not isinstance(context.value(node.inputs[0]), NetworkInput):
+        return _moved(context, node, "transpose", lambda m: m.transpose(in_file_order(m, x), turned))
+    shape = tuple(x.tensor.shape[axis] for axis in turned)
+    attributes, own = TransposeAttributes(turned), x.tensor.quantization
+    return Pending(
+        f"transpose{node.position}",
+        "transpose",
+        node.kind,
+        (x.tensor.name,),
+        shape,
+        None,
+        lambda _: attributes,
+        own=own,
+    )
+
+
+def _slice(context: Context, node: FileNode) -> Value:
+    x = codes_operand(context, node.inputs[0])
+    starts, ends, axes, steps = (
+        _integers(context, node, place, f"its {what}")
+        for place, what in enumerate(("starts", "ends", "axes", "steps"), 1)
+    )
+    assert starts is not None and ends is not None
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise UnsupportedError(f"its starts {starts}, ends {ends}, axes {axes} and steps {steps} do not fit each other")
+    rank = len(x.tensor.shape) + 1
+    ranges = [range(n) for n in x.tensor.shape]
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if axis in (0, -rank):
+            if len(range(*slice(start, end, step).indices(1))) != 1:
+                raise UnsupportedError("it takes nothing of the batch")
+            continue
+        at = _graph_axis(axis, x.tensor)
+        ranges[at] = range(*slice(start, end, step).indices(x.tensor.shape[at]))
+    return _moved(context, node, "slice", lambda m: m.slice(in_file_order(m, x), ranges))
+
+
+def _split(context: Context, node: FileNode) -> tuple[Value, ...]:
+    x = codes_operand(context, node.inputs[0])
+    axis, parts = _graph_axis(integer_attribute(node, "axis", 0), x.tensor), len(node.outputs)
+    size = x.tensor.shape[axis]
+    stated = node.attributes.get("split")
+    sizes = _integers(context, node, 1, "its sizes")
+    if isinstance(stated, tuple):
+        sizes = [n for n in stated if isinstance(n, int)]
+    if sizes is None:
+        each = -(-size // parts)
+        sizes = [each] * (parts - 1) + [size - each * (parts - 1)]
+    if len(sizes) != parts or min(sizes) < 1 or sum(sizes) != size:
+        raise UnsupportedError(f"it splits {size} elements into {sizes}")
+    values: list[Value] = []
+    for place, n in enumerate(sizes):
+        at = sum(sizes[:place])
+        ranges = [range(at, at + n) if a == axis else range(m) for a, m in enumerate(x.tensor.shape)]
+        values.append(_part(context, node, x, ranges, place) if context.is_read(node.outputs[place]) else Unknown())
+    return tuple(values)
+
+
+def _part(context: Context, node: FileNode, x: Codes, ranges: Sequence[range], place: int) -> Real:
+    return _moved(context, node, "slice", lambda m: m.slice(in_file_order(m, x), ranges), output=place)
 
 
 def _pad(context: Context, node: FileNode) -> Value:
@@ -104,30 +297,97 @@ def _pad(context: Context, node: FileNode) -> Value:
         raise UnsupportedError(f"its mode is {node.attributes['mode']!r}, not 'constant'")
     amounts = constant_operand(context, node.inputs[1], "the amounts").values
     value = optional_constant(context, node, 2, "the value")
-    if value is not None and (value.values.size != 1 or float(value.real().reshape(())) != 0.0):
-        raise UnsupportedError("it pads with another value than 0")
-    axes = optional_constant(context, node, 3, "the axes")
-    x = image_operand(context, node.inputs[0], or_input=True)
+    if value is not None and value.values.size != 1:
+        raise UnsupportedError(f"it pads with {value.values.size} values")
+    real = 0.0 if value is None else float(value.real().reshape(()))
+    x = codes_operand(context, node.inputs[0], or_input=True)
     rank = len(x.tensor.shape) + 1
+    axes = optional_constant(context, node, 3, "the axes")
     listed = list(range(rank)) if axes is None else [int(a) % rank for a in axes.values.reshape(-1)]
     if amounts.dtype != np.int64 or amounts.size != 2 * len(listed) or len(set(listed)) != len(listed):
         raise UnsupportedError(f"it has {amounts.size} amounts for {len(listed)} axes")
     flat = [int(n) for n in amounts.reshape(-1)]
     edges = {axis: (flat[i], flat[i + len(listed)]) for i, axis in enumerate(listed)}
-    if edges.get(0, (0, 0)) != (0, 0) or edges.get(1, (0, 0)) != (0, 0) or min(flat, default=0) < 0:
-        raise UnsupportedError("it pads the batch or the channels, or cuts")
-    sides = [edges.get(axis, (0, 0)) for axis in range(2, rank)]
-    padding = Padding(*(0, 0) * (4 - rank), *(n for side in sides for n in side))
-    *lengths, channels = x.tensor.shape
-    shape = (*(n + sum(side) for n, side in zip(lengths, sides, strict=True)), channels)
-    name, own = f"pad{node.position}", x.tensor.quantization
-    return Pending(name, "pad", node.kind, (x.tensor.name,), shape, None, lambda _: PadAttributes(padding), own=own)
+    if edges.get(0, (0, 0)) != (0, 0):
+        raise UnsupportedError("it pads the batch")
+    own = [edges.get(axis + 1, (0, 0)) for axis in graph_axes(rank - 1)]
+    if isinstance(context.value(node.inputs[0]), NetworkInput):
+        if real != 0.0 or rank not in (3, 4) or min(min(pair) for pair in own) < 0:
+            raise UnsupportedError("before it is quantised, an image or a sequence can be padded with zeros alone")
+        return _padded_input(node, x, own)
+    codes = float(np.clip(np.rint(np.float32(real) / np.float32(x.tensor.scale)) + x.tensor.zero_point, -128, 127))
+    code = None if real == 0.0 else int(codes)
+    return _moved(context, node, "pad", lambda m: m.pad(in_file_order(m, x), own, code))
 
+
+def _padded_input(node: FileNode, x: Codes, amounts: Sequence[tuple[int, int]]) -> Value:
+    """A border round the network's input. amounts: of each axis of the Graph's."""
+    shape = tuple(n + sum(edges) for n, edges in zip(x.tensor.shape, amounts, strict=True))
+    rows, columns, channels = (*[(0, 0)] * (3 - len(amounts)), *amounts)
+    attributes, own = PadAttributes(Padding(*rows, *columns), channels), x.tensor.quantization
+    return Pending(
+        f"pad{node.position}", "pad", node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own
+    )
+
+
+def _space_to_depth(context: Context, node: FileNode) -> Value:
+    x = image_operand(context, node.inputs[0]).tensor
+    block = integer_attribute(node, "blocksize", 0)
+    return _moved(context, node, "space_to_depth", lambda m: m.space_to_depth(x, block))
+
+
+def _depth_to_space(context: Context, node: FileNode) -> Value:
+    x = image_operand(context, node.inputs[0]).tensor
+    block, mode = integer_attribute(node, "blocksize", 0), node.attributes.get("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise UnsupportedError(f"its mode is {mode!r}")
+    innermost = mode == "CRD"
+    return _moved(context, node, "depth_to_space", lambda m: m.depth_to_space(x, block, blocks_innermost=innermost))
+
+
+def _resize(context: Context, node: FileNode) -> Value:
+    """Resize with X, roi, scales, sizes; Upsample, and Resize before opset 11, with X, scales."""
+    x = image_operand(context, node.inputs[0]).tensor
+    mode = node.attributes.get("mode", "nearest")
+    if mode != "nearest":
+        raise UnsupportedError(f"its mode is {mode!r}, not 'nearest'")
+    short = len(node.inputs) == 2
+    coordinates = node.attributes.get("coordinate_transformation_mode", "asymmetric" if short else "half_pixel")
+    rounding = node.attributes.get("nearest_mode", "floor" if short else "round_prefer_floor")
+    scales = optional_constant(context, node, 1 if short else 2, "its scales")
+    sizes = _integers(context, node, 3, "its sizes")
+    file = (1, *file_shape(x.shape))
+    given = None if scales is None or not scales.values.size else [float(s) for s in scales.values.reshape(-1)]
+    if sizes is None and given is not None and len(given) == 4 and all(0 < s < 2**16 for s in given):
+        sizes = [math.floor(np.float32(n) * np.float32(s)) for n, s in zip(file, given, strict=True)]
+    elif sizes is not None and len(sizes) == 4:
+        given = [float(np.float32(m) / np.float32(n)) for n, m in zip(file, sizes, strict=True)]
+    else:
+        raise UnsupportedError("its scales or sizes are not those of 4 dimensions")
+    if sizes[:2] != list(file[:2]) or min(sizes) < 1:
+        raise UnsupportedError(f"it makes {list(file)} into {sizes}: rows and columns alone can be resized")
+    check_resized(sizes[2], sizes[3], x.shape[2])
+    if sizes == list(file):  # onnxruntime copies an image that keeps its size, whatever its scales say
+        given = [1.0] * 4
+    rows, columns = (onnx_nearest(file[a], sizes[a], given[a], str(coordinates), str(rounding)) for a in (2, 3))
+    shape, attributes = (len(rows), len(columns), x.shape[2]), ResizeNearestAttributes(rows, columns)
+    return _moved(context, node, "resize_nearest", lambda m: m.add("resize_nearest", [x], shape, attributes))
+
+
+_RESIZE = frozenset({"coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode"})
 
 RULES: dict[str, Rule] = {
+    "Concat": Rule(_concat, (1, MAX_TENSORS), frozenset({"axis"})),
+    "DepthToSpace": Rule(_depth_to_space, (1, 1), frozenset({"blocksize", "mode"})),
     "Flatten": Rule(_flatten, (1, 1), frozenset({"axis"})),
     "Pad": Rule(_pad, (2, 4), frozenset({"mode"})),
     "Reshape": Rule(_reshape, (2, 2), frozenset({"allowzero"})),
+    "Resize": Rule(_resize, (1, 4), _RESIZE | {"extrapolation_value"}),
+    "Slice": Rule(_slice, (3, 5)),
+    "SpaceToDepth": Rule(_space_to_depth, (1, 1), frozenset({"blocksize"})),
+    "Split": Rule(_split, (1, 2), frozenset({"axis", "num_outputs", "split"}), several_outputs=True),
     "Squeeze": Rule(_squeeze, (1, 2), frozenset({"axes"})),
+    "Transpose": Rule(_transpose, (1, 1), frozenset({"perm"})),
     "Unsqueeze": Rule(_unsqueeze, (1, 2), frozenset({"axes"})),
+    "Upsample": Rule(_resize, (2, 2), frozenset({"mode"})),
 }

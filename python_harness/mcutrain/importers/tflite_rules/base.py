@@ -79,13 +79,15 @@ def explicit_padding(op: FileOperator, x: Tensor, kernel: tuple[int, int], strid
 class Rule:
     """How one operator of the file is imported.
 
-    inputs: fewest and most operands. options: the operator's options table and the fields of it that matter.
+    inputs: fewest and most operands. options: the operator's options table and the fields of it that matter. several_outputs: it may have
+    more than one.
     """
 
     name: str
     function: Callable[[Context, FileOperator], None]
     inputs: tuple[int, int]
     options: tuple[str, tuple[str, ...]] | None = None
+    several_outputs: bool = False
 
 
 WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")

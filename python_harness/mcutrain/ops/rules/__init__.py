@@ -8,7 +8,8 @@ from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_out
 from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.grouped_conv2d import ConvRuleByAttributes
 from mcutrain.ops.rules.mean import MeanRule
-from mcutrain.ops.rules.pointwise import LogSoftmaxRule, PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
+from mcutrain.ops.rules.movement import ConcatenateRule, PadRule, ResizeNearestRule, SliceRule, TransposeRule
+from mcutrain.ops.rules.pointwise import LogSoftmaxRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 from mcutrain.ops.rules.prelu import PreluRule
 from mcutrain.ops.rules.table import TableRule
@@ -19,6 +20,7 @@ RULES: dict[str, Rule] = {
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),
+    "concatenate": ConcatenateRule(),
     "log_softmax": LogSoftmaxRule(),
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
@@ -26,8 +28,11 @@ RULES: dict[str, Rule] = {
     "prelu": PreluRule(),
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
+    "resize_nearest": ResizeNearestRule(),
+    "slice": SliceRule(),
     "softmax": SoftmaxRule(),
     "table": TableRule(),
+    "transpose": TransposeRule(),
 }
 
 __all__ = [

@@ -1,44 +1,17 @@
-"""pad, requantize, reshape and softmax: operators without weights that work element by element."""
+"""requantize, reshape and softmax: operators without weights that work element by element."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph import Operator, PadAttributes, RequantizeAttributes, SoftmaxAttributes
+from mcutrain.graph import Operator, RequantizeAttributes, SoftmaxAttributes
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.log_softmax import log_softmax_params
-from mcutrain.ops.pad import PadS8Params
-from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.requantize import RequantizeS8Params
 from mcutrain.ops.rules.base import Lowering, Rule, tensor_buffer_name
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
-
-
-class PadRule(Rule):
-    """A border of zeros; the border's error goes nowhere."""
-
-    def forward(self, context: Lowering, op: Operator) -> None:
-        assert isinstance(op.attributes, PadAttributes)
-        x, border = context.tensor(op.inputs[0]), op.attributes.padding
-        height, width, channels = x.image
-        params = PadS8Params(
-            height, width, channels, border.top, border.bottom, border.left, border.right, x.zero_point
-        )
-        operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
-        context.build.step(op.name, "pad_s8", params, Phase.FORWARD, op.name, operands)
-
-    def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
-        assert isinstance(op.attributes, PadAttributes)
-        x, border, mode = context.tensor(op.inputs[0]), op.attributes.padding, context.errors
-        out = context.build.buffer(f"{op.name}.input_error", mode.error, x.shape)
-        height, width, channels = x.image
-        params = PadErrorParams(height, width, channels, border.top, border.bottom, border.left, border.right)
-        name = f"{op.name}.input_error"
-        operands = {"error": error, "out": out}
-        context.build.step(name, f"pad_error_{mode.suffix}", params, Phase.BACKWARD, op.name, operands)
-        return {x.name: out}
 
 
 class RequantizeRule(Rule):
