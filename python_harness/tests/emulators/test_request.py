@@ -72,6 +72,7 @@ WRONG_VALUES = [
     ("prediction", 0, "output", "00000001", "00000000"),
     ("evaluation", 0, "set", "after", "before"),
     ("evaluation", 0, "correct", "999", None),
+    ("evaluation", 0, "correct", "40", None),
     ("evaluation", 1, "total", "20", "40"),
     ("evaluation", 0, "digest", "00000000", None),
     ("step", 2, "n", "3", "2"),
@@ -237,7 +238,7 @@ def test_without_a_model_what_the_image_fixes_is_held_all_the_same(honest: tuple
             ("boot", "arena"),
             ("boot", "trainable"),
             ("prediction", "output"),
-            ("evaluation", "digest"),
+            ("evaluation", "digest"),  # of a model without output bytes
             ("step", "prediction"),
         }
         if not fixed_by_the_model and kind not in ("trace", "dump") and key != "class":

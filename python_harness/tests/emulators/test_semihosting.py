@@ -165,6 +165,13 @@ CONSOLE = {
         "hell",
         0,  # bytes that were not written
     ),
+    "SYS_READ, at the end of the input": (
+        "ldr r1, =block\n ldr r0, [r1]\n ldr r2, [r1, #8]\n ldr r1, =0x20000200\n movs r3, #0\n"
+        "str r0, [r1]\n str r3, [r1, #4]\n str r2, [r1, #8]\n" + call(0x01, "0x20000200") + "ldr r1, =0x20000200\n"
+        "ldr r2, =0x20000300\n movs r3, #4\n stm r1!, {r0, r2, r3}\n" + call(0x06, "0x20000200") + "mov r6, r0\n",
+        "",
+        4,  # bytes that were not read
+    ),
     "SYS_READC, at the end of the input": (call(0x07), "", 0),
 }
 
