@@ -169,7 +169,8 @@ def cut_short(sent: Sent, rng: random.Random, other: Sent) -> None:
 
 
 def change(sent: Sent, rng: random.Random, other: Sent) -> None:
-    at = rng.randrange(len(sent))
+    wanted = rng.choice(sorted({kind for kind, _ in sent}))  # each kind as often, however many lines there are of it
+    at = rng.choice([at for at, (kind, _) in enumerate(sent) if kind == wanted])
     kind, values = sent[at]
     if not values:
         return
@@ -204,7 +205,21 @@ def insert_a_fault(sent: Sent, rng: random.Random, other: Sent) -> None:
 
 
 LIES: tuple[Callable[[Sent, random.Random, Sent], None], ...] = (
-    *(drop, double, swap, cut_short, change, change, change, change_keys, take_from_another_run, insert_a_fault),
+    *(
+        drop,
+        double,
+        swap,
+        cut_short,
+        change,
+        change,
+        change,
+        change,
+        change,
+        change,
+        change_keys,
+        take_from_another_run,
+        insert_a_fault,
+    ),
 )
 
 
@@ -237,12 +252,10 @@ def lie(honest: Honest, other: Honest, rng: random.Random) -> tuple[bytes, int]:
     return damage(content, rng) if rng.random() < 0.1 else content, rng.choice((0, 0, 0, 0, 0, 0, 1, 2, 3, 101, -11))
 
 
-def without_measures(lines: tuple[Line, ...]) -> list[tuple[str, dict[str, str]]]:
-    """Lines without what a comparison with golden does not cover: the content of traced tensors."""
+def without_tensors(sent: Sent) -> Sent:
+    """Lines without what no comparison covers: the content of traced tensors."""
     return [
-        (line.kind, {key: value for key, value in line.values.items() if key not in ("crc", "bytes")})
-        for line in lines
-        if line.kind != "boot"
+        (kind, {key: value for key, value in values.items() if key not in ("crc", "bytes")}) for kind, values in sent
     ]
 
 
@@ -251,7 +264,7 @@ def believe_lines(fixture: Fixture, runner: Runner, case: int) -> bool:
     lines = fixture.with_runner(runner).run(fixture.traced.image)
     if first_difference(fixture.traced.lines, lines) is not None:
         return False
-    assert without_measures(lines) == without_measures(fixture.traced.lines), f"case {case}"
+    assert without_tensors(sent_of(lines)) == without_tensors(fixture.traced.sent), f"case {case}"
     return True
 
 
@@ -269,7 +282,7 @@ def try_lies(fixture: Fixture, seed: int, count: int) -> tuple[int, int]:
     believed = 0
     for case in range(seed, seed + count):
         rng = random.Random(case)
-        traced = case % 4 != 0
+        traced = case % 2 != 0
         pair = (fixture.traced, fixture.plain) if traced else (fixture.plain, fixture.traced)
         content, exit_code = lie(*pair, rng)
         runner = LyingRunner(content, exit_code, rng)
