@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,11 @@ MAX_RANK = 8
 MAX_ELEMENTS = 1 << 26
 MAX_CHANNELS = 1 << 16
 
+# A message is read by a person: so many problems at once.
+MAX_LISTED = 5
+
+HOW_TO_CHOOSE = "choose one by its name, with --output NAME, or 'output: NAME' in an episode"
+
 
 def damaged(path: Path, why: str) -> UsageError:
     """The error for a file that does not hold what its format promises."""
@@ -38,24 +44,56 @@ def quoted(name: str) -> str:
 
 @dataclass
 class Problems:
-    """Everything about a model that is not supported, so that the user learns it at once and not one by one."""
+    """What about a model is not supported, so that the user learns it at once and not one by one.
+
+    found: in the order of the file. operators: of each kind of operator that has no rule, where they stand.
+    """
 
     path: Path
     found: list[str] = field(default_factory=list)
+    operators: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, problem: str) -> None:
         """Note one problem; repeated ones (a tensor with two readers) are kept once."""
         if problem not in self.found:
             self.found.append(problem)
 
+    def add_operator(self, kind: str, place: str) -> None:
+        """Note an operator that has no rule; all of one kind are one problem."""
+        self.operators.setdefault(kind, []).append(place)
+
     def raise_if_any(self, supported: Iterable[str]) -> None:
-        """Raise UsageError with all problems on one line, and what is supported."""
-        if self.found:
-            listed = "; ".join(self.found)
-            operators = ", ".join(sorted(supported))
-            raise UsageError(
-                f"{self.path}: {len(self.found)} unsupported: {listed}. Supported are int8 networks of {operators}"
-            )
+        """Raise UsageError with the first few problems on one line, and what is supported where an operator is not."""
+        unknown = [
+            places[0] + (f" and {len(places) - 1} more {kind}" if len(places) > 1 else "")
+            for kind, places in self.operators.items()
+        ]
+        # Operators first: what they write is often of the wrong type only because of them.
+        listed = unknown + self.found
+        if not listed:
+            return
+        rest = len(listed) - MAX_LISTED
+        text = "; ".join(listed[:MAX_LISTED]) + (f"; and {rest} more" if rest > 0 else "")
+        if unknown:
+            text += f". Supported are int8 networks of {', '.join(sorted(supported))}"
+        raise UsageError(f"{self.path}: {len(listed)} unsupported: {text}")
+
+
+def one_end(path: Path, what: str, names: Sequence[str]) -> UsageError:
+    """The error for a network that has not one ``what`` ("input", "output") but these (none or several)."""
+    if not names:
+        return UsageError(f"{path}: the network has no {what}")
+    listed = ", ".join(quoted(name) for name in names[:MAX_LISTED])
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    advice = HOW_TO_CHOOSE if what == "output" else "only networks of one input can be imported"
+    return UsageError(f"{path}: the network has {len(names)} {what}s ({listed}{more}): {advice}")
+
+
+def no_such_output(path: Path, output: str, names: Iterable[str]) -> UsageError:
+    """The error for a chosen output that is none of the tensors ``names``; it suggests near ones."""
+    near = difflib.get_close_matches(output, list(names), n=3, cutoff=0.5)
+    hint = f"; near it are {', '.join(quoted(name) for name in near)}" if near else ""
+    return UsageError(f"{path}: output {quoted(output)}: no operator of the network writes such a tensor{hint}")
 
 
 class UnsupportedError(Exception):
@@ -95,7 +133,9 @@ class GraphBuilder:
         self.operators.append(Operator(name, kind, inputs, (output,), attributes, source))
 
     def finish(self, path: Path, *, input: str, output: str, source_format: str, sha256: str, domain: str) -> Graph:
-        """The validated Graph. Raises UsageError with the file's name where it breaks an invariant."""
+        """The validated Graph. Raises UsageError with the file's name where it breaks an invariant, or computes nothing."""
+        if all(op.kind == "reshape" for op in self.operators):
+            raise UsageError(f"{path}: the network computes nothing between its input and its output {quoted(output)}")
         graph = Graph(
             path.stem, self.tensors, tuple(self.operators), input, output, source_format, sha256, input_domain=domain
         )

@@ -237,10 +237,6 @@ def test_every_unsupported_node_is_named_in_one_line(tmp_path: Path) -> None:
     assert "Supported are int8 networks of Add, AveragePool, " in message
 
 
-def test_a_float_network_is_refused(tmp_path: Path) -> None:
-    assert "is not quantised" in refusal(tmp_path, residual_network())
-
-
 def test_data_in_another_file_is_refused_without_opening_it(tmp_path: Path) -> None:
     model = quantize(residual_network(), samples(3, 12, 10))
     tensor = model.graph.initializer[0]

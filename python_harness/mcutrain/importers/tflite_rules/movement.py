@@ -1,4 +1,4 @@
-"""PAD and RESHAPE."""
+"""PAD, RESHAPE, SQUEEZE and EXPAND_DIMS."""
 
 from __future__ import annotations
 
@@ -24,12 +24,22 @@ def _pad(m: Context, op: FileOperator) -> None:
 def _reshape(m: Context, op: FileOperator) -> None:
     # The output tensor has the shape; the operand that repeats it only must not be computed.
     if len(op.inputs) > 1 and op.inputs[1] >= 0:
-        m.values(op.inputs[1], "int32")
+        m.values(op.inputs[1], "int32", "int64")
+    x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
+    m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
+
+
+def _same_values(m: Context, op: FileOperator) -> None:
+    """SQUEEZE and EXPAND_DIMS: the output tensor has the shape, and the values keep their order."""
+    if len(op.inputs) > 1:
+        m.values(op.inputs[1], "int32", "int64")
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
 
 
 RULES: dict[int, Rule] = {
+    BuiltinOperator.EXPAND_DIMS: Rule("EXPAND_DIMS", _same_values, (2, 2)),
     BuiltinOperator.PAD: Rule("PAD", _pad, (2, 2)),
     BuiltinOperator.RESHAPE: Rule("RESHAPE", _reshape, (1, 2)),
+    BuiltinOperator.SQUEEZE: Rule("SQUEEZE", _same_values, (1, 1)),
 }
