@@ -69,24 +69,28 @@ class Problems:
             for kind, places in self.operators.items()
         ]
         # Operators first: what they write is often of the wrong type only because of them.
-        listed = unknown + self.found
-        if not listed:
+        problems = unknown + self.found
+        if not problems:
             return
-        rest = len(listed) - MAX_LISTED
-        text = "; ".join(listed[:MAX_LISTED]) + (f"; and {rest} more" if rest > 0 else "")
+        rest = len(problems) - MAX_LISTED
+        text = "; ".join(problems[:MAX_LISTED]) + (f"; and {rest} more" if rest > 0 else "")
         if unknown:
             text += f". Supported are int8 networks of {', '.join(sorted(supported))}"
-        raise UsageError(f"{self.path}: {len(listed)} unsupported: {text}")
+        raise UsageError(f"{self.path}: {len(problems)} unsupported: {text}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names for a message."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(quoted(name) for name in names[:MAX_LISTED]) + more
 
 
 def one_end(path: Path, what: str, names: Sequence[str]) -> UsageError:
     """The error for a network that has not one ``what`` ("input", "output") but these (none or several)."""
     if not names:
         return UsageError(f"{path}: the network has no {what}")
-    listed = ", ".join(quoted(name) for name in names[:MAX_LISTED])
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     advice = HOW_TO_CHOOSE if what == "output" else "only networks of one input can be imported"
-    return UsageError(f"{path}: the network has {len(names)} {what}s ({listed}{more}): {advice}")
+    return UsageError(f"{path}: the network has {len(names)} {what}s ({listed(names)}): {advice}")
 
 
 def no_such_output(path: Path, output: str, names: Iterable[str]) -> UsageError:

@@ -231,10 +231,12 @@ class _Import:
         bias_name, bias = f"{self._names[op.outputs[0]]}_bias", np.zeros(len(data), np.int32)
         if len(op.inputs) > 2 and op.inputs[2] >= 0:
             b = self.model.tensors[op.inputs[2]]
-            bias_name = self._names[op.inputs[2]]
             bias = self.values(op.inputs[2], "int32").astype(np.int32)
             stated = b.scale.size in (0, 1, bias_scale.size) and not b.zero_point.any()
-            if not stated or (b.scale.size and not np.allclose(b.scale, bias_scale, rtol=1e-3, atol=0)):
+            if stated and (not b.scale.size or np.allclose(b.scale, bias_scale, rtol=1e-3, atol=0)):
+                bias_name = self._names[op.inputs[2]]
+            elif bias.any():
+                # Zeros mean the same at any scale, and writers share one constant of them between operators.
                 raise UnsupportedError(f"the scale of bias {self.label(b.index)} is not that of input times weights")
         return name, self.graph.constant(bias_name, bias, Quantization(bias_scale, zeros, axis))
 

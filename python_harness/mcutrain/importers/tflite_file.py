@@ -228,6 +228,9 @@ class _Reader:
             return {}
         table, fields = self._options[code]
         raw = op.BuiltinOptions()
+        if raw is None and op.BuiltinOptionsType() == tflite.BuiltinOptions.NONE:
+            # LiteRT takes options that the writer left out as all zero, whatever the schema's defaults.
+            return dict.fromkeys(fields, 0)
         if raw is None or op.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, table):
             raise _WrongError(f"operator {index} has no {table}")
         options = getattr(tflite, table)()

@@ -6,7 +6,7 @@ from collections import Counter
 
 from tflite import BuiltinOperator
 
-from mcutrain.importers.common import HOW_TO_CHOOSE, quoted
+from mcutrain.importers.common import HOW_TO_CHOOSE, MAX_LISTED, listed
 from mcutrain.importers.tflite_file import FileModel, FileOperator
 
 HOW_TO_QUANTISE = (
@@ -28,7 +28,7 @@ _COMPILED = {
     "custom operator ethos-u": "an Arm Ethos-U",
     "custom operator Neutron": "an NXP Neutron",
 }
-_DETECTIONS = "custom operator TFLite_Detection_PostProcess"
+_CONVERSIONS = (BuiltinOperator.DEQUANTIZE, BuiltinOperator.QUANTIZE)
 _WEIGHTED = frozenset({"BATCH_MATMUL", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 # Of each of these, which operand is the input; the weights are the second in all of them.
 _INPUT_OPERAND = {"TRANSPOSE_CONV": 2}
@@ -44,7 +44,7 @@ def what_else_it_is(model: FileModel) -> str | None:
         return "a model with sparse weights: convert it without sparsity, as dense int8"
     if any(t.dtype in ("int4", "int2") for t in tensors):
         return "a model with weights of 4 bits or less: only int8 weights can be imported; quantise it to int8"
-    return _by_numbers(model) or _detector(model)
+    return _by_numbers(model) or _tail(model)
 
 
 def _by_operators(model: FileModel) -> str | None:
@@ -72,29 +72,55 @@ def _by_operators(model: FileModel) -> str | None:
     return None
 
 
-def _detector(model: FileModel) -> str | None:
-    """What to say of a detector whose boxes are decoded in the file."""
+def _tail(model: FileModel) -> str | None:
+    """What to say where an int8 network ends in operators on other numbers, such as a detector that decodes its boxes in float32."""
+    tail = [op for op in model.operators if _is_foreign(model, op)]
+    written = {i for op in tail for i in op.outputs}
+    # What they write must not come back as codes: then they stand within the network.
     for op in model.operators:
-        if op.kind == _DETECTIONS:
-            names = _int8_sources(model, op)
-            advice = "export it without that"
-            if names:
-                advice = f"of the int8 tensors that it reads ({', '.join(names)}), {HOW_TO_CHOOSE}"
-            return f"a detector that ends in TFLite_Detection_PostProcess, which is no int8 operator: {advice}"
-    return None
+        results = [model.tensors[i].dtype for i in op.outputs if i >= 0]
+        if "int8" in results and (op in tail or written.intersection(op.inputs)):
+            return None
+    names = list(dict.fromkeys(name for op in tail for name in _int8_sources(model, op)))
+    if not names:
+        return None
+    kinds = list(dict.fromkeys(op.kind.removeprefix("custom operator ") for op in tail))
+    shown = ", ".join(kinds[:MAX_LISTED]) + (f" and {len(kinds) - MAX_LISTED} more" if len(kinds) > MAX_LISTED else "")
+    return (
+        f"a network that ends in what is no int8 operator ({shown}): of the int8 tensors before that "
+        f"({listed(names)}), {HOW_TO_CHOOSE}"
+    )
+
+
+def _is_foreign(model: FileModel, op: FileOperator) -> bool:
+    """Whether an operator is none of the format's, or works on float32 and is no conversion."""
+    if op.code in _CONVERSIONS:
+        return False
+    numbers = [t.dtype for t in (model.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0) if t.data is None]
+    return op.code == BuiltinOperator.CUSTOM or "float32" in numbers
 
 
 def _int8_sources(model: FileModel, op: FileOperator) -> list[str]:
-    """Names of the int8 tensors that an operator reads, directly or dequantised."""
+    """Names of the int8 tensors that an operator reads, directly or converted."""
     writers = {i: w for w in model.operators for i in w.outputs}
     names = []
     for index in op.inputs:
         writer = writers.get(index)
-        if writer is not None and writer.code == BuiltinOperator.DEQUANTIZE and writer.is_one_to_one:
+        if (
+            writer is not None
+            and writer.code in _CONVERSIONS
+            and writer.is_one_to_one
+            and _int8(model, writer.inputs[0])
+        ):
             index = writer.inputs[0]
-        if index >= 0 and model.tensors[index].data is None and model.tensors[index].dtype == "int8":
-            names.append(quoted(model.names[index]))
+        if index >= 0 and _int8(model, index):
+            names.append(model.names[index])
     return names
+
+
+def _int8(model: FileModel, index: int) -> bool:
+    t = model.tensors[index]
+    return t.data is None and t.dtype == "int8"
 
 
 def _by_numbers(model: FileModel) -> str | None:

@@ -363,6 +363,28 @@ def test_asymmetric_weights_and_a_foreign_bias_scale_are_refused(tmp_path: Path)
         load(tmp_path, model(0, 0.051))
 
 
+def test_a_bias_of_zeros_is_right_at_any_scale(tmp_path: Path) -> None:
+    b = Builder()
+    x, a, y = (b.tensor(n, (1, 4), quantization=(0.5, 3)) for n in "xay")
+    zeros = b.tensor("zeros", (4,), "int32", quantization=(0.007, 0), data=np.zeros(4, np.int32))
+    for n, (before, after) in enumerate(((x, a), (a, y))):
+        w = b.tensor(f"w{n}", (4, 4), quantization=(0.01 * (n + 1), 0), data=random_codes(4, 4, seed=n))
+        b.operator("FULLY_CONNECTED", [before, w, zeros], [after], {})
+    model = b.build([x], [y])
+    graph = load(tmp_path, model)
+    np.testing.assert_array_equal(golden(graph, random_codes(4)), run_litert(model, random_codes(4)))
+
+
+def test_options_that_a_writer_left_out_are_zero(tmp_path: Path) -> None:
+    b = Builder()
+    x, r, y = (b.tensor(n, (1, 6), quantization=(0.5, 3)) for n in "xry")
+    b.operator("RELU", [x], [r])
+    b.operator("ADD", [x, r], [y], None)
+    model = b.build([x], [y])
+    codes = random_codes(6)
+    np.testing.assert_array_equal(golden(load(tmp_path, model), codes), run_litert(model, codes))
+
+
 @needs_models
 def test_resnet8_imports_with_the_names_of_its_file() -> None:
     path = Path(MODELS or "") / "mlperf_tiny" / "pretrainedResnet_quant.tflite"

@@ -70,7 +70,7 @@ def with_operator(kind: str, *, dtype: str = "int8") -> bytes:
     x = b.tensor("x", (1, 4), dtype, quantization=Q)
     boxes = b.tensor("boxes", (1, 4), quantization=Q)
     real = b.tensor("real", (1, 4), "float32")
-    y = b.tensor("y", (1, 4), quantization=Q)
+    y = b.tensor("y", (1, 4), "float32")
     b.operator("RELU", [x], [boxes])
     b.operator("DEQUANTIZE", [boxes], [real])
     b.operator(kind, [real], [y], {})
@@ -91,14 +91,25 @@ def with_operator(kind: str, *, dtype: str = "int8") -> bytes:
         ("CUSTOM:ethos-u", "a model compiled for an Arm Ethos-U: take"),
         (
             "CUSTOM:TFLite_Detection_PostProcess",
-            "a detector that ends in TFLite_Detection_PostProcess, which is no int8 operator: of the int8 tensors that it "
-            "reads ('boxes'), choose one by its name, with --output NAME",
+            "a network that ends in what is no int8 operator (TFLite_Detection_PostProcess): of the int8 tensors before that "
+            "('boxes'), choose one by its name, with --output NAME",
         ),
-        ("CUSTOM:Whatever", "3 unsupported: DEQUANTIZE #1 (output 'real'); custom operator Whatever #2 (output 'y')"),
+        ("LOG_SOFTMAX", "a network that ends in what is no int8 operator (LOG_SOFTMAX): of the int8 tensors before"),
     ],
 )
 def test_a_tflite_model_of_other_operators_is_named_by_them(tmp_path: Path, kind: str, words: str) -> None:
     assert refusal(tmp_path, "model.tflite", with_operator(kind)).startswith(words)
+
+
+def test_an_unknown_operator_within_an_int8_network_is_named(tmp_path: Path) -> None:
+    b = Builder()
+    x, a, y = (b.tensor(n, (1, 4), quantization=Q) for n in "xay")
+    b.operator("CUSTOM:Whatever", [x], [a])
+    b.operator("RELU", [a], [y])
+    message = refusal(tmp_path, "model.tflite", b.build([x], [y]))
+    assert message.startswith(
+        "1 unsupported: custom operator Whatever #0 (output 'a'). Supported are int8 networks of ADD, "
+    )
 
 
 def test_a_model_of_strings_is_named(tmp_path: Path) -> None:

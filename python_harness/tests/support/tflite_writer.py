@@ -42,6 +42,7 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "FLOOR_DIV": ("FloorDivOptions", 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 4),
     "GATHER": ("GatherOptions", 2),
+    "LOG_SOFTMAX": (None, 2),
     "MAXIMUM": ("MaximumMinimumOptions", 1),
     "MAX_POOL_2D": ("Pool2DOptions", 2),
     "MEAN": ("ReducerOptions", 2),
@@ -86,7 +87,7 @@ class _Operator:
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Mapping[str, Option]
+    options: Mapping[str, Option] | None
 
 
 @dataclass
@@ -131,11 +132,11 @@ class Builder:
     ) -> None:
         """Add an operator: its name in the schema ("CONV_2D"), tensor indices (-1: absent), and its options.
 
-        A custom operator is called "CUSTOM:" and its own name.
+        A custom operator is called "CUSTOM:" and its own name. Without options their table is left out.
 
         options: by the field names of the schema's accessors, e.g. {"StrideW": 2, "StrideH": 2, "Padding": 0}.
         """
-        self._operators.append(_Operator(kind, tuple(inputs), tuple(outputs), dict(options or {})))
+        self._operators.append(_Operator(kind, tuple(inputs), tuple(outputs), options))
 
     def build(
         self, inputs: Sequence[int], outputs: Sequence[int], *, identifier: bytes = b"TFL3", empty_subgraphs: int = 0
@@ -234,7 +235,7 @@ def _write_operator(fb: flatbuffers.Builder, op: _Operator, code: int) -> int:
         "Inputs": _int32s(fb, op.inputs),
         "Outputs": _int32s(fb, op.outputs),
     }
-    if options_table is not None:
+    if options_table is not None and op.options is not None:
         options = {n: _int32s(fb, v) if isinstance(v, tuple) else v for n, v in op.options.items()}
         fields["BuiltinOptions"] = _table(fb, options_table, options)
         fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, options_table)
