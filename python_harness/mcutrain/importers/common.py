@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,11 +93,19 @@ def one_end(path: Path, what: str, names: Sequence[str]) -> UsageError:
     return UsageError(f"{path}: the network has {len(names)} {what}s ({listed(names)}): {advice}")
 
 
-def no_such_output(path: Path, output: str, names: Iterable[str]) -> UsageError:
-    """The error for a chosen output that is none of the tensors ``names``; it suggests near ones."""
-    near = difflib.get_close_matches(output, list(names), n=3, cutoff=0.5)
+def chosen_output(path: Path, output: str, names: Collection[str]) -> str:
+    """Which of the tensors ``names`` an output is: that of this name or, as messages cut long ones, '...' and the end of one.
+
+    Raises UsageError where there is none; it suggests near ones.
+    """
+    if output in names:
+        return output
+    ends = [name for name in names if output.startswith("...") and name.endswith(output[3:])]
+    if len(ends) == 1:
+        return ends[0]
+    near = difflib.get_close_matches(output, names, n=3, cutoff=0.5)
     hint = f"; near it are {', '.join(quoted(name) for name in near)}" if near else ""
-    return UsageError(f"{path}: output {quoted(output)}: no operator of the network writes such a tensor{hint}")
+    raise UsageError(f"{path}: output {quoted(output)}: no operator of the network writes such a tensor{hint}")
 
 
 class UnsupportedError(Exception):

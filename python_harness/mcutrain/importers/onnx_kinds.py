@@ -56,4 +56,6 @@ def _by_numbers(model: FileModel) -> str | None:
     if real and not quantizes:
         what = "a model of which only the weights are quantised" if dequantizes else "a float32 model"
         return f"{what}: {HOW_TO_QUANTISE}"
+    if not quantizes and not dequantizes:
+        return f"a model without QuantizeLinear and DequantizeLinear: take its float32 original and {HOW_TO_QUANTISE}"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mcutrain.importers.common import no_such_output
+from mcutrain.importers.common import chosen_output
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue
 
 
@@ -17,8 +17,7 @@ def needed_part(path: Path, model: FileModel, output: str | None) -> FileModel:
     writers: dict[str, FileNode] = {name: node for node in model.nodes for name in node.outputs if name}
     outputs = model.outputs
     if output is not None:
-        if output not in writers:
-            raise no_such_output(path, output, writers)
+        output = chosen_output(path, output, writers)
         stated = [end for end in outputs if end.name == output]
         outputs = (stated[0] if stated else FileValue(output, "float32", None),)
     needed: set[str] = set()

@@ -82,10 +82,10 @@ def _folded(op: FileOperator, tensors: Sequence[FileTensor]) -> FileTensor | Non
                 return None
             result = np.array(x.shape if op.code == BuiltinOperator.SHAPE else len(x.shape), np.int64)
         elif op.code in _FOLDS:
-            constants = [_values(t) for t in operands]
-            if sum(v.size for v in constants) > MAX_FOLDED_ELEMENTS:
+            # One constant may be listed a million times.
+            if sum(math.prod(t.shape) for t in operands) > MAX_FOLDED_ELEMENTS:
                 return None
-            result = np.asarray(_FOLDS[op.code](constants, op.options))
+            result = np.asarray(_FOLDS[op.code]([_values(t) for t in operands], op.options))
         else:
             return None
     except (_NotFoldedError, ValueError, IndexError, OverflowError):
@@ -184,7 +184,7 @@ def _product(operands: list[Ints], options: Mapping[str, float]) -> Ints:
 def _fill(operands: list[Ints], _: Mapping[str, float]) -> Ints:
     shape, value = operands
     sizes = [int(n) for n in shape.reshape(-1)]
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_FOLDED_ELEMENTS or value.size != 1:
+    if math.prod(sizes) > MAX_FOLDED_ELEMENTS or value.size != 1:
         raise _NotFoldedError
     return np.full(sizes, value.item(), np.int64)
 

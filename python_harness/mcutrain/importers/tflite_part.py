@@ -9,7 +9,7 @@ from pathlib import Path
 from tflite import BuiltinOperator
 
 from mcutrain.errors import UsageError
-from mcutrain.importers.common import no_such_output, quoted
+from mcutrain.importers.common import chosen_output, quoted
 from mcutrain.importers.tflite_file import FileModel, FileOperator, FileTensor
 
 _SHAPE_TYPES = ("int32", "int64", "bool", "string")
@@ -22,11 +22,8 @@ def needed_part(path: Path, model: FileModel, output: str | None) -> FileModel:
     """
     outputs = model.outputs
     if output is not None:
-        written = [i for op in model.operators for i in op.outputs if i >= 0]
-        chosen = [i for i in dict.fromkeys(written) if model.names[i] == output]
-        if not chosen:
-            raise no_such_output(path, output, (model.names[i] for i in dict.fromkeys(written)))
-        outputs = (chosen[0],)
+        written = {model.names[i]: i for op in model.operators for i in op.outputs if i >= 0}
+        outputs = (written[chosen_output(path, output, written)],)
     needed = _needed(model, outputs)
     operators = tuple(op for op in model.operators if needed.intersection(op.outputs))
     inputs = tuple(i for i in model.inputs if i in needed)

@@ -73,6 +73,10 @@ def test_a_chosen_output_that_no_operator_writes_is_refused_with_near_names(path
         load_model(path, output="x")
 
 
+def test_a_long_name_may_be_given_as_messages_cut_it(path: Path) -> None:
+    assert load_model(path, output="...eal").output == "b"
+
+
 def test_an_output_of_an_onnx_network_is_chosen_in_the_same_way(tmp_path: Path) -> None:
     m = FloatModel((3, 6, 6))
     second = m.conv(m.node("Relu", m.conv("x", 4, 3, 3)), 2, 4, 3)

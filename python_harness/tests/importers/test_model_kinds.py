@@ -112,6 +112,18 @@ def test_an_unknown_operator_within_an_int8_network_is_named(tmp_path: Path) -> 
     )
 
 
+def test_float32_between_int8_operators_is_named_operator_by_operator(tmp_path: Path) -> None:
+    b = Builder()
+    x, a, y = (b.tensor(n, (1, 4), quantization=Q) for n in "xay")
+    real, bent = (b.tensor(n, (1, 4), "float32") for n in ("real", "bent"))
+    b.operator("DEQUANTIZE", [x], [real])
+    b.operator("CUSTOM:Bend", [real], [bent])
+    b.operator("QUANTIZE", [bent], [a])
+    b.operator("RELU", [a], [y])
+    message = refusal(tmp_path, "model.tflite", b.build([x], [y]))
+    assert "unsupported: DEQUANTIZE #0 (output 'real'); custom operator Bend #1 (output 'bent')" in message
+
+
 def test_a_model_of_strings_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path, "model.tflite", with_operator("CAST", dtype="string")).startswith("a model of strings")
 
@@ -172,6 +184,7 @@ ONNX_MODELS: list[tuple[Callable[[], bytes], str]] = [
         lambda: onnx_model(node("DequantizeLinear", "w s zw", "r"), node("MatMul", "x r"), constants=CONSTANT),
         "a model of which only the weights are quantised",
     ),
+    (lambda: onnx_model(node("Relu"), dtype=TensorProto.UINT8), "a model without QuantizeLinear and DequantizeLinear"),
     (lambda: onnx_model(node("QLinearConv")), "a model in QOperator format"),
     (lambda: onnx_model(node("QLinearAdd", domain="com.microsoft")), "a model in QOperator format"),
     (lambda: onnx_model(node("DynamicQuantizeLinear", "x", "y s z")), "a dynamically quantised model"),
