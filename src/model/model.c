@@ -68,21 +68,46 @@ mct_status mct_infer(const mct_model *model, const int8_t *sample)
     return model->infer();
 }
 
-mct_status mct_train(const mct_model *model, const int8_t *sample, int32_t label)
+static int takes_a_sample(const mct_model *model)
 {
-    mct_model_io *const io = model->io;
+    return model->sample != NULL && (model->update == NULL || (uint32_t)model->io->samples < model->batch);
+}
 
-    if (sample == NULL || model->sample == NULL || label < 0 || (uint32_t)label >= model->classes ||
-        (model->update != NULL && (uint32_t)io->samples >= model->batch)) {
-        return MCT_ERROR_ARGUMENT;
-    }
+/* Run the program over the sample; what it is to be has been set. */
+static mct_status train(const mct_model *model, const int8_t *sample)
+{
     load(model, sample);
-    io->label = label;
     const mct_status status = model->sample();
 
     if (status == MCT_OK && model->update != NULL) {
-        io->samples++;
+        model->io->samples++;
     }
+    return status;
+}
+
+mct_status mct_train(const mct_model *model, const int8_t *sample, int32_t label)
+{
+    if (sample == NULL || !takes_a_sample(model) || model->target_values > 0 || label < 0 || (uint32_t)label >= model->classes) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    model->io->label = label;
+    return train(model, sample);
+}
+
+mct_status mct_train_values(const mct_model *model, const int8_t *sample, const float *target)
+{
+    if (sample == NULL || !takes_a_sample(model) || model->target_values == 0 || target == NULL) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    for (uint32_t o = 0; o < model->target_values; o++) {
+        if (!mct_is_finite_f32(target[o])) {
+            return MCT_ERROR_ARGUMENT;
+        }
+    }
+    model->io->target = target;
+    const mct_status status = train(model, sample);
+
+    model->io->target = NULL;
     return status;
 }
 
@@ -147,6 +172,31 @@ mct_status mct_probabilities(const mct_model *model, float *probabilities)
     for (uint32_t o = 0; o < model->classes; o++) {
         probabilities[o] /= sum;
     }
+    return MCT_OK;
+}
+
+static float output_value(const mct_model *model, uint32_t o)
+{
+    return model->logits != NULL ? model->logits[o] : (float)(model->output[o] - model->output_zero_point) * model->output_scale;
+}
+
+/* docs/arithmetic.md, "Head and loss": the same sum as the loss has. */
+mct_status mct_squared_error(const mct_model *model, const float *target, float *mean_squared_error)
+{
+    float sum = 0.0f;
+
+    if (target == NULL || mean_squared_error == NULL) {
+        return MCT_ERROR_ARGUMENT;
+    }
+    for (uint32_t o = 0; o < model->classes; o++) {
+        const float difference = output_value(model, o) - target[o];
+
+        sum = sum + difference * difference;
+    }
+    if (!mct_is_finite_f32(sum)) {
+        return MCT_ERROR_NOT_FINITE;
+    }
+    *mean_squared_error = sum / (float)model->classes;
     return MCT_OK;
 }
 

@@ -1,13 +1,15 @@
+/* The mean squared errors of an evaluation are summed up here: the same bits as golden has. */
+#include "kernels/common/exact.h"
+
 #include "mcutrain/episode.h"
 
-#include <string.h>
-
 #include "image.h"
+#include "kernels/common/float_math.h"
 #include "model/crc32.h"
 #include "protocol.h"
 #include "state.h"
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 #define NO_OPERATOR 0xffffffffu
 #define DUMP_BYTES_PER_LINE 64u
 
@@ -15,14 +17,6 @@ mct_runtime_state mct_runtime;
 uint32_t mct_trace;
 
 _Static_assert(sizeof(mct_runtime) + sizeof(mct_trace) == MCT_RUNTIME_STATIC_BYTES, "the planner counts on this size");
-
-static uint32_t float_bits(float value)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
 
 static void print_boot(const mct_model *model, const mct_port_info *port, uint32_t image_crc32)
 {
@@ -61,33 +55,73 @@ static void print_prediction(const mct_model *model, const char *set, uint32_t n
     mct_line_end();
 }
 
+/* What an evaluation has seen so far. */
+typedef struct {
+    uint32_t correct; /* samples whose class was right */
+    uint32_t digest;
+    float error; /* sum of the samples' mean squared errors, */
+    float lost;  /* and what its roundings have added to it, by Kahan: a plain sum of many samples would drift */
+} tally;
+
+/* Count the n-th test sample, which has just been inferred. */
+static mct_status count(const mct_model *model, const mct_image *image, uint32_t n, tally *seen)
+{
+    const int32_t prediction = mct_prediction(model);
+
+    seen->digest = mct_crc32(seen->digest, &prediction, sizeof(prediction));
+    seen->digest = mct_crc32(seen->digest, model->output, model->output_bytes);
+    if (model->target_values == 0) {
+        seen->correct += prediction == (int32_t)image->test_targets.labels[n] ? 1u : 0u;
+        return MCT_OK;
+    }
+    float error = 0.0f;
+    const mct_status status = mct_squared_error(model, image->test_targets.values + (size_t)n * model->target_values, &error);
+
+    if (status != MCT_OK) {
+        return status;
+    }
+    const float corrected = error - seen->lost;
+    const float sum = seen->error + corrected;
+
+    seen->lost = (sum - seen->error) - corrected;
+    seen->error = sum;
+    return mct_is_finite_f32(sum) ? MCT_OK : MCT_ERROR_NOT_FINITE;
+}
+
+static void print_evaluation(const mct_model *model, const char *set, uint32_t total, const tally *seen)
+{
+    mct_line_begin(model->target_values == 0 ? "evaluation" : "regression");
+    mct_line_text("set", set);
+    if (model->target_values == 0) {
+        mct_line_decimal("correct", seen->correct);
+    } else {
+        mct_line_hex("error", total > 0 ? mct_float_bits(seen->error / (float)total) : 0);
+    }
+    mct_line_decimal("total", total);
+    mct_line_hex("digest", seen->digest);
+    mct_line_end();
+}
+
 static mct_status evaluate(const mct_model *model, const mct_image *image, const char *set)
 {
     const uint32_t total = image->header->test_count;
-    uint32_t correct = 0;
-    uint32_t digest = 0;
+    tally seen = {0};
 
     for (uint32_t n = 0; n < total; n++) {
         mct_mark_infer_begin();
-        const mct_status status = mct_infer(model, (const int8_t *)(image->test_samples + (size_t)n * image->sample_stride));
+        mct_status status = mct_infer(model, (const int8_t *)(image->test_samples + (size_t)n * image->sample_stride));
         mct_mark_infer_end();
+        if (status == MCT_OK) {
+            status = count(model, image, n, &seen);
+        }
         if (status != MCT_OK) {
             return status;
         }
-        const uint8_t prediction = (uint8_t)mct_prediction(model);
-        digest = mct_crc32(digest, &prediction, 1);
-        digest = mct_crc32(digest, model->output, model->output_bytes);
-        correct += mct_prediction(model) == (int32_t)image->test_labels[n] ? 1u : 0u;
         if ((image->header->flags & MCT_IMAGE_PREDICTIONS) != 0) {
             print_prediction(model, set, n);
         }
     }
-    mct_line_begin("evaluation");
-    mct_line_text("set", set);
-    mct_line_decimal("correct", correct);
-    mct_line_decimal("total", total);
-    mct_line_hex("digest", digest);
-    mct_line_end();
+    print_evaluation(model, set, total, &seen);
     return MCT_OK;
 }
 
@@ -107,8 +141,11 @@ static mct_status train(const mct_model *model, const mct_image *image, uint32_t
     mct_status status = mct_set_learning_rate(model, image->learning_rates[rate < last_rate ? rate : last_rate]);
 
     if (status == MCT_OK) {
-        status = mct_train(model, (const int8_t *)(image->adapt_samples + (size_t)sample * image->sample_stride),
-                           (int32_t)image->adapt_labels[sample]);
+        const int8_t *codes = (const int8_t *)(image->adapt_samples + (size_t)sample * image->sample_stride);
+
+        status = model->target_values > 0
+                     ? mct_train_values(model, codes, image->adapt_targets.values + (size_t)sample * model->target_values)
+                     : mct_train(model, codes, (int32_t)image->adapt_targets.labels[sample]);
     }
     if (status == MCT_OK && ends_batch(model, header, n)) {
         status = mct_end_batch(model);
@@ -132,7 +169,7 @@ static mct_status train_step(const mct_model *model, const mct_image *image, uin
     const int digest_is_due = (n + 1u) % header->digest_every == 0 || n + 1u == header->steps;
     mct_line_begin("step");
     mct_line_decimal("n", n);
-    mct_line_hex("loss", float_bits(mct_loss(model)));
+    mct_line_hex("loss", mct_float_bits(mct_loss(model)));
     mct_line_decimal("prediction", (uint32_t)mct_prediction(model));
     mct_line_hex("digest", digest_is_due ? mct_digest(model) : 0);
     mct_line_end();

@@ -15,19 +15,25 @@
 /* The 24 words of the header, in their order. */
 typedef struct {
     uint32_t magic, version, image_bytes, crc32, plan_crc32, sample_bytes, adapt_count, test_count, steps, seed;
-    uint32_t adapt_samples, adapt_labels, test_samples, test_labels, order, learning_rates;
-    uint32_t learning_rate_count, steps_per_learning_rate, flags, trace_step, dump_op, digest_every, dump_visit, reserved;
+    uint32_t adapt_samples, adapt_targets, test_samples, test_targets, order, learning_rates;
+    uint32_t learning_rate_count, steps_per_learning_rate, flags, trace_step, dump_op, digest_every, dump_visit, target_values;
 } mct_image_header;
 
 _Static_assert(sizeof(mct_image_header) == 96, "the header has 24 words");
 
+/* What a sample is to be: a label, or target_values values. Their bits are as wide, and so one array holds either. */
+typedef union {
+    const uint32_t *labels;
+    const float *values;
+} mct_image_targets;
+
 typedef struct {
     const mct_image_header *header;
     const uint8_t *adapt_samples;
-    const uint16_t *adapt_labels;
+    mct_image_targets adapt_targets;
     const uint8_t *test_samples;
-    const uint16_t *test_labels;
-    const uint16_t *order;
+    mct_image_targets test_targets;
+    const uint32_t *order;
     const float *learning_rates;
     uint32_t sample_stride;
 } mct_image;

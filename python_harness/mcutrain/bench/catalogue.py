@@ -32,6 +32,8 @@ from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params
 from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
+from mcutrain.ops.grouped_conv2d import GroupedConv2dS8Params
+from mcutrain.ops.grouped_conv2d_gradient import GroupedConv2dGradientParams
 from mcutrain.ops.registry import KERNELS
 from mcutrain.ops.steps import Phase
 from mcutrain.ops.update_weights import UpdateWeightsParams
@@ -39,7 +41,7 @@ from mcutrain.ops.update_weights import UpdateWeightsParams
 
 def cases() -> tuple[Case, ...]:
     """All cases, forward ones first, and the float32 reference kernels last."""
-    quantised = (*_forward(), *_backward(), *small_kernels(), *_update(), *_minibatch())
+    quantised = (*_forward(), *_backward(), *_grouped(), *small_kernels(), *_update(), *_minibatch())
     return (*quantised, *(_reference(case) for case in _first_of_each(quantised) if _reference_kernel(case) in KERNELS))
 
 
@@ -187,6 +189,44 @@ def _depthwise_backward(window: Window) -> Iterator[Case]:
     gradient: dict[str, Data | Output] = {"x": x, "g": g, "gradient": Output(shape)}
     whole = DepthwiseWeightGradientParams(window, INPUT_ZERO_POINT, window.out_channels)
     yield Case("depthwise_conv2d_weight_gradient_b16", name, whole, Phase.BACKWARD, gradient, math.prod(shape))
+
+
+def _grouped() -> Iterator[Case]:
+    """Dilated, in groups, and a dilated depthwise one: forward, then the gradients of each."""
+    shapes = (
+        (_window(8, (64, 64), 3), 2, 1),
+        (_window(16, (32, 64), 3), 1, 4),
+        (_window(16, (120, 120), 3), 2, 120),
+    )
+    whole = [(_spread(window, dilation), dilation, groups) for window, dilation, groups in shapes]
+    for case in zip(*(_grouped_kernels(*shape) for shape in whole), strict=True):
+        yield from case
+
+
+def _spread(window: Window, dilation: int) -> Window:
+    """The window with the border that a dilated kernel needs for an output of the same size."""
+    return dataclasses.replace(window, pad_top=dilation * window.pad_top, pad_left=dilation * window.pad_left)
+
+
+def _grouped_kernels(window: Window, dilation: int, groups: int) -> Iterator[Case]:
+    said = [f"dilation {dilation}"] * (dilation > 1) + [f"{groups} groups"] * (groups > 1)
+    name, shape = f"{_name(window)} {', '.join(said)}", (*_weights(window)[:3], window.in_channels // groups)
+    geometry = (window, dilation, dilation, groups)
+    x, weights = codes(_input(window), f"x {name}"), codes(shape, f"weights {name}", -127)
+    operands: dict[str, Operand] = {
+        "x": x,
+        "weights": weights,
+        **_rescaling(window.out_channels, math.prod(shape[1:]), name),
+        "y": Output(_output(window)),
+    }
+    params = GroupedConv2dS8Params(*geometry, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, -128, 127)
+    yield Case("grouped_conv2d_s8", name, params, Phase.FORWARD, operands, math.prod(_output(window)))
+    g, most = mantissas(_output(window), f"g {name}"), window.out_channels if shape[3] == 1 else shape[3]
+    whole = GroupedConv2dGradientParams(*geometry, INPUT_ZERO_POINT, most)
+    errors: dict[str, Operand] = {"g": g, "weights": weights, "sums": Output(_input(window))}
+    yield Case("grouped_conv2d_error_b16", name, whole, Phase.BACKWARD, errors, math.prod(_input(window)))
+    gradient: dict[str, Operand] = {"x": x, "g": g, "gradient": Output(shape)}
+    yield Case("grouped_conv2d_weight_gradient_b16", name, whole, Phase.BACKWARD, gradient, math.prod(shape))
 
 
 def _error_scale(elements: int, channels: int, *, mask: bool = False) -> Case:

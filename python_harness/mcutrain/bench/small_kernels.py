@@ -8,12 +8,12 @@ import numpy as np
 
 from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Operand, Output, codes, generator, mantissas
 from mcutrain.ops.arithmetic import quantise_multiplier
-from mcutrain.ops.average_pool import PoolS8Params
+from mcutrain.ops.average_pool import AveragePoolRescaleS8Params, PoolS8Params, average_multipliers
 from mcutrain.ops.base import Window, mask_words
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
-from mcutrain.ops.loss import SoftmaxCrossEntropyF32Params
+from mcutrain.ops.loss import MeanSquaredErrorF32Params, SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
 from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.pad import PadS8Params
@@ -45,6 +45,10 @@ def _forward() -> Iterator[Case]:
     mean = MeanS8Params(64, 64, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *mean_multiplier(0.9, 64), -128, 127)
     averaged: Operands = {"x": codes((8, 8, 64), "mean"), "y": Output((64,)), "inside": Output((mask_words(64),))}
     yield Case("mean_s8", "8x8x64", mean, Phase.FORWARD, averaged, 8 * 8 * 64)
+    count, multiplier, shift = average_multipliers(_GLOBAL, 1.8)
+    rescale_average = AveragePoolRescaleS8Params(_GLOBAL, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, -128, 127, len(count))
+    constants: Operands = {"count": count, "multiplier": multiplier, "shift": shift}
+    yield Case("average_pool_rescale_s8", "8x8x64", rescale_average, Phase.FORWARD, averaged | constants, 8 * 8 * 64)
     padded: Operands = {"x": image, "y": Output((18, 18, 32))}
     yield Case("pad_s8", "16x16x32", PadS8Params(16, 16, 32, 1, 1, 1, 1, -5), Phase.FORWARD, padded, 18 * 18 * 32)
     rescale = RequantizeS8Params(8192, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *quantise_multiplier(0.7), -128, 127)
@@ -75,6 +79,13 @@ def _head() -> Iterator[Case]:
     yield Case(
         "softmax_cross_entropy_f32", "10", SoftmaxCrossEntropyF32Params(_CLASSES), Phase.BACKWARD, loss, _CLASSES
     )
+    squared: Operands = {
+        "outputs": 4 * gradient,
+        "target": gradient,
+        "gradient": Output((_CLASSES,)),
+        "loss": Output((1,)),
+    }
+    yield Case("mean_squared_error_f32", "10", MeanSquaredErrorF32Params(_CLASSES), Phase.BACKWARD, squared, _CLASSES)
     error: Operands = {"weights": weights, "gradient": gradient, "x_quantization": quantization}
     error |= {"error": Output((_FEATURES,))}
     yield Case("head_error_f32", shape, params, Phase.BACKWARD, error, _FEATURES)

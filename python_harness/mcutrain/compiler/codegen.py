@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from mcutrain.atomic import write_atomically
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
 from mcutrain.errors import UsageError
-from mcutrain.methods.training_graph import INPUT
+from mcutrain.methods.training_graph import INPUT, TARGET
 from mcutrain.ops.base import Params, Role, Window
 from mcutrain.ops.programs import INFER, PROGRAMS, Program, Run
 from mcutrain.ops.steps import PERSISTENT, Step
 
 EPISODE_MODEL = "episode_model"  # the name that the episode runtime links with
+MOST_OPERATORS = 1 << 16
 SAVED_HEADER_BYTES = 28  # sizeof(saved_header) in src/model/model.c
 
 _C_TYPES = {
@@ -81,7 +82,12 @@ def _is_free(name: str) -> bool:
 
 
 def generate(plan: Plan, directory: Path, name: str = EPISODE_MODEL) -> Path:
-    """Write <name>.c and <name>.h into ``directory``; returns the former. Unchanged files are left as they are, so nothing is rebuilt."""
+    """Write <name>.c and <name>.h into ``directory``; returns the former. Unchanged files are left as they are, so nothing is rebuilt.
+
+    Raises UsageError for a plan of more operators than the number of one in mct_model_tensor can tell apart.
+    """
+    if len(plan.steps) > MOST_OPERATORS:
+        raise UsageError(f"the plan has {len(plan.steps):,} operators, at most {MOST_OPERATORS:,} can be generated")
     source = directory / f"{name}.c"
     for path, text in ((directory / f"{name}.h", model_header(plan, name)), (source, model_source(plan, name))):
         if not path.exists() or path.read_bytes() != text.encode("ascii"):
@@ -216,7 +222,7 @@ def address(plan: Plan, name: str) -> str:
         return f"&{symbol}" if buffer.dtype == "quantization" else symbol
     if buffer.region == "io":
         member = f"io.{root.removeprefix('io.')}"
-        return member if root == INPUT else f"&{member}"
+        return member if root in (INPUT, TARGET) else f"&{member}"
     memory = "persistent" if buffer.region in PERSISTENT else "arena"
     return f"({memory} + {plan.offsets[root]})"
 
@@ -294,6 +300,7 @@ def _model(plan: Plan, name: str) -> Iterator[str]:
         yield f"    {{{row.op}, {row.output}, {row.buffer.size_bytes}, {address(plan, row.name)}}},"
     yield "};\n#endif\n"
     training = plan.training
+    output = training.graph.tensors[training.graph.output] if training.output is not None else None
 
     def pointer(c_type: str, buffer: str | None) -> str:
         return "NULL" if buffer is None else f"(const {c_type} *)(const void *){address(plan, buffer)}"
@@ -303,11 +310,14 @@ def _model(plan: Plan, name: str) -> Iterator[str]:
         "plan_crc32": f"0x{plan.crc32:08x}u",
         "input_bytes": plan.input_bytes,
         "classes": training.classes,
+        "target_values": training.target_values,
         "batch": training.batch,
         "arena_bytes": plan.arena_bytes,
         "trainable_bytes": plan.trainable_bytes,
         "state_bytes": plan.state_bytes,
         "output_bytes": plan.buffers[training.output].size_bytes if training.output is not None else 0,
+        "output_scale": _float(output.scale) if output is not None else "0.0f",
+        "output_zero_point": output.zero_point if output is not None else 0,
         "io": "&io",
         "input": f"(int8_t *){address(plan, INPUT)}" if plan.input_placement == "sram" else "NULL",
         "trainable": "persistent" if plan.persistent_bytes else "NULL",

@@ -194,6 +194,9 @@ class Plan:
             for name, b in sorted(self.buffers.items())
         }
         document = {"steps": steps, "buffers": buffers, "programs": self.outlines, "batch": self.training.batch}
+        if self.training.loss == "mse":
+            output = self.training.graph.tensors[self.training.graph.output]
+            document["mse"] = [_plain(output.scale), output.zero_point]  # an int8 output is measured dequantised
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 

@@ -15,14 +15,15 @@ Samples = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int8]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples.
+    """Samples, and what each is: a class, or values, or nothing but itself.
 
     samples: uint8 pixels, float32 values or int8 input codes of the network, shape (n, ...), images (n, height, width, channels).
-    labels: int64, shape (n,), indices into classes.
+    labels: int64, shape (n,), indices into classes; empty where classes is. targets: float32, shape (n, ...), the real values that the
+    network is to put out for each sample; None where there are none.
     pixel_scale: the real value the network was trained on is ``sample * pixel_scale``: 1.0 for a network that sees
     pixels 0..255, 1/255 for one that sees 0..1. It belongs to the network as much as to the data, so an episode may
     choose another (``with_pixel_scale``).
-    Raises UsageError when samples, labels and classes do not belong together.
+    Raises UsageError when samples, labels, classes and targets do not belong together.
     """
 
     name: str
@@ -30,33 +31,47 @@ class Dataset:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     pixel_scale: float = 1.0
+    targets: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check that the fields belong together."""
-        if len(self.samples) != len(self.labels):
+        if len(self.samples) != len(self.labels) and self.has_labels:
             raise UsageError(f"data set {self.name}: {len(self.samples)} samples but {len(self.labels)} labels")
         outside = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))]
         if outside.size:
             raise UsageError(f"data set {self.name}: label {outside[0]} is outside its {len(self.classes)} classes")
+        if self.targets is not None and len(self.samples) != len(self.targets):
+            raise UsageError(f"data set {self.name}: {len(self.samples)} samples but {len(self.targets)} targets")
         if not self.pixel_scale > 0.0:
             raise UsageError(f"data set {self.name}: pixel_scale is {self.pixel_scale}, it must be above 0")
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(self.labels)
+        return len(self.samples)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each sample has a class."""
+        return bool(self.classes) or self.labels.size > 0
 
     def take(self, indices: NDArray[np.intp], name: str) -> Dataset:
         """The samples at ``indices``, in that order, under another name."""
-        return replace(self, name=name, samples=self.samples[indices], labels=self.labels[indices])
+        return replace(
+            self,
+            name=name,
+            samples=self.samples[indices],
+            labels=self.labels[indices] if self.has_labels else self.labels,
+            targets=None if self.targets is None else self.targets[indices],
+        )
 
     def with_pixel_scale(self, pixel_scale: float) -> Dataset:
         """The same samples for a network whose real input is ``sample * pixel_scale``."""
         return replace(self, pixel_scale=pixel_scale)
 
     def digest(self) -> str:
-        """SHA-256 (hex) over the type, shape and bytes of samples and labels: equal digests mean equal data."""
+        """SHA-256 (hex) over the type, shape and bytes of samples, labels and targets: equal digests mean equal data."""
         sha256 = hashlib.sha256()
-        for array in (self.samples, self.labels):
+        for array in (self.samples, self.labels, *(() if self.targets is None else (self.targets,))):
             little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             sha256.update(f"{array.dtype.name}{array.shape}".encode())
             sha256.update(little_endian.tobytes())

@@ -96,6 +96,18 @@ class HostModel:
         self._check(self._library.mct_train(self._model, self._sample(codes), label))
         return np.float32(self._library.mct_loss(self._model)), int(self._library.mct_prediction(self._model))
 
+    def train_values(self, codes: NDArray[np.int8], target: NDArray[np.float32], learning_rate: float) -> np.float32:
+        """Train on one sample and its float32 target, target_values of them: the mean squared error before the update."""
+        self._check(self._library.mct_set_learning_rate(self._model, learning_rate))
+        self._check(self._library.mct_train_values(self._model, self._sample(codes), self._values(target)))
+        return np.float32(self._library.mct_loss(self._model))
+
+    def squared_error(self, target: NDArray[np.float32]) -> np.float32:
+        """Mean squared error of the last inference against float32 values, one an output."""
+        error = self._ffi.new("float *")
+        self._check(self._library.mct_squared_error(self._model, self._values(target), error))
+        return np.float32(error[0])
+
     def end_batch(self) -> None:
         """The update of a minibatch."""
         self._check(self._library.mct_end_batch(self._model))
@@ -125,6 +137,11 @@ class HostModel:
         content = codes.tobytes()
         self._ffi.memmove(self._input, content, len(content))
         return self._input
+
+    def _values(self, target: NDArray[np.float32]) -> Any:
+        if target.dtype != np.float32 or target.size != self._model.classes:
+            raise UsageError(f"the network puts out {self._model.classes} values, not {target.size} {target.dtype}")
+        return self._ffi.new("float[]", target.reshape(-1).tolist())
 
     def _copy(self, pointer: Any, size_bytes: int) -> NDArray[np.int8]:
         return np.frombuffer(bytes(self._ffi.buffer(pointer, size_bytes)) if size_bytes else b"", np.int8)

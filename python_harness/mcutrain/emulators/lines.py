@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mcutrain.errors import MismatchError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_LINE_BYTES = 512
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -24,6 +24,7 @@ _KEYS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         **{"arena": _DECIMAL, "trainable": _DECIMAL, "stack": _DECIMAL},
     },
     "evaluation": {"set": _SET, "correct": _DECIMAL, "total": _DECIMAL, "digest": _HEX},
+    "regression": {"set": _SET, "error": _HEX, "total": _DECIMAL, "digest": _HEX},
     "prediction": {"set": _SET, "n": _DECIMAL, "class": _DECIMAL, "output": _HEX},
     "step": {"n": _DECIMAL, "loss": _HEX, "prediction": _DECIMAL, "digest": _HEX},
     "trace": {"n": _DECIMAL, "op": _DECIMAL, "visit": _DECIMAL, "output": _DECIMAL, "crc": _HEX},

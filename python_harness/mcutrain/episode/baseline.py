@@ -1,7 +1,8 @@
 """Locked baselines: what an episode must do again, and why it was last allowed to change.
 
-One JSON file an episode in emulation/baselines. Digests, accuracy and memory must be equal everywhere; instruction counts, flash and stack
-belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler built.
+One JSON file an episode in emulation/baselines. Digests, accuracy or mean squared error, and memory must be equal everywhere; instruction
+counts, flash and stack belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler
+built.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcutrain.atomic import write_atomically
 from mcutrain.episode.record import EpisodeRecord, PhaseCounts
@@ -20,6 +21,10 @@ from mcutrain.paths import BASELINES
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class CompilerFigures(_Strict):
@@ -34,7 +39,7 @@ class CompilerFigures(_Strict):
 class Locked(_Strict):
     """The locked figures of one run. steps and test say how much of the episode was run: the check runs as much.
 
-    compilers: by the compiler's name and version, as a record has it.
+    compilers: by the compiler's name and version, as a record has it. Classifiers have no mean squared error, and their files none.
     """
 
     steps: int
@@ -42,6 +47,8 @@ class Locked(_Strict):
     digest: str
     accuracy_before: float | None
     accuracy_after: float | None
+    mse_before: float | None = Field(default=None, exclude_if=_is_none)
+    mse_after: float | None = Field(default=None, exclude_if=_is_none)
     arena_bytes: int
     trainable_bytes: int
     static_bytes: int
@@ -81,6 +88,8 @@ def lock(record: EpisodeRecord) -> Locked:
         digest=record.digest,
         accuracy_before=record.accuracy_before,
         accuracy_after=record.accuracy_after,
+        mse_before=record.mse_before,
+        mse_after=record.mse_after,
         arena_bytes=record.sram.arena,
         trainable_bytes=record.sram.trainable,
         static_bytes=record.sram.data + record.sram.bss,

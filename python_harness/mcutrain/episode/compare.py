@@ -18,7 +18,7 @@ from mcutrain.ops.steps import Buffer
 
 RunImage = Callable[[EpisodeImage], Sequence[Line]]
 
-_COMPARED_KINDS = ("evaluation", "prediction", "step")
+_COMPARED_KINDS = ("evaluation", "prediction", "regression", "step")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from mcutrain.boards import board_names
+from mcutrain.emulators.image import MOST_BYTES
 from mcutrain.errors import UsageError
+from mcutrain.methods.new_head import MOST_CLASSES
 from mcutrain.methods.options import MethodOptions, NoOptions
 from mcutrain.methods.registry import DEFAULT_METHOD, METHODS, find_method, methods_with_option
 from mcutrain.paths import EPISODES
@@ -26,9 +28,10 @@ class DataSource(StrictModel):
     """Where the samples come from: a known set under a shift, or a .npz file of the user's.
 
     set, shift, severity, seed: see mcutrain.datasets; the shift none tests on the whole set and trains nothing. file: a .npz with
-    adapt_samples, adapt_labels, test_samples, test_labels; without the former two it trains nothing either.
-    adapt, test: how many samples to use (all where not given). pixel_scale: real input value of one pixel step, 1 or 1/255 as the
-    network was trained.
+    adapt_samples, test_samples, and what they are to be: adapt_labels and test_labels, adapt_targets and test_targets (float32 values), or
+    neither (an autoencoder's samples are their own targets); without the adapt arrays it trains nothing either.
+    adapt, test: how many samples to use (all where not given). targets: "input" trains an autoencoder on samples whatever labels they have.
+    pixel_scale: real input value of one pixel step, 1 or 1/255 as the network was trained.
     """
 
     set: str | None = None
@@ -36,8 +39,9 @@ class DataSource(StrictModel):
     severity: int = Field(default=5, ge=1, le=5)
     seed: int = Field(default=0, ge=0)
     file: str | None = None
-    adapt: int | None = Field(default=None, ge=1, le=65535)
-    test: int | None = Field(default=None, ge=1, le=65535)
+    adapt: int | None = Field(default=None, ge=1)
+    test: int | None = Field(default=None, ge=1)
+    targets: Literal["input"] | None = None
     pixel_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
@@ -66,7 +70,7 @@ class EpisodeDefinition(StrictModel):
     method: str = DEFAULT_METHOD
     options: SerializeAsAny[MethodOptions] = NoOptions()
     new_head: int | None = Field(
-        default=None, ge=2, le=255, description="replace the head by a fresh one of so many classes"
+        default=None, ge=2, le=MOST_CLASSES, description="replace the head by a fresh one of so many classes"
     )
     input: Literal["sram", "external"] = Field(
         default="sram", description="where the sample lies: in SRAM, or in memory that the board has mapped anyway"
@@ -113,12 +117,18 @@ class EpisodeDefinition(StrictModel):
         """Steps of the whole schedule with batch 1."""
         return self.epochs * adapt_count
 
-    def order(self, adapt_count: int) -> NDArray[np.uint16]:
-        """Sample of every step: each epoch its own permutation, from the seed."""
+    def order(self, adapt_count: int) -> NDArray[np.uint32]:
+        """Sample of every step: each epoch its own permutation, from the seed. Raises UsageError for more steps than an image holds."""
+        total = self.total_steps(adapt_count)
+        steps = total if self.steps is None else min(total, self.steps)
+        if 4 * steps > MOST_BYTES:
+            raise UsageError(
+                f"{self.name}: {steps:,} steps, an episode image holds at most {MOST_BYTES // 4:,}; lower epochs or give steps"
+            )
         # RandomState: NumPy has frozen its streams, and baselines rest on them.
         random = np.random.RandomState(self.seed)
-        epochs = [random.permutation(adapt_count) for _ in range(self.epochs)]
-        return np.concatenate(epochs).astype(np.uint16)[: self.steps]
+        epochs = [random.permutation(adapt_count).astype(np.uint32) for _ in range(-(-steps // max(adapt_count, 1)))]
+        return np.concatenate([np.zeros(0, np.uint32), *epochs])[:steps]
 
     def learning_rates(self, adapt_count: int) -> tuple[NDArray[np.float32], int]:
         """(rates, steps per rate). Cosine: rate * (1 + cos(pi n / steps)) / 2 at the first step of each entry."""

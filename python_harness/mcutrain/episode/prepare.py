@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
@@ -59,9 +57,11 @@ class PreparedEpisode:
         return EpisodeImage(
             plan_crc32=self.plan.crc32,
             adapt_samples=self.data.adapt.codes.reshape(adapt_count, sample_bytes),
-            adapt_labels=self.data.adapt.labels.astype(np.uint16),
+            adapt_labels=self.data.adapt.labels,
+            adapt_targets=self.data.adapt.targets,
             test_samples=self.data.test.codes[:tested].reshape(tested, sample_bytes),
-            test_labels=self.data.test.labels[:tested].astype(np.uint16),
+            test_labels=self.data.test.labels[:tested],
+            test_targets=None if self.data.test.targets is None else self.data.test.targets[:tested],
             order=order if steps is None else order[:steps],
             learning_rates=rates,
             steps_per_learning_rate=steps_per_rate,
@@ -81,5 +81,5 @@ def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     if definition.new_head is not None:
         graph = new_head(graph, definition.new_head)
     training = find_method(definition.method).build(graph, definition.options)
-    data = load_coded_data(definition.data, graph, training.classes)
+    data = load_coded_data(definition.data, training)
     return PreparedEpisode(definition, graph, compile_plan(training, definition.input), data)

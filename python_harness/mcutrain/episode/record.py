@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
+
 Phase = Literal["forward", "loss", "backward", "update"]
 PHASES: tuple[Phase, ...] = ("forward", "loss", "backward", "update")
 
@@ -58,13 +59,16 @@ class FunctionCounts(_Frozen):
 
 
 class StepRecord(_Frozen):
-    """One training step. loss_bits and digest are eight hexadecimal digits; prediction and correct are of before its update."""
+    """One training step. loss_bits and digest are eight hexadecimal digits; prediction and correct are of before its update.
+
+    prediction: the largest output. correct: whether it is the label; None where the network trains values.
+    """
 
     n: int
     loss_bits: str
     loss: float
     prediction: int
-    correct: bool
+    correct: bool | None
     digest: str
 
 
@@ -109,6 +113,11 @@ class EpisodeRecord(_Frozen):
     samples_test: int
     accuracy_before: float | None
     accuracy_after: float | None
+    loss: Literal["cross_entropy", "mse"] = Field(
+        default="cross_entropy", description="mse: the network trains values, and has no accuracy"
+    )
+    mse_before: float | None = Field(default=None, description="mean squared error over the test samples' values")
+    mse_after: float | None = None
     digest: str = Field(description="CRC-32 over the loss, prediction and state digest of every step")
     plan_crc32: str
     matches_golden: bool | None

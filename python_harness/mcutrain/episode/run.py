@@ -239,9 +239,20 @@ def _accuracy(lines: Sequence[Line], which: str) -> float | None:
     return None
 
 
+def _mean_squared_error(lines: Sequence[Line], which: str) -> float | None:
+    for line in lines:
+        if line.text("set") == which and line.integer("total"):
+            return _float_of(line.bits("error"))
+    return None
+
+
 def loss_of(line: Line) -> float:
     """The loss of a step line."""
-    return float(struct.unpack("<f", struct.pack("<I", line.bits("loss")))[0])
+    return _float_of(line.bits("loss"))
+
+
+def _float_of(bits: int) -> float:
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
 
 
 def run_digest(steps: Sequence[Line]) -> str:
@@ -262,8 +273,10 @@ def _record(
     definition, plan = prepared.definition, prepared.plan
     profiled, inference, supply = counts.step, counts.inference, counts.supply
     words = option_words(plan.training.options)
-    evaluations, steps = result.of_kind("evaluation"), result.of_kind("step")
-    labels = prepared.data.adapt.labels[definition.order(len(prepared.data.adapt))]
+    evaluations, regressions, steps = (result.of_kind(kind) for kind in ("evaluation", "regression", "step"))
+    tested = [line.integer("total") for line in (*evaluations, *regressions)]
+    adapt, order = prepared.data.adapt, definition.order(len(prepared.data.adapt))
+    labels = adapt.labels[order] if adapt.targets is None else None
     return EpisodeRecord(
         episode=definition.name,
         board=site.board,
@@ -277,9 +290,12 @@ def _record(
         batch=plan.training.batch,
         steps=len(steps),
         samples_adapt=len(prepared.data.adapt),
-        samples_test=evaluations[0].integer("total") if evaluations else 0,
+        samples_test=tested[0] if tested else 0,
         accuracy_before=_accuracy(evaluations, "before"),
         accuracy_after=_accuracy(evaluations, "after"),
+        loss=plan.training.loss,
+        mse_before=_mean_squared_error(regressions, "before"),
+        mse_after=_mean_squared_error(regressions, "after"),
         digest=run_digest(steps),
         plan_crc32=f"{plan.crc32:08x}",
         matches_golden=None if golden_steps == 0 else divergence is None,
@@ -326,7 +342,7 @@ def _record(
                 loss_bits=line.text("loss"),
                 loss=loss_of(line),
                 prediction=line.integer("prediction"),
-                correct=line.integer("prediction") == int(labels[line.integer("n")]),
+                correct=None if labels is None else line.integer("prediction") == int(labels[line.integer("n")]),
                 digest=line.text("digest"),
             )
             for line in steps

@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from mcutrain.datasets import Dataset, EpisodeData, load_episode_data, read_npz, to_codes
 from mcutrain.episode.definition import DataSource
 from mcutrain.errors import UsageError
-from mcutrain.graph import Graph
+from mcutrain.methods.loss import why_no_classifier
+from mcutrain.methods.training_graph import TrainingGraph
+
+_NO_LABELS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 
 @dataclass(frozen=True, eq=False)
 class CodedSamples:
-    """Input codes int8 (n, *input shape) and labels int64 (n,)."""
+    """Input codes int8 (n, *input shape), and what each is to be: labels uint32 (n,); or targets float32 (n, outputs), and no label."""
 
     codes: NDArray[np.int8]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.uint32]
+    targets: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(self.labels)
+        return len(self.codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +39,8 @@ class CodedData:
     shift: str
 
 
-def load_coded_data(source: DataSource, graph: Graph, classes: int) -> CodedData:
-    """The episode's samples as codes of ``graph``'s input, held against its shape and number of classes.
+def load_coded_data(source: DataSource, training: TrainingGraph) -> CodedData:
+    """The episode's samples as codes of the network's input, held against its shape, its outputs and its loss.
 
     Raises UsageError where they do not fit, NotAvailableError where the set is not on this machine.
     """
@@ -46,8 +50,8 @@ def load_coded_data(source: DataSource, graph: Graph, classes: int) -> CodedData
             raise UsageError(f"{data.test.name}: int8 samples are input codes already; leave pixel_scale out")
         data = data.with_pixel_scale(source.pixel_scale)
     return CodedData(
-        adapt=_code(data.adapt, source.adapt, graph, classes),
-        test=_code(data.test, source.test, graph, classes),
+        adapt=_code(data.adapt, source.adapt, source, training),
+        test=_code(data.test, source.test, source, training),
         shift=data.shift,
     )
 
@@ -60,17 +64,67 @@ def _load(source: DataSource) -> EpisodeData:
     return read_npz(Path(source.file))
 
 
-def _code(dataset: Dataset, limit: int | None, graph: Graph, classes: int) -> CodedSamples:
+def _code(dataset: Dataset, limit: int | None, source: DataSource, training: TrainingGraph) -> CodedSamples:
+    graph = training.graph
     tensor = graph.tensors[graph.input]
     shape = dataset.samples.shape[1:]
     if int(np.prod(shape)) != tensor.elements or (len(shape) == len(tensor.shape) and shape != tensor.shape):
         raise UsageError(
             f"{dataset.name}: samples of shape {shape} do not fit the input {tensor.shape} of {graph.name}"
         )
-    if len(dataset.classes) > classes:
-        raise UsageError(f"{dataset.name}: {len(dataset.classes)} classes, but {graph.name} tells only {classes} apart")
     count = len(dataset) if limit is None else limit
     if count > len(dataset):
         raise UsageError(f"{dataset.name}: {count} samples asked for, it has {len(dataset)}")
     codes = to_codes(dataset.samples[:count], dataset.pixel_scale, tensor.scale, tensor.zero_point, graph.input_domain)
-    return CodedSamples(codes.reshape(count, *tensor.shape), dataset.labels[:count])
+    codes = codes.reshape(count, *tensor.shape)
+    if training.loss == "cross_entropy":
+        return CodedSamples(codes, _labels(dataset, source, training)[:count])
+    if dataset.targets is not None and source.targets is None:
+        return CodedSamples(codes, _NO_LABELS, _target_rows(dataset, training)[:count])
+    return CodedSamples(codes, _NO_LABELS, _own_values(dataset, codes, source, training))
+
+
+def _labels(dataset: Dataset, source: DataSource, training: TrainingGraph) -> NDArray[np.uint32]:
+    name = training.graph.name
+    if not dataset.has_labels or source.targets is not None:
+        had = "targets" if dataset.targets is not None or source.targets is not None else "no labels"
+        raise UsageError(
+            f"{dataset.name} has {had}, but {name} trains as a classifier, by labels; say loss: mse to train values"
+        )
+    if len(dataset.classes) > training.classes:
+        raise UsageError(
+            f"{dataset.name}: {len(dataset.classes)} classes, but {name} tells only {training.classes} apart; "
+            f"new_head: {len(dataset.classes)} gives it as many"
+        )
+    return dataset.labels.astype(np.uint32)
+
+
+def _target_rows(dataset: Dataset, training: TrainingGraph) -> NDArray[np.float32]:
+    assert dataset.targets is not None
+    of_one = int(np.prod(dataset.targets.shape[1:]))
+    if of_one != training.classes:
+        raise UsageError(
+            f"{dataset.name}: targets of {of_one} values a sample, but {training.graph.name} puts out {training.classes}"
+        )
+    return dataset.targets.reshape(len(dataset), of_one)
+
+
+def _own_values(
+    dataset: Dataset, codes: NDArray[np.int8], source: DataSource, training: TrainingGraph
+) -> NDArray[np.float32]:
+    """The samples as the network reads them, as what it is to put out: an autoencoder's."""
+    graph = training.graph
+    tensor = graph.tensors[graph.input]
+    if dataset.has_labels and source.targets is None:
+        classifier = "" if why_no_classifier(graph) else ", or train its outputs as classes: loss: cross_entropy"
+        raise UsageError(
+            f"{dataset.name} has labels, but {graph.name} trains the values that it puts out (loss: mse): give targets, "
+            f"or targets: input for an autoencoder{classifier}"
+        )
+    if training.classes != tensor.elements:
+        raise UsageError(
+            f"{dataset.name} has no targets, and {graph.name} is no autoencoder: it reads {tensor.elements} values and puts out "
+            f"{training.classes}; give adapt_targets and test_targets, float32 of (samples, {training.classes})"
+        )
+    values = (codes.astype(np.int32) - tensor.zero_point).astype(np.float32) * np.float32(tensor.scale)
+    return values.reshape(len(codes), -1)

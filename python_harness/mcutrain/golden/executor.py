@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.compiler.plan import Plan
-from mcutrain.methods.training_graph import INPUT, LABEL, LEARNING_RATE, LOSS, PREDICTION, RANDOM, SAMPLES
-from mcutrain.ops.base import View, view_of
+from mcutrain.methods.training_graph import INPUT, LABEL, LEARNING_RATE, LOSS, PREDICTION, RANDOM, SAMPLES, TARGET
+from mcutrain.ops.base import NotFiniteError, View, view_of
+from mcutrain.ops.loss import mean_squared_error
 from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Program, Run, moments
 from mcutrain.ops.steps import PERSISTENT, Step
 
@@ -32,6 +33,7 @@ class GoldenExecutor:
         self._io: dict[str, NDArray[Any]] = {
             INPUT: np.zeros(plan.buffers[INPUT].shape, dtype=np.int8),
             LABEL: np.zeros(1, dtype=np.int32),
+            TARGET: np.zeros(plan.training.target_values, dtype=np.float32),
             LEARNING_RATE: np.zeros(1, dtype=np.float32),
             RANDOM: np.ones(1, dtype=np.uint32),
             SAMPLES: np.zeros(1, dtype=np.int32),
@@ -111,10 +113,10 @@ class GoldenExecutor:
             self._io[PREDICTION][0] = int(np.argmax(self.output()))
         return self.prediction
 
-    def prepare(self, sample: NDArray[np.int8], label: int, learning_rate: np.float32) -> None:
-        """Set what the training of one sample reads."""
+    def prepare(self, sample: NDArray[np.int8], target: int | NDArray[np.float32], learning_rate: np.float32) -> None:
+        """Set what the training of one sample reads. target: its label; or its values, float32 (target_values,)."""
         self.load(sample)
-        self._io[LABEL][0] = label
+        self._io[TARGET if isinstance(target, np.ndarray) else LABEL][...] = target
         self._io[LEARNING_RATE][0] = learning_rate
 
     def train(self, watch: Watch | None = None) -> None:
@@ -133,6 +135,24 @@ class GoldenExecutor:
         view = self._views[self.plan.training.output]
         assert isinstance(view, np.ndarray)
         return view.reshape(-1)
+
+    def squared_error(self, target: NDArray[np.float32]) -> np.float32:
+        """Mean squared error of what the last inference put out, dequantised where that is int8, against float32 (outputs,).
+
+        Raises NotFiniteError where it is not finite.
+        """
+        training = self.plan.training
+        if training.logits is not None:
+            values = self._views[training.logits]
+            assert isinstance(values, np.ndarray)
+        else:
+            tensor = training.graph.tensors[training.graph.output]
+            codes = self.output().astype(np.int32) - np.int32(tensor.zero_point)
+            values = codes.astype(np.float32) * np.float32(tensor.scale)
+        error = mean_squared_error(values.reshape(-1), target)
+        if not np.isfinite(error):
+            raise NotFiniteError("an output is NaN or infinite: training diverged; lower the learning rate")
+        return error
 
     def view(self, name: str) -> View:
         """A buffer as kernels see it; writing into the view writes the run's memory."""

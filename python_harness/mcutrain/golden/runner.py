@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -65,21 +66,48 @@ def _run(plan: Plan, image: EpisodeImage, golden: GoldenExecutor) -> Iterator[st
 
 def _evaluate(golden: GoldenExecutor, image: EpisodeImage, which: str) -> Iterator[str]:
     correct = digest = 0
+    errors: list[np.float32] = []
     for n in range(image.test_count):
         prediction = golden.infer(image.test_samples[n])
         output = golden.output().tobytes() if golden.plan.training.output is not None else b""
-        digest = zlib.crc32(output, zlib.crc32(bytes([prediction & 0xFF]), digest))
-        correct += prediction == int(image.test_labels[n])
+        digest = zlib.crc32(output, zlib.crc32(struct.pack("<i", prediction), digest))
+        if image.test_targets is None:
+            correct += prediction == int(image.test_labels[n])
+        else:
+            errors.append(golden.squared_error(image.test_targets[n]))
         if image.predictions:
             crc = f"{zlib.crc32(output) if output else 0:08x}"
             values: dict[str, str | int] = {"set": which, "n": n, "class": prediction, "output": crc}
             yield format_line("prediction", **values)
-    yield format_line("evaluation", set=which, correct=correct, total=image.test_count, digest=f"{digest:08x}")
+    kind, key, value = ("evaluation", "correct", str(correct))
+    if image.test_targets is not None:
+        kind, key, value = ("regression", "error", _bits(_mean(errors)))
+    said: dict[str, str | int] = {"set": which, key: value, "total": image.test_count, "digest": f"{digest:08x}"}
+    yield format_line(kind, **said)
+
+
+def _mean(errors: list[np.float32]) -> np.float32:
+    """The mean as the device has it: summed up in float32 by Kahan, which keeps what each addition rounds off for the next."""
+    total, lost = np.float32(0.0), np.float32(0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for error in errors:
+            corrected = error - lost
+            following = total + corrected
+            lost, total = (following - total) - corrected, following
+    if not np.isfinite(total):
+        raise NotFiniteError(
+            "the sum of the mean squared errors is not finite: training diverged; lower the learning rate"
+        )
+    return total / np.float32(len(errors)) if errors else total
+
+
+def _bits(value: np.float32) -> str:
+    return f"{int(np.float32(value).view(np.uint32)):08x}"
 
 
 def _train_step(plan: Plan, golden: GoldenExecutor, image: EpisodeImage, n: int) -> Iterator[str]:
     sample = int(image.order[n])
-    golden.prepare(image.adapt_samples[sample], int(image.adapt_labels[sample]), image.learning_rate(n))
+    golden.prepare(image.adapt_samples[sample], image.adapt_target(sample), image.learning_rate(n))
     said: list[str] = []
     watch = _Tracer(golden, image, n, said) if n == image.trace_step else None
     try:
@@ -89,8 +117,7 @@ def _train_step(plan: Plan, golden: GoldenExecutor, image: EpisodeImage, n: int)
     finally:
         yield from said
     digest = golden.digest() if image.digest_due(n) else 0
-    loss = int(np.float32(golden.loss).view(np.uint32))
-    yield format_line("step", n=n, loss=f"{loss:08x}", prediction=golden.prediction, digest=f"{digest:08x}")
+    yield format_line("step", n=n, loss=_bits(golden.loss), prediction=golden.prediction, digest=f"{digest:08x}")
 
 
 class _Tracer:

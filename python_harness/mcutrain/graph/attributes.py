@@ -22,15 +22,26 @@ class Attributes:
 
 @dataclass(frozen=True)
 class ConvAttributes(Attributes):
-    """conv2d, depthwise_conv2d and fully_connected (whose stride and padding stay at their defaults).
+    """conv2d, depthwise_conv2d and fully_connected (which has clamp alone; the others stay at their defaults).
 
-    Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone.
+    dilation: rows and columns from one tap of the kernel to the next. groups: of a conv2d, whose output channels read the input
+    channels of their own group alone, in_channels / groups; weights are (out_channels, height, width, in_channels / groups).
+    A fully_connected acts on the last axis: what stands before it are rows of their own.
+    Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone; its groups stay 1.
     inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
     """
 
     clamp: tuple[int, int] = (-128, 127)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+def dilated(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width that a kernel spans with its taps ``dilation`` apart."""
+    height, width = ((taps - 1) * apart + 1 for taps, apart in zip(kernel, dilation, strict=True))
+    return height, width
 
 
 @dataclass(frozen=True)
@@ -44,18 +55,20 @@ class AddAttributes(Attributes):
 class PoolAttributes(Attributes):
     """average_pool and max_pool; global pools have the kernel of the whole image.
 
-    Input and output share scale and zero point. Padding never counts into an average and never wins a maximum. A
-    fused activation or a change of scale is a ``requantize`` operator after the pool.
+    Padding never counts into an average and never wins a maximum. An average may have an output scale of its own, to which its sum is
+    rounded once; then its clamp counts too. Input and output of a max_pool share scale and zero point: a fused activation or a change of
+    scale is a ``requantize`` operator after it.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: Padding = Padding()
+    clamp: tuple[int, int] = (-128, 127)
 
 
 @dataclass(frozen=True)
 class MeanAttributes(Attributes):
-    """mean: of every channel over the whole image, at a scale of its own. The output is (1, 1, channels) or (channels,)."""
+    """mean: of every channel over the whole image or sequence, at a scale of its own. The output is one of a single pixel, or a vector."""
 
     clamp: tuple[int, int] = (-128, 127)
 

@@ -56,6 +56,12 @@ class Tensor:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def image(self) -> tuple[int, int, int]:
+        """(height, width, channels) of an image. A sequence, (length, channels), is an image of height 1."""
+        height, width, channels = (1, *self.shape) if len(self.shape) == 2 else self.shape
+        return height, width, channels
+
+    @property
     def scale(self) -> float:
         """The scale of a tensor with one scale (float32 value as a Python float)."""
         assert self.quantization is not None and self.quantization.scale.size == 1, self.name
@@ -88,7 +94,8 @@ class Operator:
 class Graph:
     """A quantised network with one input and one output, operators in execution order.
 
-    input_domain says how a user's array becomes input codes, e.g. "uint8 - 128"; source_sha256 identifies the file.
+    input_domain says how a user's array becomes input codes, e.g. "uint8 - 128"; source_sha256 identifies the file. notes: what the
+    importer had to change or to choose, a sentence each.
     """
 
     name: str
@@ -99,6 +106,7 @@ class Graph:
     source_format: str
     source_sha256: str
     input_domain: str = "int8 codes"
+    notes: tuple[str, ...] = ()
 
     def producer(self, tensor: str) -> Operator | None:
         """The operator that writes ``tensor``, or None for the input and constants."""

@@ -44,6 +44,7 @@ class GraphSummary:
     source_sha256: str
     input_shape: tuple[int, ...]
     input_domain: str
+    notes: tuple[str, ...]
     output_shape: tuple[int, ...]
     operators: tuple[OperatorSummary, ...]
     parameters: int
@@ -66,6 +67,7 @@ def summarize(graph: Graph) -> GraphSummary:
         source_sha256=graph.source_sha256,
         input_shape=graph.tensors[graph.input].shape,
         input_domain=graph.input_domain,
+        notes=graph.notes,
         output_shape=graph.tensors[graph.output].shape,
         operators=rows,
         parameters=sum(t.elements for t in constants),

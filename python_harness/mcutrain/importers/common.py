@@ -118,6 +118,7 @@ class GraphBuilder:
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add_tensor(self, tensor: Tensor) -> str:
         """Add a tensor (again: no change) and return its name."""
@@ -138,6 +139,31 @@ class GraphBuilder:
             )
         return self.add_tensor(Tensor(name, values.shape, str(values.dtype), quantization, values))
 
+    def with_room(
+        self, layer: str, codes: NDArray[np.generic], bias: NDArray[np.float64], scales: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]:
+        """Weights, bias and scales with room in int32 for the sum of products beside the bias.
+
+        codes: int8, (outputs, ...). bias: in units of input scale times weight scale, (outputs,). scales: (1,) or (outputs,). A filter
+        whose bias passes 2^30 gets a scale that is a power of two wider. Such filters are what pruning or a clamp left dead, at scales
+        so small that their weights count for nothing beside the bias. Raises UnsupportedError where a bias is no finite number.
+        """
+        if not np.isfinite(bias).all():
+            raise UnsupportedError("its bias does not fit any scale of input times weights")
+        full = np.abs(bias) > 2**30
+        if not full.any():
+            return codes.astype(np.int8), np.rint(bias).astype(np.int32), scales
+        exponent = np.ceil(np.log2(np.where(full, np.abs(bias), 2.0**29))).astype(int) - 29
+        self.notes.append(
+            f"{layer}: the bias of {int(full.sum())} of {full.size} filters does not fit 32 bits beside the products; "
+            "their weights were rounded to wider scales"
+        )
+        wide = exponent.reshape(-1, *[1] * (codes.ndim - 1))
+        with np.errstate(over="ignore"):
+            wider = np.ldexp(np.broadcast_to(scales, exponent.shape), exponent).astype(np.float32)
+        rounded = np.rint(np.ldexp(codes.astype(np.float64), -wide)).astype(np.int8)
+        return rounded, np.rint(np.ldexp(bias, -exponent)).astype(np.int32), wider
+
     def add_operator(
         self, name: str, kind: str, inputs: tuple[str, ...], output: str, attributes: Attributes, source: str
     ) -> None:
@@ -149,7 +175,15 @@ class GraphBuilder:
         if all(op.kind == "reshape" for op in self.operators):
             raise UsageError(f"{path}: the network computes nothing between its input and its output {quoted(output)}")
         graph = Graph(
-            path.stem, self.tensors, tuple(self.operators), input, output, source_format, sha256, input_domain=domain
+            path.stem,
+            self.tensors,
+            tuple(self.operators),
+            input,
+            output,
+            source_format,
+            sha256,
+            input_domain=domain,
+            notes=tuple(self.notes),
         )
         try:
             validate(graph)

@@ -27,8 +27,10 @@ from mcutrain.importers.common import (
     one_end,
     quoted,
 )
+from mcutrain.importers.onnx_constants import fold, fold_shape
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
 from mcutrain.importers.onnx_kinds import what_else_it_is
+from mcutrain.importers.onnx_operands import weighted_sum_range
 from mcutrain.importers.onnx_part import needed_part
 from mcutrain.importers.onnx_rules import RULES
 from mcutrain.importers.onnx_values import (
@@ -39,6 +41,7 @@ from mcutrain.importers.onnx_values import (
     Real,
     Unknown,
     Value,
+    file_shape,
     graph_shape,
 )
 
@@ -76,6 +79,7 @@ class _Import:
         self._values: dict[str, Value] = {name: Constant(name, a) for name, a in model.constants.items()}
         self._values |= {name: Unknown() for name in model.unreadable}
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
+        self._constant_names = _constant_names(model)
         self._quantized: dict[str, Codes] = {}
 
     def run(self) -> Graph:
@@ -110,12 +114,16 @@ class _Import:
             return None
         return next(node for node in self._model.nodes if name in node.inputs)
 
-    def is_constant(self, name: str) -> bool:
-        """Whether a name is a constant, or a constant dequantised."""
-        if name in self._model.constants:
-            return True
-        writer = next((node for node in self._model.nodes if name in node.outputs), None)
-        return writer is not None and writer.kind == "DequantizeLinear" and writer.inputs[0] in self._model.constants
+    def settled(self, name: str) -> Value:
+        """What a name stands for; elements that were only moved and not quantised again are Real.
+
+        The codes of moved elements are those they had: nothing has to wait for a QuantizeLinear to say so.
+        """
+        value = self.value(name)
+        if isinstance(value, Pending) and value.is_moved and not self._waits_for_input(value):
+            assert value.own is not None
+            value = self._values[name] = Real(self._emit(value, value.own, name))
+        return value
 
     def _network_input(self, end: FileValue) -> Value:
         where = f"input {quoted(end.name)}"
@@ -124,8 +132,8 @@ class _Import:
             self.problems.add(f"{where} is {end.dtype}")
         elif shape is None or any(n < 1 for n in shape[1:]):
             self.problems.add(f"{where} has the dynamic shape {list(shape or ())}")
-        elif len(shape) not in (2, 4):
-            self.problems.add(f"{where} has {len(shape)} dimensions, not 2 (vector) or 4 (image)")
+        elif len(shape) not in (2, 3, 4):
+            self.problems.add(f"{where} has {len(shape)} dimensions, not 2 (vector), 3 (sequence) or 4 (image)")
         elif shape[0] not in (1, -1):
             self.problems.add(f"{where} has batch {shape[0]}, not 1")
         else:
@@ -137,18 +145,60 @@ class _Import:
         try:
             if len(node.outputs) != 1:
                 raise UnsupportedError(f"it has {len(node.outputs)} outputs")
-            if node.kind == "QuantizeLinear":
+            if (known := self._fold(node)) is not None:
+                result = known
+            elif node.kind == "QuantizeLinear":
                 result = self._quantize(node)
             elif node.kind == "DequantizeLinear":
                 result = self._dequantize(node)
             elif node.kind in RULES:
-                result = RULES[node.kind].apply(self, node)
+                result = self._apply(node)
             else:
                 self.problems.add_operator(node.kind, _place(node))
         except UnsupportedError as reason:
             self.problems.add(f"{_place(node)}: {reason}")
         for name in node.outputs:
             self._values[name] = result
+
+    def _fold(self, node: FileNode) -> Constant | None:
+        """The constant that a node writes, where it reads nothing but constants or asks for a shape."""
+        if node.kind in ("Shape", "Size") and node.inputs:
+            shape = self._shape_of(self.value(node.inputs[0]))
+            return None if shape is None else fold_shape(node, shape)
+        operands = [self.value(name) if name else None for name in node.inputs]
+        if not all(operand is None or isinstance(operand, Constant) for operand in operands):
+            return None
+        return fold(node, [operand for operand in operands if operand is None or isinstance(operand, Constant)])
+
+    def _shape_of(self, value: Value) -> tuple[int, ...] | None:
+        """The shape of a value in the file's layout, batch 1 included."""
+        if isinstance(value, Constant):
+            return value.values.shape
+        if isinstance(value, NetworkInput | Pending):
+            return (1, *file_shape(value.shape))
+        if isinstance(value, Codes | Real):
+            tensor = value.tensor if isinstance(value, Codes) else value.codes.tensor
+            return (1, *file_shape(tensor.shape))
+        return None
+
+    def _apply(self, node: FileNode) -> Value:
+        """The value of an operator. One that only moves elements may stand between a QuantizeLinear and its DequantizeLinear."""
+        codes = {n: v for n in node.inputs if isinstance(v := self._values.get(n), Codes)}
+        self._values |= {name: Real(value) for name, value in codes.items()}
+        try:
+            result = RULES[node.kind].apply(self, node)
+        finally:
+            self._values |= codes
+        if not codes or isinstance(result, Unknown):
+            return result
+        if isinstance(result, Pending) and result.is_moved:
+            assert result.own is not None
+            return self._emit(result, result.own, node.outputs[0])
+        raise UnsupportedError("its input is quantised, but not dequantised before it")
+
+    def _waits_for_input(self, p: Pending) -> bool:
+        """Whether a move stands before the QuantizeLinear of the network's input."""
+        return isinstance(self._values.get(p.inputs[0]), NetworkInput) and p.inputs[0] not in self._quantized
 
     def _quantization(self, node: FileNode, dtype: str | None) -> tuple[Quantization, str]:
         """The quantisation that a Q or DQ node states, and the type of its codes."""
@@ -197,7 +247,7 @@ class _Import:
             if source.awaits_bias and self._is_biased_later(name):
                 return source
             readers = [n for n in self._model.nodes if node.inputs[0] in n.inputs]
-            if any(n.kind != "QuantizeLinear" for n in readers):
+            if any(n.kind != "QuantizeLinear" for n in readers) and not source.is_moved:
                 raise UnsupportedError("its input is also read before it is quantised")
             codes = self._emit(source, q, name)
         elif isinstance(source, Real):
@@ -209,9 +259,7 @@ class _Import:
         elif isinstance(source, NetworkInput) and source.dtype == "float32":
             codes = self._quantize_input(source, name, q)
         else:
-            raise UnsupportedError(
-                "it quantises a constant" if isinstance(source, Constant) else "its input is no float"
-            )
+            raise UnsupportedError("its input is no float")
         self._quantized[node.inputs[0]] = codes
         return codes
 
@@ -221,7 +269,7 @@ class _Import:
         if reader is None or reader.kind != "DequantizeLinear" or not reader.outputs:
             return False
         addition = self.sole_reader(reader.outputs[0])
-        return addition is not None and addition.kind == "Add" and any(self.is_constant(i) for i in addition.inputs)
+        return addition is not None and addition.kind == "Add" and not self._constant_names.isdisjoint(addition.inputs)
 
     def _dequantize(self, node: FileNode) -> Value:
         source = self.value(node.inputs[0]) if node.inputs else Unknown()
@@ -229,11 +277,8 @@ class _Import:
             return source
         if isinstance(source, Constant):
             q, _ = self._quantization(node, str(source.values.dtype))
-            if (
-                source.values.dtype.kind not in "iu"
-                or source.values.dtype == np.int64
-                or source.quantization is not None
-            ):
+            whole = source.values.dtype.kind in "iu" and source.values.dtype != np.int64
+            if not whole or source.quantization is not None:
                 raise UnsupportedError(f"it dequantises a constant of {source.values.dtype}")
             return Constant(source.name, source.values, q)
         if isinstance(source, NetworkInput):
@@ -294,8 +339,8 @@ class _Import:
         value = self._values.get(end.name)
         if value is None:
             raise damaged(self._path, f"no node writes the output {quoted(end.name)}")
-        if isinstance(value, Pending) and value.own is not None and (value.low, value.high) == (None, None):
-            value = self._emit(value, value.own, end.name)
+        if isinstance(value, Pending):
+            value = self._unquantized_output(value, end.name)
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):
@@ -305,6 +350,30 @@ class _Import:
         if not isinstance(value, Unknown):
             self.problems.add(f"output {quoted(end.name)} is not quantised")
         return ""
+
+    def _unquantized_output(self, p: Pending, name: str) -> Value:
+        """The codes of an output that the file leaves without a QuantizeLinear, at a scale of our own where it needs one."""
+        q = p.own
+        if q is None and p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
+            q = weighted_sum_range(*(self.graph.tensors[operand] for operand in p.inputs))
+        if q is None and p.kind in ("average_pool", "mean"):
+            q = self.graph.tensors[p.inputs[0]].quantization
+        if q is None:
+            return p
+        if p.own is None:
+            self.graph.notes.append(
+                f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"
+            )
+        return self._emit(p, q, name)
+
+
+def _constant_names(model: FileModel) -> frozenset[str]:
+    """Every name that stands for a constant: stated in the file, or computed from constants alone."""
+    names = set(model.constants)
+    for node in model.nodes:
+        if node.inputs and all(name in names for name in node.inputs if name):
+            names.update(node.outputs)
+    return frozenset(names)
 
 
 def _same(a: Quantization | None, b: Quantization) -> bool:

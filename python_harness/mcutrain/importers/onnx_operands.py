@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.attributes import Padding
+from mcutrain.graph.attributes import Padding, dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
@@ -23,6 +24,9 @@ class Context(Protocol):
 
     def value(self, name: str) -> Value:
         """What a name of the file stands for."""
+
+    def settled(self, name: str) -> Value:
+        """What a name stands for; elements that were only moved and not quantised again are Real."""
 
     def sole_reader(self, name: str) -> FileNode | None:
         """The node that reads a name, where there is exactly one."""
@@ -59,6 +63,16 @@ def positive_pair(node: FileNode, name: str, default: tuple[int, int]) -> tuple[
     return first, second
 
 
+def sides_attribute(node: FileNode, name: str, x: Codes, default: tuple[int, int]) -> tuple[int, int]:
+    """An attribute with a positive integer for each side of the image ``x``; of a sequence it is one, and that of the height is 1."""
+    if len(x.tensor.shape) == 3:
+        return positive_pair(node, name, default)
+    (length,) = integer_attributes(node, name, default[1:])
+    if length < 1:
+        raise UnsupportedError(f"its {name} are {length}")
+    return 1, length
+
+
 def constant_operand(context: Context, name: str, what: str) -> Constant:
     """The constant behind an operand; ``what`` says in a message what the operand is."""
     value = context.value(name)
@@ -75,7 +89,7 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
     or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
     come after it; its tensor has no quantisation yet.
     """
-    value = context.value(name)
+    value = context.settled(name)
     if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
         return Codes(Tensor(value.name, value.shape, "int8"))
     if isinstance(value, Unknown):
@@ -90,22 +104,26 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
 
 
 def image_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:
-    """The codes behind an operand that is an image; ``or_input`` as in ``codes_operand``."""
+    """The codes behind an operand that is an image or a sequence; ``or_input`` as in ``codes_operand``."""
     x = codes_operand(context, name, or_input=or_input)
-    if len(x.tensor.shape) != 3:
-        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4")
+    if len(x.tensor.shape) not in (2, 3):
+        raise UnsupportedError(f"operand {quoted(name)} has {len(x.tensor.shape) + 1} dimensions, not 4 or 3")
     return x
 
 
-def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int, int], Padding, Shape]:
-    """Stride, explicit padding, and the output's (height, width) of a convolution or pool."""
-    if integer_attributes(node, "dilations", (1, 1)) != (1, 1):
-        raise UnsupportedError("it is dilated")
-    stride = positive_pair(node, "strides", (1, 1))
-    size = (x.tensor.shape[0], x.tensor.shape[1])
+def window(
+    node: FileNode, x: Codes, kernel: tuple[int, int]
+) -> tuple[tuple[int, int], Padding, Shape, tuple[int, int]]:
+    """Stride, explicit padding, the output's (height, width) or (length,), and dilation of a convolution or pool."""
+    dilation = sides_attribute(node, "dilations", x, (1, 1))
+    kernel = dilated(kernel, dilation)
+    stride = sides_attribute(node, "strides", x, (1, 1))
+    size = x.tensor.image[:2]
+    is_sequence = len(x.tensor.shape) == 2
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        top, left, bottom, right = integer_attributes(node, "pads", (0, 0, 0, 0))
+        pads = integer_attributes(node, "pads", (0, 0) if is_sequence else (0, 0, 0, 0))
+        top, left, bottom, right = (0, pads[0], 0, pads[1]) if is_sequence else pads
         padding = Padding(top, bottom, left, right)
     elif auto == "VALID":
         padding = Padding()
@@ -122,7 +140,16 @@ def window(node: FileNode, x: Codes, kernel: tuple[int, int]) -> tuple[tuple[int
     whole = all((n + sum(e) - k) % s == 0 for n, k, s, e in zip(size, kernel, stride, edges, strict=True))
     if integer_attribute(node, "ceil_mode", 0) != 0 and not whole:
         raise UnsupportedError("its ceil_mode makes it reach past its input")
-    return stride, padding, sides
+    return stride, padding, sides[1:] if is_sequence else sides, dilation
+
+
+def listed_axes(context: Context, node: FileNode, rank: int, default: tuple[int, ...] = ()) -> list[int]:
+    """The axes, of ``rank`` with the batch, that a node names by an attribute or, in later opsets, its second input; ascending."""
+    given = optional_constant(context, node, 1, "the axes")
+    stated = node.attributes.get("axes", default) if given is None else tuple(int(a) for a in given.values.reshape(-1))
+    if not isinstance(stated, tuple) or not all(isinstance(a, int) and -rank <= a < rank for a in stated):
+        raise UnsupportedError(f"its axes are {stated}, of {rank} dimensions")
+    return sorted(int(a) % rank for a in stated)
 
 
 def optional_constant(context: Context, node: FileNode, position: int, what: str) -> Constant | None:
@@ -140,24 +167,30 @@ def add_weights(
     if q is None or codes.dtype != np.int8:
         raise UnsupportedError(f"weights {quoted(weights.name)} are not int8 codes; quantise weights to QInt8")
     if q.zero_point.any():
-        raise UnsupportedError(f"weights {quoted(weights.name)} have a zero point other than 0")
+        raise UnsupportedError(
+            f"weights {quoted(weights.name)} have a zero point other than 0; quantise weights symmetrically"
+        )
     outputs = codes.shape[0]
     stated = q.axis if q.axis is None or q.axis >= 0 else q.axis + weights.values.ndim
     if stated not in (None, axis) or q.scale.size not in (1, outputs):
         raise UnsupportedError(f"weights {quoted(weights.name)} have {q.scale.size} scales along axis {stated}")
-    per_channel = None if q.scale.size == 1 else 0
-    name = context.graph.constant(weights.name, codes, Quantization(q.scale, q.zero_point, per_channel))
-
     with np.errstate(over="ignore", under="ignore"):
         scale = np.float32(x.tensor.scale) * q.scale
-    values = np.zeros(outputs, np.int32) if bias is None else bias_codes(bias, scale, outputs)
+    exact = np.zeros(outputs) if bias is None else bias_codes(bias, scale, outputs)
+    codes, values, scales = context.graph.with_room(f"{node.kind} #{node.index}", codes, exact, q.scale)
+    quantization = Quantization(scales, np.zeros(scales.shape, np.int32), None if scales.size == 1 else 0)
+    # A layer whose weights had to be changed has them for itself.
+    own = "" if scales is q.scale else f"_of_{node.index}"
+    name = context.graph.constant(f"{weights.name}{own}", codes, quantization)
+    with np.errstate(over="ignore", under="ignore"):
+        quantization = replace(quantization, scale=np.float32(x.tensor.scale) * scales)
     # One name for each operator: files may share a bias between layers of different scales.
     bias_name = f"{node.outputs[0]}_bias" if bias is None else f"{bias.name}_of_{node.index}"
-    return name, context.graph.constant(bias_name, values, Quantization(scale, q.zero_point, per_channel))
+    return name, context.graph.constant(bias_name, values, quantization)
 
 
-def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> Array:
-    """The int32 codes of a bias at ``scale``, from such codes or from real values."""
+def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> NDArray[np.float64]:
+    """A bias in units of ``scale``, shape (outputs,), from such codes or from real values; rounded, but in no range."""
     values, q = bias.values, bias.quantization
     if values.size != outputs:
         raise UnsupportedError(f"bias {quoted(bias.name)} has {values.size} elements for {outputs} outputs")
@@ -165,11 +198,32 @@ def bias_codes(bias: Constant, scale: NDArray[np.float32], outputs: int) -> Arra
         exact = q.scale.size in (1, scale.size) and np.allclose(q.scale, scale, rtol=1e-3, atol=0)
         if not exact or q.zero_point.any():
             raise UnsupportedError(f"the scale of bias {quoted(bias.name)} is not that of input times weights")
-        return values.reshape(outputs)
+        return values.reshape(outputs).astype(np.float64)
     if q is not None and q.scale.size != 1:
         raise UnsupportedError(f"bias {quoted(bias.name)} has {q.scale.size} scales")
     with np.errstate(all="ignore"):
-        codes = np.rint(bias.real().reshape(outputs) / scale)
-    if not np.all(np.abs(codes) < 2**31):
-        raise UnsupportedError(f"bias {quoted(bias.name)} does not fit 32 bits at the scale of input times weights")
-    return codes.astype(np.int32)
+        codes: NDArray[np.float64] = np.rint(bias.real().reshape(outputs) / scale)
+    if not np.isfinite(codes).all():
+        raise UnsupportedError(f"bias {quoted(bias.name)} is no finite number of steps of input times weights")
+    return codes
+
+
+def weighted_sum_range(x: Tensor, weights: Tensor, bias: Tensor) -> Quantization:
+    """A quantisation for the sums of a layer that the file does not quantise: int8, one scale, from what the sums can reach.
+
+    x: codes; weights: (outputs, ...); bias: (outputs,). The range is that of all sums, or, where narrower, eight standard deviations of the
+    sums of independent codes, each equally likely, about their mean: sums of many codes do not come near their bounds.
+    """
+    assert weights.data is not None and bias.data is not None and weights.quantization is not None
+    w = weights.data.reshape(len(weights.data), -1).astype(np.float64)
+    low, high = -128.0 - x.zero_point, 127.0 - x.zero_point
+    smallest = np.minimum(w * low, w * high).sum(axis=1)
+    largest = np.maximum(w * low, w * high).sum(axis=1)
+    mean = w.sum(axis=1) * (low + high) / 2
+    reach = 8 * np.sqrt((w**2).sum(axis=1) * (256**2 - 1) / 12)
+    unit = x.scale * np.broadcast_to(weights.quantization.scale, (len(w),)).astype(np.float64)
+    first = min(0.0, float(((np.maximum(smallest, mean - reach) + bias.data) * unit).min()))
+    last = max(0.0, float(((np.minimum(largest, mean + reach) + bias.data) * unit).max()))
+    scale = max((last - first) / 255, float(np.finfo(np.float32).tiny))
+    zero_point = int(np.clip(round(-128 - first / scale), -128, 127))
+    return Quantization(np.array([scale], np.float32), np.array([zero_point], np.int32))

@@ -7,6 +7,7 @@ QuantizeLinear that follows says what its codes are; a Relu or Clip on the way b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,13 +21,16 @@ from mcutrain.importers.onnx_file import Array
 Shape = tuple[int, ...]
 Clamp = tuple[int, int]
 
+_MOVES = frozenset({"max_pool", "pad", "reshape", "slice", "transpose"})
+
 
 @dataclass(frozen=True)
 class Codes:
     """An int8 tensor of the Graph.
 
     order: None where a vector's elements are in the order the file has them; (channels, height, width) where it is the
-    flattened image of that shape, which is channels-first in the file and channels-last in the Graph.
+    flattened image of that shape, which is channels-first in the file and channels-last in the Graph. A tensor of two dimensions
+    is a sequence, (channels, length) in the file and (length, channels) in the Graph.
     """
 
     tensor: Tensor
@@ -88,6 +92,11 @@ class Pending:
     high: float | None = None
     awaits_bias: bool = False
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether its elements are those of its operand, moved or picked: they keep their codes."""
+        return self.own is not None and self.kind in _MOVES and (self.low, self.high) == (None, None)
+
 
 @dataclass(frozen=True)
 class Unknown:
@@ -98,16 +107,27 @@ Value = Codes | Real | Constant | NetworkInput | Pending | Unknown
 
 
 def graph_shape(shape: Shape) -> Shape:
-    """A shape of the file without the batch, (channels, height, width) or (length,), in the Graph's layout."""
-    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+    """A shape of the file without the batch in the Graph's layout, whose channels are last.
+
+    (channels, height, width) of an image, (channels, length) of a sequence; a vector is the same in both.
+    """
+    return (*shape[1:], shape[0])
 
 
 def file_shape(shape: Shape) -> Shape:
     """The inverse of ``graph_shape``."""
-    return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+    return (shape[-1], *shape[:-1])
 
 
 def flattened_order(channels_first: Shape) -> Shape | None:
-    """The ``order`` of a flattened (channels, height, width) image; None where both layouts flatten alike."""
-    channels, height, width = channels_first
-    return None if channels == 1 or height * width == 1 else channels_first
+    """The ``order`` of a flattened image, (channels, height, width), or sequence, (channels, length), that of an image of height 1.
+
+    None where both layouts flatten alike.
+    """
+    channels, *sides = channels_first
+    return None if channels == 1 or math.prod(sides) == 1 else (channels, *[1] * (2 - len(sides)), *sides)
+
+
+def are_same_order(a: Shape | None, b: Shape | None) -> bool:
+    """Whether elements that are flattened from these shapes lie in the same order: whatever the rows of the images are."""
+    return a == b or (a is not None and b is not None and (a[0], math.prod(a)) == (b[0], math.prod(b)))

@@ -221,7 +221,9 @@ class _Import:
         if not data.ndim or t.scale.size not in (1, len(data)) or (t.scale.size > 1 and t.axis != output_axis):
             raise UnsupportedError(f"weights {self.label(index)} have {t.scale.size} scales along axis {t.axis}")
         if t.zero_point.any():
-            raise UnsupportedError(f"weights {self.label(index)} have a zero point other than 0")
+            raise UnsupportedError(
+                f"weights {self.label(index)} have a zero point other than 0; quantise weights symmetrically"
+            )
         zeros = np.zeros(t.scale.shape, np.int32)
         axis = None if t.scale.size == 1 else 0
         name = self.graph.constant(self._names[index], data, Quantization(t.scale, zeros, axis))

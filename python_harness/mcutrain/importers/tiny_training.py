@@ -163,7 +163,7 @@ class _Import:
             raise UnsupportedError(
                 f"{where} has {scales.size} usable scales and {bias.size} biases for {outputs} filters"
             )
-        codes, bias, scales = _with_room(codes, bias, scales)
+        codes, bias, scales = self._graph.with_room(name, codes, bias.astype(np.float64), scales)
         with np.errstate(under="ignore"):
             bias_scales = np.float32(x.scale) * scales
         zeros = np.zeros(scales.shape, np.int32)
@@ -193,20 +193,6 @@ class _Import:
         operands = (features.name, *self._weights("classifier", codes, params, features, y, "classifier"))
         self._graph.add_operator("classifier", "fully_connected", operands, y.name, ConvAttributes(), "classifier")
         return y.name
-
-
-def _with_room(codes: Array, bias: Array, scales: Array) -> tuple[Array, Array, Array]:
-    """Filters with a bias near the ends of int32, at four times their scale: so there is room for the sum of their products.
-
-    They are channels that pruning or a clamp left dead, at scales so small that their weights are far below a code.
-    """
-    full = np.abs(bias.astype(np.int64)) > 1 << 30
-    if not full.any():
-        return codes, bias, scales
-    factor = np.where(full, 4, 1)
-    wide = factor.reshape(-1, *[1] * (codes.ndim - 1))
-    roomy = np.rint(codes / wide).astype(np.int8), np.rint(bias / factor).astype(np.int32)
-    return *roomy, (np.broadcast_to(scales, factor.shape) * factor).astype(np.float32)
 
 
 def _fields(value: object, where: str) -> Fields:

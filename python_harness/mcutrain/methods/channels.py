@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 from mcutrain.errors import UsageError
 from mcutrain.graph import Graph, Operator
 from mcutrain.methods.scheme import Scheme
-from mcutrain.ops.rules import LayerTraining, layer_window, weight_scales
+from mcutrain.ops.rules import LayerTraining, inputs_per_output, layer_window, weight_scales
 
 
 def selectable_channels(graph: Graph, op: Operator) -> int:
-    """The channels that a share of a layer is of: its input channels; of a depthwise convolution, its output channels."""
-    window = layer_window(graph, op)
-    return window.out_channels if op.kind == "depthwise_conv2d" else window.in_channels
+    """The channels that a share of a layer is of: its input channels (of one group), or its output channels where it is depthwise."""
+    return layer_window(graph, op).out_channels if op.kind == "depthwise_conv2d" else inputs_per_output(graph, op)
 
 
 def largest_channels(graph: Graph, op: Operator, count: int) -> NDArray[np.int32]:
     """The ``count`` input channels with the largest sum of |s_w[o] * w|, ascending; the lower index wins a tie.
 
-    Of a depthwise convolution they are output channels.
+    Of a grouped convolution they are the same of every group; of a depthwise convolution they are output channels.
     """
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None

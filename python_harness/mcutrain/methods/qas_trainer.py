@@ -51,7 +51,7 @@ class QasTrainer:
         params = UpdateWeightsParams(
             out_channels=window.out_channels,
             taps=window.kernel_height * window.kernel_width,
-            in_channels=1 if depthwise else window.in_channels,
+            in_channels=inputs_per_output(context.graph, op),
             most_rows=int(selected.size) if depthwise else window.out_channels,
             most_selected=1 if depthwise else int(selected.size),
             weight_min=min(-127, int(weights.min())),

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from mcutrain.errors import UsageError
 from mcutrain.graph import Graph
-from mcutrain.methods.inference import inference
-from mcutrain.methods.options import MethodOptions, NoOptions
+from mcutrain.methods.inference import InferenceOptions, inference
+from mcutrain.methods.options import MethodOptions
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.methods.training_graph import TrainingGraph
 from mcutrain.strict import did_you_mean, one_line
@@ -52,9 +52,7 @@ METHODS: dict[str, Method] = {
             SparseUpdateOptions,
             sparse_update,
         ),
-        Method(
-            "inference", "the network as its file has it; nothing trains", NoOptions, lambda graph, _: inference(graph)
-        ),
+        Method("inference", "the network as its file has it; nothing trains", InferenceOptions, inference),
     )
 }
 DEFAULT_METHOD = "sparse_update"

@@ -1,7 +1,7 @@
 """Method 1: sparse update with quantisation-aware scaling.
 
 Biases of chosen layers, weights of chosen layers (all of them or the input channels of largest magnitude) and the float32 head train
-by SGD (see qas_trainer.py).
+by SGD (see qas_trainer.py), against the cross entropy with a label or the mean squared error from a sample's values (see loss.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mcutrain.methods.classifier_head import (
     trainable_layers,
 )
 from mcutrain.methods.forward import lower_forward
+from mcutrain.methods.loss import LOSS_DESCRIPTION, LossOption, chosen_loss
 from mcutrain.methods.minibatch import Minibatch
 from mcutrain.methods.options import MethodOptions
 from mcutrain.methods.qas_trainer import QasTrainer
@@ -46,13 +47,14 @@ class SparseUpdateOptions(MethodOptions):
     weights: Literal["master16", "stochastic8", "nearest8"] = Field(
         default="master16", description="weight rounding: eight bits more of state, stochastic, or to nearest"
     )
-    batch: int = Field(default=1, ge=1, description="samples whose gradients make one update")
+    batch: int = Field(default=1, ge=1, lt=1 << 31, description="samples whose gradients make one update")
     gradient_scaling: Literal["qas", "none"] = Field(
         default="qas", description="quantisation-aware scaling, or none for comparison"
     )
     input_scale_correction: bool = Field(
         default=True, description="count the input's scale as 1/255 in the layer that reads it"
     )
+    loss: LossOption = Field(default="auto", description=LOSS_DESCRIPTION)
     step_cap: float = Field(
         default=0.5,
         ge=0,
@@ -66,7 +68,8 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
 
     Raises UsageError for a network that cannot be trained, or for options that do not fit it.
     """
-    head = find_head(graph)
+    loss = chosen_loss(graph, options.loss)
+    head = find_head(graph, loss)
     body = graph.operators[: head.index]
     layers = trainable_layers(graph)
     training = layer_training(graph, parse_scheme(options.scheme, layers), layers)
@@ -86,11 +89,12 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
         training=training,
         wanted=wanted_errors(body, training),
     )
-    context.place[graph.input] = add_io(build, graph)
+    outputs = graph.tensors[head.op.outputs[0]].elements
+    context.place[graph.input] = add_io(build, graph, outputs if loss == "mse" else 0)
     minibatch.begin(build)
     lower_forward(context, body)
     classifier = add_head(context, head.op)
-    gradient = add_loss(context, classifier)
+    gradient = add_loss(context, classifier, loss)
     features = head.op.inputs[0]
     error = add_head_error(context, classifier, gradient) if features in context.wanted else None
     add_head_update(context, classifier, gradient, minibatch)
@@ -102,10 +106,11 @@ def sparse_update(graph: Graph, options: SparseUpdateOptions) -> TrainingGraph:
     return TrainingGraph(
         graph=graph,
         method="sparse_update",
-        options=options.model_dump(),
+        options={**options.model_dump(), "loss": loss},
         buffers=build.buffers,
         programs={INFER: (forward,), SAMPLE: (forward, rest), **update},
         batch=options.batch,
-        classes=classifier.params.classes,
+        classes=outputs,
+        loss=loss,
         logits=classifier.logits,
     )

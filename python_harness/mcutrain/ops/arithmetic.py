@@ -73,10 +73,9 @@ def requantise(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
 
 
 def requantise_once(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
-    """``x * multiplier * 2**(shift - 31)`` rounded once, half up, and saturated to int32. All three broadcast."""
-    right = 31 - np.asarray(shift, np.int64)
+    """``x * multiplier * 2**(shift - 31)`` rounded once, half away from zero, and saturated to int32. All three broadcast."""
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    return saturate_s32((product + (np.int64(1) << (right - 1))) >> right)
+    return saturate_s32(halfaway(product, 31 - np.asarray(shift, np.int64)))
 
 
 def clamp_code(value: Int64s, lowest: int, highest: int) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:

@@ -7,6 +7,8 @@ are block floating point: their mantissas are given as many bits as this count l
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,13 +48,19 @@ def largest_mantissa_bits(*, terms: int, other_magnitude: int, most_bits: int = 
     return min(most_bits, (largest_mantissa + 1).bit_length() - 1)
 
 
-def error_product_terms(kernel: tuple[int, int], stride: tuple[int, int], out_channels: int) -> int:
+def error_product_terms(
+    kernel: tuple[int, int], stride: tuple[int, int], out_channels: int, dilation: tuple[int, int] = (1, 1)
+) -> int:
     """Most products in one sum of dX, the transposed convolution of the output error with the weights.
 
-    Along one axis an input pixel is seen by the taps of its own residue modulo the stride: ceil(kernel / stride) output
-    pixels. Each contributes one product per output channel. For a fully connected layer kernel and stride are (1, 1).
+    Along one axis tap t of output o reads input ``o * stride + t * dilation - pad``. The taps that see one input pixel agree in
+    ``t * dilation`` modulo the stride, so they are ``stride / gcd(stride, dilation)`` apart: ceil(kernel / that) of them, each of one
+    output pixel. Each contributes one product per output channel, of a grouped convolution per output channel of its group:
+    out_channels counts these. For a fully connected layer kernel and stride are (1, 1).
     """
-    rows, columns = (-(-taps // step) for taps, step in zip(kernel, stride, strict=True))
+    rows, columns = (
+        -(-taps // (step // math.gcd(step, apart))) for taps, step, apart in zip(kernel, stride, dilation, strict=True)
+    )
     return rows * columns * out_channels
 
 

@@ -61,12 +61,18 @@ def _axis(size_in: int, size_out: int, stride: int, pad: int, tap: int) -> tuple
     return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
 
 
-def taps(window: Window) -> Iterator[tuple[int, int, tuple[slice, slice], tuple[slice, slice]]]:
-    """(kernel row, kernel column, output pixels, input pixels) of each tap, ascending."""
+def taps(
+    window: Window, dilation: tuple[int, int] = (1, 1)
+) -> Iterator[tuple[int, int, tuple[slice, slice], tuple[slice, slice]]]:
+    """(kernel row, kernel column, output pixels, input pixels) of each tap, ascending; taps are ``dilation`` pixels apart."""
     for kh in range(window.kernel_height):
-        out_rows, in_rows = _axis(window.in_height, window.out_height, window.stride_height, window.pad_top, kh)
+        row = kh * dilation[0]
+        out_rows, in_rows = _axis(window.in_height, window.out_height, window.stride_height, window.pad_top, row)
         for kw in range(window.kernel_width):
-            out_columns, in_columns = _axis(window.in_width, window.out_width, window.stride_width, window.pad_left, kw)
+            column = kw * dilation[1]
+            out_columns, in_columns = _axis(
+                window.in_width, window.out_width, window.stride_width, window.pad_left, column
+            )
             yield kh, kw, (out_rows, out_columns), (in_rows, in_columns)
 
 

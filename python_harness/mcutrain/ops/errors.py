@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from mcutrain.ops.base import Params, Window
 from mcutrain.ops.bounds import error_product_terms, largest_mantissa_bits, weight_gradient_terms
-from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.error_scale import ErrorScaleParams
 from mcutrain.ops.steps import Phase, StepBuilder
@@ -23,12 +22,11 @@ FULL_MANTISSA_BITS = 15
 GRADIENT_MANTISSA_BITS = 11  # 12 bits with the sign: more changes no accuracy and would not fit the sums
 
 
-def conv_mantissa_bits(window: Window) -> int:
+def conv_mantissa_bits(window: Window, dilation: tuple[int, int] = (1, 1), groups: int = 1) -> int:
     """The most magnitude bits of a convolution's scaled error g for which dX, dW and db stay within int32."""
     pixels = weight_gradient_terms(window.out_height, window.out_width)
-    products = error_product_terms(
-        (window.kernel_height, window.kernel_width), (window.stride_height, window.stride_width), window.out_channels
-    )
+    kernel, stride = (window.kernel_height, window.kernel_width), (window.stride_height, window.stride_width)
+    products = error_product_terms(kernel, stride, window.out_channels // groups, dilation)
     bits = largest_mantissa_bits(terms=products, other_magnitude=128, most_bits=GRADIENT_MANTISSA_BITS)
     return largest_mantissa_bits(terms=pixels, other_magnitude=255, most_bits=bits)
 
@@ -111,12 +109,12 @@ class ErrorMode(ABC):
         g: str,
         weights: str,
         window: Window,
-        kernel: str = "conv2d_error",
+        kernel: str,
+        params: Params,
     ) -> str:
         """Steps of dX by ``<kernel>_<mode>``; returns the error of the convolution's input, shape (in_height, in_width, in_channels)."""
         shape = (window.in_height, window.in_width, window.in_channels)
         sums = build.buffer(f"{name}.sums" if self.sums != self.error else name, self.sums, shape)
-        params = Conv2dGradientParams(window=window, input_zero_point=0)
         output_role = "sums" if self.suffix == "b16" else "error"
         operands = {"g": g, "weights": weights, output_role: sums}
         build.step(f"{name}.products", f"{kernel}_{self.suffix}", params, Phase.BACKWARD, layer, operands)

@@ -10,6 +10,7 @@ from mcutrain.ops.base import Kernel
 _MODULES = (
     "conv2d",
     "depthwise_conv2d",
+    "grouped_conv2d",
     "add",
     "average_pool",
     "max_pool",
@@ -26,6 +27,7 @@ _MODULES = (
     "error_sum",
     "conv2d_gradient",
     "depthwise_conv2d_gradient",
+    "grouped_conv2d_gradient",
     "bias_gradient",
     "pool_gradient",
     "pad_gradient",

@@ -38,6 +38,14 @@ def _always(_: EpisodeRecord) -> bool:
     return True
 
 
+def _classifies(record: EpisodeRecord) -> bool:
+    return record.loss != "mse"
+
+
+def _puts_out_values(record: EpisodeRecord) -> bool:
+    return record.loss == "mse"
+
+
 def _name(of: Callable[[EpisodeRecord], str]) -> Callable[[EpisodeRecord], Cell]:
     def cell(record: EpisodeRecord) -> Cell:
         text = wording.printable(of(record))
@@ -58,6 +66,14 @@ def _accuracy(of: Callable[[EpisodeRecord], float | None]) -> Callable[[EpisodeR
     def cell(record: EpisodeRecord) -> Cell:
         value = of(record)
         return Cell("-" if value is None else wording.accuracy(value, record.samples_test), value)
+
+    return cell
+
+
+def _error(of: Callable[[EpisodeRecord], float | None]) -> Callable[[EpisodeRecord], Cell]:
+    def cell(record: EpisodeRecord) -> Cell:
+        value = of(record)
+        return Cell("-" if value is None else wording.value(value), value)
 
     return cell
 
@@ -88,9 +104,11 @@ _COLUMNS: tuple[tuple[Column, Callable[[EpisodeRecord], bool]], ...] = (
     (Column("Verdict", "", False, _verdict), _always),
     (Column("Board", "", False, _name(lambda r: r.board)), _always),
     (Column("Runner", "", False, _name(lambda r: r.runner)), _always),
-    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _always),
-    (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after)), _always),
-    (Column("Change", "points", True, _change), _always),
+    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _classifies),
+    (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after)), _classifies),
+    (Column("Change", "points", True, _change), _classifies),
+    (Column("Mean squared error before", "test set", True, _error(lambda r: r.mse_before)), _puts_out_values),
+    (Column("Mean squared error after", "test set", True, _error(lambda r: r.mse_after)), _puts_out_values),
     (Column("Golden", "", False, _name(golden_phrase)), _always),
     (
         Column(

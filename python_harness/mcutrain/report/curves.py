@@ -28,8 +28,8 @@ def losses(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
 
 
 def correct(steps: Sequence[StepRecord]) -> NDArray[np.float64]:
-    """1.0 where the step's sample was predicted right before its update, else 0.0; float64 (steps,)."""
-    return np.array([step.correct for step in steps], dtype=np.float64)
+    """1.0 where the step's sample was predicted right before its update, else 0.0; float64 (steps,). Of a classifier's steps."""
+    return np.array([bool(step.correct) for step in steps], dtype=np.float64)
 
 
 def window_of(steps: int) -> int:

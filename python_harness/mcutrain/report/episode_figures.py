@@ -29,7 +29,6 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     loss = curves.losses(steps)
     window = curves.window_of(len(steps))
     mean = curves.running_mean(loss, window)
-    correct = curves.running_mean(curves.correct(steps), window)
     raw = curves.envelope(x, loss)
     top, highest = _loss_axis(loss, mean)
     thinned = ""
@@ -38,14 +37,22 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     data: list[Json] = [
         _line("loss of a step", raw, "faint", 1, "%{y:.4g}"),
         _line(f"running mean of {window} steps", curves.thin(x, mean), "loss-line", 2.5, "%{y:.4g}"),
+    ]
+    first, last = _ends(mean)
+    said = f"Loss over {len(steps):,} steps: the running mean goes from {first} to {last}"
+    x_axis: Json = {"title": {"text": "training step"}, "tickformat": ",d"}
+    y_axis: Json = {"title": {"text": "loss"}, "range": [0, top]}
+    drawn = {"shapes": _epoch_lines(record, x), "hovermode": "x unified"}
+    if record.loss == "mse":
+        caption = f"Mean squared error of each training sample before its update{thinned}. {highest}"
+        shown = layout(xaxis=x_axis, yaxis=y_axis)
+        return Figure(f"{key}-curves", "Loss", caption.strip(), f"{said}.", 360, data, shown | drawn)
+    correct = curves.running_mean(curves.correct(steps), window)
+    data += [
         _line("training accuracy", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash") | {"yaxis": "y2"},
         *_test_points(record, x),
     ]
-    first, last = _ends(mean)
-    said = (
-        f"Loss over {len(steps):,} steps: the running mean goes from {first} to {last}; at the end "
-        f"{100 * correct[-1]:.1f} % of the last {min(window, len(steps)):,} training samples are predicted right."
-    )
+    said += f"; at the end {100 * correct[-1]:.1f} % of the last {min(window, len(steps)):,} training samples are predicted right."
     return Figure(
         f"{key}-curves",
         "Loss and training accuracy",
@@ -55,8 +62,8 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
         460,
         data,
         layout(
-            xaxis={"title": {"text": "training step"}, "anchor": "y2", "tickformat": ",d"},
-            yaxis={"title": {"text": "loss"}, "domain": [0.45, 1], "range": [0, top]},
+            xaxis=x_axis | {"anchor": "y2"},
+            yaxis=y_axis | {"domain": [0.45, 1]},
             yaxis2={
                 "title": {"text": "accuracy"},
                 "domain": [0, 0.38],
@@ -65,7 +72,7 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
                 "anchor": "x",
             },
         )
-        | {"shapes": _epoch_lines(record, x), "hovermode": "x unified"},
+        | drawn,
     )
 
 

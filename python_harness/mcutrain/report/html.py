@@ -23,6 +23,7 @@ from mcutrain.report.episode_figures import episode_figures
 from mcutrain.report.estimates import EstimateRow, energy_source, estimate_rows
 from mcutrain.report.figures import Figure
 from mcutrain.report.layers import LayerCounts, layer_counts, top_operators
+from mcutrain.report.measure import measure
 from mcutrain.report.provenance import provenance
 from mcutrain.report.summary import Status, Verdict, golden_phrase, headline, judge, notes
 
@@ -103,8 +104,7 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
         comparison=comparison,
         figure_data={figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures},
         phase_names=PHASES,
-        accuracy=wording.accuracy,
-        points=wording.points,
+        measure=measure,
         status=Status,
         plotly=_plotly(),
         script=script,

@@ -14,6 +14,7 @@ from rich.text import Text
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
 from mcutrain.report.estimates import NO_CURRENT, estimate_rows
+from mcutrain.report.measure import measure
 from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
 
 _STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
@@ -28,7 +29,7 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    facts.add_row("accuracy", _accuracy(record))
+    facts.add_row(measure(record).name, _measured(record))
     golden = golden_phrase(record)
     facts.add_row("golden", Text(golden, style=_golden_style(record)))
     facts.add_row("instructions per step", _instructions(record))
@@ -58,11 +59,12 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
 
 
 def render_table(records: Sequence[EpisodeRecord]) -> Table:
-    """One row per episode: verdict, name, board, runner, accuracy, instructions per step, peak SRAM, flash."""
+    """One row per episode: verdict, name, board, runner, accuracy or error, instructions per step, peak SRAM, flash."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("verdict", max_width=7)
     table.add_column("episode", overflow="fold")
-    table.add_column("accuracy %", justify="right", no_wrap=True)
+    heading = " or ".join(dict.fromkeys("mse" if record.loss == "mse" else "accuracy %" for record in records))
+    table.add_column(heading or "accuracy %", justify="right", no_wrap=True)
     table.add_column("instructions\nper step", justify="right", no_wrap=True)
     table.add_column("peak SRAM\nB", justify="right", no_wrap=True)
     table.add_column("flash\nB", justify="right", no_wrap=True)
@@ -73,7 +75,7 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
         table.add_row(
             Text(status.value, style=_STYLE[status]),
             Text.assemble(f"{wording.printable(record.episode)}\n", (place, "dim")),
-            Text(f"{_percent(record.accuracy_before, record)} -> {_percent(record.accuracy_after, record)}"),
+            Text(f"{_short(measure(record).before)} -> {_short(measure(record).after)}"),
             Text("-" if counts is None else wording.count(round(counts.total))),
             Text.assemble(
                 f"{record.sram_peak_bytes:,}",
@@ -90,13 +92,14 @@ def _golden_style(record: EpisodeRecord) -> str:
     return _STYLE[Status.PASS if held_against_golden(record) else Status.UNCHECKED]
 
 
-def _accuracy(record: EpisodeRecord) -> Text:
-    samples = record.samples_test
-    before = wording.accuracy(record.accuracy_before, samples)
-    after = wording.accuracy(record.accuracy_after, samples)
-    change = wording.points(record.accuracy_before, record.accuracy_after, samples)
-    text = Text.assemble(f"{before} -> ", (after, "bold"))
-    return text.append(f"  ({change}, {wording.plural(samples, 'test sample')})") if change else text
+def _measured(record: EpisodeRecord) -> Text:
+    found = measure(record)
+    text = Text.assemble(f"{found.before} -> ", (found.after, "bold"))
+    return (
+        text.append(f"  ({found.change}, {wording.plural(record.samples_test, 'test sample')})")
+        if found.change
+        else text
+    )
 
 
 def _instructions(record: EpisodeRecord) -> Text:
@@ -113,5 +116,5 @@ def _of(used: int, limit: int) -> Text:
     return Text.assemble((f"{used:,}", "bold"), f" of {limit:,} B  ({wording.share(used, limit)})")
 
 
-def _percent(fraction: float | None, record: EpisodeRecord) -> str:
-    return "-" if fraction is None else wording.accuracy(fraction, record.samples_test).removesuffix(" %")
+def _short(measured: str) -> str:
+    return "-" if measured == wording.NOT_MEASURED else measured.removesuffix(" %")

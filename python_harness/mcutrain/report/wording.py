@@ -54,6 +54,11 @@ def points(before: float | None, after: float | None, samples: int) -> str:
     return f"{100.0 * (after - before):+.{_decimals(samples)}f} points"
 
 
+def value(number: float) -> str:
+    """A real value, to four significant digits: ``0.01235``."""
+    return f"{number:.4g}"
+
+
 def plural(number: int, noun: str) -> str:
     """``1 episode``, ``2 episodes``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -13,6 +13,7 @@ from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 from mcutrain.episode.record import PHASES, EpisodeRecord
 from mcutrain.paths import results_directory
 from mcutrain.report import wording
+from mcutrain.report.measure import measure
 from mcutrain.report.summary import golden_phrase, sram_parts
 
 
@@ -36,7 +37,7 @@ def log_record(record: EpisodeRecord, report: Path | None) -> None:
 
 
 def _sentence(record: EpisodeRecord) -> str:
-    parts = [_accuracy(record), golden_phrase(record)]
+    parts = [_measured(record), golden_phrase(record)]
     if record.instructions_per_step is not None:
         parts.append(f"{wording.count(record.instructions_per_step.total)} instructions per step")
     if record.sram_limit_bytes:
@@ -48,7 +49,7 @@ def _sentence(record: EpisodeRecord) -> str:
 
 def _table(record: EpisodeRecord, report: Path | None) -> str:
     rows = [
-        ("accuracy", _accuracy(record).removeprefix("accuracy ")),
+        (measure(record).name, _measured(record).removeprefix(f"{measure(record).name} ")),
         ("golden", golden_phrase(record)),
         ("steps", wording.count(record.steps)),
     ]
@@ -82,11 +83,10 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
     return f"<table><caption><b>{escape(name)}</b>{link}</caption>{cells}</table>"
 
 
-def _accuracy(record: EpisodeRecord) -> str:
-    before, after = (
-        wording.accuracy(value, record.samples_test) for value in (record.accuracy_before, record.accuracy_after)
-    )
-    return "accuracy not measured" if record.accuracy_after is None else f"accuracy {before} to {after}"
+def _measured(record: EpisodeRecord) -> str:
+    found = measure(record)
+    measured = found.after != wording.NOT_MEASURED
+    return f"{found.name} {found.before} to {found.after}" if measured else f"{found.name} {wording.NOT_MEASURED}"
 
 
 def _peak(record: EpisodeRecord) -> str:

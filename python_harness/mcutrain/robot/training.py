@@ -101,6 +101,18 @@ class TrainingKeywords:
         if is_now <= was:
             raise Failure(f"the accuracy did not rise: {_percent(was)} before, {_percent(is_now)} after")
 
+    @keyword("Mean Squared Error Should Fall By At Least ${share}")
+    def mean_squared_error_should_fall(self, share: Percent) -> None:
+        """Assert by how much of what it was the mean squared error over the test samples is less after training.
+
+        | Mean Squared Error Should Fall By At Least 40 %
+        """
+        record = self.session.last.record
+        if record.mse_before is None or record.mse_after is None:
+            raise Failure(f"{record.episode} on {record.board}: the mean squared error was not measured")
+        if record.mse_after > record.mse_before * (1.0 - float(share.fraction)):
+            raise Failure(f"the mean squared error went from {record.mse_before:.4g} to {record.mse_after:.4g} only")
+
     @keyword("Every Step Should Be Bit-Exact To Golden")
     def every_step_should_be_bit_exact_to_golden(self) -> None:
         """Assert that the golden reference repeated every step, with the same loss, prediction and trainable state."""

@@ -14,6 +14,7 @@ from mcutrain.episode.definition import DataSource
 from mcutrain.episode.samples import load_coded_data
 from mcutrain.errors import UsageError
 from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
 from mcutrain.paths import find_model
 
 Arrays = dict[str, Any]
@@ -40,7 +41,7 @@ def refusal_of(path: Path, **source: Any) -> str:
     """What the user reads when an episode of the digits network takes the file."""
     graph = load_model(find_model("examples/digits/digits.onnx"))
     with pytest.raises(UsageError) as refusal:
-        load_coded_data(DataSource(file=str(path), **source), graph, 10)
+        load_coded_data(DataSource(file=str(path), **source), inference(graph))
     assert "\n" not in str(refusal.value)
     assert "mine.np" in str(refusal.value)
     return str(refusal.value)
@@ -61,7 +62,7 @@ def test_int8_samples_reach_the_network_as_they_are(tmp_path: Path) -> None:
     saved = arrays()
     saved |= {name: (saved[name].astype(np.int16) - 50).astype(np.int8) for name in ("adapt_samples", "test_samples")}
     graph = load_model(find_model("examples/digits/digits.onnx"))
-    coded = load_coded_data(DataSource(file=str(written(tmp_path, saved)), test=3), graph, 10)
+    coded = load_coded_data(DataSource(file=str(written(tmp_path, saved)), test=3), inference(graph))
     np.testing.assert_array_equal(coded.adapt.codes, saved["adapt_samples"])
     np.testing.assert_array_equal(coded.test.codes, saved["test_samples"][:3])
 
@@ -79,7 +80,7 @@ def halved(samples: NDArray[Any]) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"test_labels": None}, "no array 'test_labels'"),
+        ({"test_labels": None}, "no array 'test_labels'; a data file has them for both parts, or for neither"),
         ({"adapt_labels": None}, "no array 'adapt_labels'"),
         ({"test_samples": np.uint8(1)}, r"test_samples have shape (): the first axis counts samples"),
         (
@@ -88,7 +89,7 @@ def halved(samples: NDArray[Any]) -> NDArray[Any]:
         ),
         ({"test_labels": np.eye(4, dtype=int)}, "test_labels are int64 of shape (4, 4)"),
         ({"test_labels": np.array([0, 1, 2, -1])}, "test_labels hold -1: classes are numbers from 0"),
-        ({"test_labels": np.array([0, 1, 2, 255])}, "test_labels hold 255: classes are numbers from 0 to 254"),
+        ({"test_labels": np.array([0, 1, 2, 1 << 16])}, "test_labels hold 65536: classes are numbers from 0 to 65535"),
         ({"test_labels": np.array([0, 1])}, "4 samples but 2 labels"),
         ({"test_labels": np.array([0, 1, 2, 10])}, "11 classes, but digits tells only 10 apart"),
         ({"test_samples": arrays(np.float32)["test_samples"]}, "adapt_samples are uint8, test_samples float32"),

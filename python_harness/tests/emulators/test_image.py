@@ -53,7 +53,7 @@ def test_a_truncated_image_is_refused(kept: int) -> None:
         ({"learning_rates": np.zeros(0, np.float32)}, "no learning rate"),
         ({"seed": 0}, "seed is 0"),
         ({"dump_op": 3}, "no step is traced"),
-        ({"test_labels": np.zeros(40, np.int64)}, "test_labels must be uint16"),
+        ({"test_labels": np.zeros(40, np.int64)}, "test_labels must be uint32"),
         ({"digest_every": 0}, "1 or more"),
     ],
 )

@@ -9,7 +9,7 @@ BOOT = format_line(
     "boot",
     plan="12345678",
     image="9abcdef0",
-    protocol=2,
+    protocol=3,
     board="m4-256k",
     data=0,
     bss=100,
@@ -77,7 +77,7 @@ def test_a_wrong_crc_names_the_line_and_both_values() -> None:
         ((BOOT, format_line("hello", n=1)), "there is no kind 'hello'"),
         ((BOOT, format_line("end", lines=1, status=0, stack_peak=0)), "has the keys status, lines, stack_peak"),
         ((BOOT, format_line("end", status="00", lines=1, stack_peak=0)), "status=00 is not a valid value"),
-        ((BOOT.replace("protocol=2", "protocol=1"),), "CRC"),
+        ((BOOT.replace("protocol=3", "protocol=1"),), "CRC"),
         ((BOOT, ""), "not of the form"),
     ],
 )

@@ -43,6 +43,8 @@ EVERYWHERE: dict[str, Any] = {
     "digest": "0123abce",
     "accuracy_before": 0.51,
     "accuracy_after": None,
+    "mse_before": 0.25,
+    "mse_after": 0.125,
     "arena_bytes": 8200,
     "trainable_bytes": 1032,
     "static_bytes": 9308,

@@ -157,9 +157,9 @@ def test_a_definition_survives_being_written_out_with_its_options(tmp_path: Path
     assert load_episode(written(tmp_path, document)) == definition
 
 
-def test_a_method_without_options_takes_none(tmp_path: Path) -> None:
+def test_a_method_takes_its_own_options_alone(tmp_path: Path) -> None:
     definition = load_episode(written(tmp_path, {**GOOD, "method": "inference"}))
-    assert definition.options.model_dump() == {}
+    assert definition.options.model_dump() == {"loss": "auto"}
 
 
 def test_changes_reach_the_keys_and_the_options_they_name_and_no_other() -> None:

@@ -217,6 +217,23 @@ def test_the_gradient_of_chosen_depthwise_channels_is_those_rows_of_the_whole(mo
             assert relative_distance(actual, rows) < 4 * block_float_noise(found), layer
 
 
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("mode", ["b16", "f32"])
+def test_the_gradient_of_chosen_channels_of_groups_is_that_part_of_every_group(mode: str, oracle: str) -> None:
+    """conv1 has three groups of two inputs, conv2 two of three, both dilated; depthwise4 two outputs for each input."""
+    found = golden("dilated and grouped", mode, "b all; conv1@1/2 conv2@2/3 depthwise4@5/12 conv5@1/3")
+    expected = expected_gradients(oracle, found)
+    for layer, count in (("conv1", 1), ("conv2", 2), ("depthwise4", 5), ("conv5", 1)):
+        selected = chosen(found.plan, layer, count)
+        part = (selected,) if layer == "depthwise4" else (..., selected)
+        actual, whole = found.step.weights[layer], expected.weights[layer][part]
+        assert actual.shape == whole.shape
+        if mode == "f32":
+            assert_within(layer, actual, whole, found.bounds.weights[layer][part])
+        else:
+            assert relative_distance(actual, whole) < 4 * block_float_noise(found), layer
+
+
 def chosen(plan: Plan, layer: str, count: int) -> NDArray[np.generic]:
     selected = plan.buffers[f"{layer}.selected"].data
     assert selected is not None and selected.size == count

@@ -281,27 +281,27 @@ def test_the_first_unsupported_operators_and_tensors_are_named_in_one_line(tmp_p
     b = Builder()
     shape = (1, 4, 4, 2)
     x = b.tensor("x", shape, quantization=(0.1, 0))
-    names = ["t", "dilated", "wide", "short", "y", "z"]
-    t, dilated, wide, short, y, z = (b.tensor(n, shape, quantization=(0.1, 0)) for n in names)
+    names = ["t", "grouped", "wide", "short", "y", "z"]
+    t, grouped, wide, short, y, z = (b.tensor(n, shape, quantization=(0.1, 0)) for n in names)
     real = b.tensor("real", shape, "float32")
-    weights = add_weights(b, random_codes(2, 1, 1, 2), BIAS[:2], input_scale=0.1, weight_scale=0.1)
+    weights = add_weights(b, random_codes(2, 1, 1, 3), BIAS[:2], input_scale=0.1, weight_scale=0.1)
     one = b.tensor("one", (1, 1, 1, 2), quantization=(0.1, 0))
-    b.operator("TANH", [x], [t])
-    b.operator("CONV_2D", [t, *weights], [dilated], {"StrideW": 1, "StrideH": 1, "DilationWFactor": 2})
-    b.operator("CONV_2D", [dilated, x, weights[1]], [wide], {"StrideW": 1, "StrideH": 1})
+    b.operator("CUSTOM:Bend", [x], [t])
+    b.operator("CONV_2D", [t, *weights], [grouped], {"StrideW": 1, "StrideH": 1})
+    b.operator("CONV_2D", [grouped, x, weights[1]], [wide], {"StrideW": 1, "StrideH": 1})
     b.operator("ADD", [wide, one], [short], {"FusedActivationFunction": 0})
     b.operator("DEQUANTIZE", [short], [real])
     b.operator("RELU", [real], [y])
-    b.operator("TANH", [y], [z])
+    b.operator("CUSTOM:Bend", [y], [z])
     with pytest.raises(UsageError) as error:
         load(tmp_path, b.build([x], [z]))
     message = str(error.value)
     assert "\n" not in message
     assert "6 unsupported" in message
     for part in (
-        "TANH #0 (output 't') and 1 more TANH",
+        "custom operator Bend #0 (output 't') and 1 more custom operator Bend",
         "DEQUANTIZE #4 (output 'real')",
-        "CONV_2D #1 (output 'dilated'): it is dilated",
+        "CONV_2D #1 (output 'grouped'): its weights take 3 channels, of which its input of 2 is no multiple",
         "CONV_2D #2 (output 'wide'): operand 'x' (#0) is not constant",
         "ADD #3 (output 'short'): it broadcasts [4, 4, 2] and [1, 1, 2]",
         "; and 1 more",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mcutrain.compiler.plan import compile_plan
 from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.steps import Step
 from support.host_models import ERROR_ARGUMENT, OK, CModel, host_model, sample_codes
+from support.networks import autoencoder
 
 # 2 * 3.2e-7 (exp_f32 in both terms: 1.2e-7 of its polynomial, three roundings) + 10 * 6e-8 (sum) + 6e-8 (division) = 1.3e-6
 SOFTMAX_ERROR = 2e-6
@@ -161,3 +166,52 @@ def test_with_batch_1_there_is_nothing_to_end(model: CModel) -> None:
     model.train(sample_codes(model, 1)[0], 1, 0.01)
     before = model.save()
     assert model.call("end_batch") == OK and model.save() == before
+
+
+@pytest.fixture(scope="module")
+def of_values() -> CModel:
+    """A model that trains values."""
+    training = sparse_update(autoencoder(), SparseUpdateOptions(scheme="full"))
+    return CModel(compile_plan(training), Path(tempfile.mkdtemp(prefix="mcutrain-model-")))
+
+
+def test_values_train_as_in_golden_and_their_error_is_goldens(of_values: CModel) -> None:
+    of_values.reset()
+    executor, random = GoldenExecutor(of_values.plan), np.random.default_rng(6)
+    executor.seed(1)
+    assert of_values.fields.target_values == of_values.fields.classes == 24
+    for codes in sample_codes(of_values, 5):
+        target = random.normal(size=24).astype(np.float32)
+        executor.prepare(codes, target, np.float32(0.01))
+        executor.train()
+        assert of_values.train_values(codes, target, 0.01) == executor.loss
+        assert of_values.digest() == executor.digest()
+        of_values.infer(codes)
+        executor.infer(codes)
+        assert of_values.squared_error(target).tobytes() == executor.squared_error(target).tobytes()
+
+
+def test_what_a_model_of_values_or_of_classes_cannot_take_is_refused_and_changes_nothing(
+    of_values: CModel, model: CModel
+) -> None:
+    of_values.reset()
+    codes = of_values.memory(sample_codes(of_values, 1)[0].tobytes())
+    floats = of_values._ffi.new("float[]", 24)
+    before = of_values.save()
+    assert of_values.call("train", codes, 0) == ERROR_ARGUMENT
+    assert of_values.call("train_values", codes, None) == ERROR_ARGUMENT
+    assert of_values.call("train_values", None, floats) == ERROR_ARGUMENT
+    for value in (math.nan, math.inf, -math.inf):
+        floats[23] = value
+        assert of_values.call("train_values", codes, floats) == ERROR_ARGUMENT
+    error = of_values._ffi.new("float *", 7.0)
+    assert of_values.call("squared_error", None, error) == ERROR_ARGUMENT
+    assert of_values.call("squared_error", floats, None) == ERROR_ARGUMENT
+    assert of_values.call("squared_error", floats, error) == 2 and error[0] == 7.0, "a target is infinite"
+    assert of_values.save() == before
+    floats[23] = 0.0
+    assert of_values.call("set_learning_rate", 0.01) == OK and of_values.call("train_values", codes, floats) == OK
+    assert of_values.save() != before
+    classifier, saved = model.memory(sample_codes(model, 1)[0].tobytes()), model.save()
+    assert model.call("train_values", classifier, model._ffi.new("float[]", 4)) == ERROR_ARGUMENT
+    assert model.save() == saved

@@ -18,7 +18,7 @@ def test_every_method_builds_with_its_default_options_and_says_so_in_its_graph(n
     method = find_method(name)
     training = method.build(chain(), method.parse({}))
     assert training.method == name
-    assert training.options == method.options().model_dump()
+    assert training.options == {**method.options().model_dump(), "loss": "cross_entropy"}, "what auto has become"
     assert compile_plan(training).steps
 
 

@@ -66,16 +66,19 @@ def test_arguments_below_one_are_refused(arguments: tuple[int, int, int]) -> Non
 @given(
     kernel=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    dilation=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     channels=st.integers(1, 8),
 )
 def test_the_terms_of_an_input_gradient_are_the_outputs_that_read_the_busiest_pixel(
-    kernel: tuple[int, int], stride: tuple[int, int], channels: int
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], channels: int
 ) -> None:
-    reads = np.zeros((40, 40), dtype=np.int64)
-    for row in range(0, 40 - kernel[0] + 1, stride[0]):
-        for column in range(0, 40 - kernel[1] + 1, stride[1]):
-            reads[row : row + kernel[0], column : column + kernel[1]] += 1
-    assert error_product_terms(kernel, stride, channels) == reads.max() * channels
+    size = 120  # the pixels in the middle are seen by every tap that can see them
+    reads = np.zeros((size, size), dtype=np.int64)
+    span = [(taps - 1) * apart + 1 for taps, apart in zip(kernel, dilation, strict=True)]
+    for row in range(0, size - span[0] + 1, stride[0]):
+        for column in range(0, size - span[1] + 1, stride[1]):
+            reads[row : row + span[0] : dilation[0], column : column + span[1] : dilation[1]] += 1
+    assert error_product_terms(kernel, stride, channels, dilation) == reads.max() * channels
 
 
 def test_a_weight_gradient_sums_one_product_for_each_output_pixel() -> None:

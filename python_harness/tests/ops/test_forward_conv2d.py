@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcutrain.ops.arithmetic import requantise, requantise_once
+from mcutrain.ops.arithmetic import quantise_multiplier, requantise, requantise_once
 from mcutrain.ops.base import Window, unpack_mask
 from mcutrain.ops.conv2d import CONV2D_S8, Conv2dS8Params
 from support.ckernels import c_function, c_params, call, forms, run_everywhere
 from support.examples import examples
-from support.forward_cases import ConvCase, conv_cases, quad_geometries
+from support.forward_cases import ConvCase, conv_cases, geometries, quad_geometries
 from support.tflite_builder import conv2d_model, fully_connected_model, run_litert
 
 ONE_PIXEL = Window(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)
@@ -90,6 +90,14 @@ def test_sums_too_large_for_the_short_rounding_leave_the_bits_of_golden(case: Co
     )
     inputs[role][channel] = value
     run_everywhere(CONV2D_S8, case.params, inputs, case.outputs)
+
+
+@given(conv_cases(windows=geometries()), st.booleans())
+@examples(40)
+def test_many_pixels_that_are_rounded_once_leave_the_bits_of_golden(case: ConvCase, mask: bool) -> None:
+    """As the rows of a fully connected layer are."""
+    outputs = case.outputs if mask else {"y": case.outputs["y"]}
+    run_everywhere(CONV2D_S8, replace(case.params, single_rounding=1), case.inputs, outputs)
 
 
 @given(conv_cases(fully_connected=True), st.booleans(), st.integers(0, 1))
@@ -251,3 +259,28 @@ def test_a_multiplier_that_no_scale_gives_is_refused(form: str, role: str, value
     views[role][1] = value
     assert call(form, CONV2D_S8, params, views) == 1
     assert (views["y"] == 99).all()
+
+
+@pytest.mark.parametrize("single_rounding", [0, 1])
+@pytest.mark.parametrize("exponent", [-1, 0, 1, 2, 5])
+def test_ties_of_exact_scales_go_where_litert_rounds_them(exponent: int, single_rounding: int) -> None:
+    # Sums of 0 taps and a bias are every integer; at an output scale of 2^n all multiples of half a code are ties.
+    sums = np.arange(-600, 601, dtype=np.int32) << max(0, exponent - 2)
+    zeros, output = np.zeros((len(sums), 1, 1, 1), np.int8), (2.0**exponent, 0)
+    model = (
+        fully_connected_model(zeros.reshape(-1, 1), sums, input=(1.0, 0), weight_scale=1.0, output=output)
+        if single_rounding
+        else conv2d_model((1, 1, 1), zeros, sums, input=(1.0, 0), weight_scale=1.0, output=output)
+    )
+    multiplier, shift = quantise_multiplier(2.0**-exponent)
+    inputs: dict[str, Any] = {
+        "x": np.zeros(1, np.int8),
+        "weights": zeros,
+        "bias": sums,
+        "multiplier": np.full(len(sums), multiplier, np.int32),
+        "shift": np.full(len(sums), shift, np.int32),
+    }
+    params = Conv2dS8Params(replace(ONE_PIXEL, out_channels=len(sums)), 0, 0, -128, 127, single_rounding)
+    got = run_everywhere(CONV2D_S8, params, inputs, {"y": np.zeros(len(sums), np.int8)})
+    expected = run_litert(model, np.zeros((1,) if single_rounding else (1, 1, 1), np.int8))
+    np.testing.assert_array_equal(got["y"].reshape(-1), expected.reshape(-1))

@@ -10,14 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcutrain.ops.average_pool import AVERAGE_POOL_S8, PoolS8Params, windows_inside
+from mcutrain.ops.average_pool import (
+    AVERAGE_POOL_RESCALE_S8,
+    AVERAGE_POOL_S8,
+    AveragePoolRescaleS8Params,
+    PoolS8Params,
+    average_multipliers,
+    windows_inside,
+)
 from mcutrain.ops.base import Window
 from mcutrain.ops.gather_channels import GATHER_CHANNELS_S8, GatherChannelsS8Params
 from mcutrain.ops.max_pool import MAX_POOL_S8
 from mcutrain.ops.pad import PAD_S8, PadS8Params
 from support.ckernels import call, forms, index_list, run_everywhere
 from support.examples import examples
-from support.forward_cases import Geometry, generators, geometries, random_codes, rubbish, zero_points
+from support.forward_cases import (
+    Geometry,
+    generators,
+    geometries,
+    mask_rubbish,
+    random_codes,
+    rubbish,
+    scales,
+    zero_points,
+)
 from support.tflite_builder import pad_model, pool_model, run_litert
 
 
@@ -49,6 +65,35 @@ def test_average_pool_rounds_ties_away_from_zero() -> None:
     window = Window(1, 8, 1, 1, 4, 1, 1, 2, 1, 2, 0, 0)
     got = run_everywhere(AVERAGE_POOL_S8, PoolS8Params(window), {"x": x}, {"y": np.zeros(4, np.int8)})
     assert got["y"].tolist() == [2, -2, 4, -4]
+
+
+@given(
+    geometries(pool=True),
+    scales(0.05, 8.0),
+    zero_points,
+    zero_points,
+    st.tuples(st.integers(-128, 20), st.integers(20, 127)),
+    generators,
+)
+@examples(80)
+def test_an_average_at_a_scale_of_its_own_is_rounded_once(
+    geometry: Geometry, ratio: float, x_zero: int, y_zero: int, clamp: tuple[int, int], generator: np.random.Generator
+) -> None:
+    w = geometry.window
+    x, y = input_and_output(w, generator)
+    counts, multiplier, shift = average_multipliers(w, ratio)
+    params = AveragePoolRescaleS8Params(w, x_zero, y_zero, *clamp, len(counts))
+    inputs = {"x": x, "count": counts, "multiplier": multiplier, "shift": shift}
+    got = run_everywhere(AVERAGE_POOL_RESCALE_S8, params, inputs, {"y": y, "inside": mask_rubbish(generator, y.size)})
+    for row, column, rows, columns in windows_inside(w):
+        part = x[rows, columns].astype(np.int64) - x_zero
+        exact = part.mean(axis=(0, 1)) * ratio
+        codes = np.sign(exact) * np.floor(np.abs(exact) + 0.5) + y_zero
+        # The multiplier has 31 bits: a mean closer to a tie than its own size by 2^-30 may fall to either side.
+        tie = np.abs(np.abs(exact) % 1 - 0.5) <= np.abs(exact) * 2.0**-30
+        expected = np.clip(codes, *clamp)
+        assert np.array_equal(np.where(tie, 0, got["y"][row, column]), np.where(tie, 0, expected))
+        assert np.abs(got["y"][row, column] - expected).max() <= 1
 
 
 @given(geometries(pool=True), zero_points, generators)

@@ -22,7 +22,12 @@ from mcutrain.ops.head import (
     KERNELS,
     HeadF32Params,
 )
-from mcutrain.ops.loss import SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params
+from mcutrain.ops.loss import (
+    MEAN_SQUARED_ERROR_F32,
+    SOFTMAX_CROSS_ENTROPY_F32,
+    MeanSquaredErrorF32Params,
+    SoftmaxCrossEntropyF32Params,
+)
 from support.ckernels import call, forms, quantization, run_everywhere
 from support.examples import examples
 from support.forward_cases import generators, random_codes, rubbish, scales, zero_points
@@ -244,6 +249,76 @@ def test_a_label_outside_the_classes_is_refused(form: str, classes: int, label: 
     outputs = {"gradient": floats(7, 7, 7), "loss": floats(7)}
     assert call(form, SOFTMAX_CROSS_ENTROPY_F32, SoftmaxCrossEntropyF32Params(classes), views | outputs) == 1
     assert (np.concatenate(list(outputs.values())) == 7).all()
+
+
+def run_squared(outputs: Any, target: Any, generator: np.random.Generator | None = None) -> dict[str, Any]:
+    generator = generator or np.random.default_rng(0)
+    written = {"gradient": rubbish(generator, outputs.shape, np.float32), "loss": rubbish(generator, (1,), np.float32)}
+    inputs = {"outputs": outputs, "target": target}
+    return run_everywhere(MEAN_SQUARED_ERROR_F32, MeanSquaredErrorF32Params(outputs.size), inputs, written)
+
+
+@given(st.integers(1, 70), generators)
+@examples(60)
+def test_the_mean_squared_error_and_its_gradient_are_those_of_the_formula(
+    count: int, generator: np.random.Generator
+) -> None:
+    outputs, target = random_floats(generator, (count,)), random_floats(generator, (count,))
+    got = run_squared(outputs, target, generator)
+    difference = outputs.astype(np.float64) - target
+    # The difference, 2 / n and their product round once each: 3 * 2^-24, and their squares.
+    np.testing.assert_allclose(got["gradient"], 2 * difference / count, rtol=2.0**-22, atol=1e-45)
+    # Each square carries the difference's rounding twice and its own, and is added in at most n sums; the quotient rounds once.
+    np.testing.assert_allclose(got["loss"][0], np.mean(difference**2), rtol=(count + 4) * 2.0**-24 * 1.01, atol=1e-45)
+
+
+def test_squares_add_up_in_ascending_order_without_fusing() -> None:
+    # 2^24 + 1 is 2^24 in float32, so ones that come after it are lost and those before it are not.
+    assert run_squared(floats(4096, 1, 1, 1), floats(0, 0, 0, 0))["loss"][0] == 2.0**22
+    assert run_squared(floats(1, 1, 1, 4096), floats(0, 0, 0, 0))["loss"][0] == (2.0**24 + 4) / 4
+    odd = 1 + 2.0**-12  # its square has 25 bits: fused into the sum, it would leave 2^-24 when 1 + 2^-11 goes
+    assert run_squared(floats(odd), floats(0))["loss"][0] == F32(1 + 2.0**-11)
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize(
+    ("outputs", "target"),
+    [
+        ((0, math.nan), (0, 0)),
+        ((math.inf, 0), (0, 0)),
+        ((0, 0), (-math.inf, 0)),
+        ((math.inf, 0), (math.inf, 0)),
+        ((3e19, 0), (0, 0)),
+    ],
+    ids=str,
+)
+def test_an_error_that_is_not_finite_ends_training_with_outputs_unchanged(
+    form: str, outputs: tuple[float, float], target: tuple[float, float]
+) -> None:
+    views = {"outputs": floats(*outputs), "target": floats(*target)}
+    written = {"gradient": floats(7, 7), "loss": floats(7)}
+    assert call(form, MEAN_SQUARED_ERROR_F32, MeanSquaredErrorF32Params(2), views | written) == 2
+    with pytest.raises(NotFiniteError):
+        MEAN_SQUARED_ERROR_F32.golden(MeanSquaredErrorF32Params(2), views | written)
+    assert (np.concatenate(list(written.values())) == 7).all()
+
+
+@pytest.mark.parametrize("form", forms)
+def test_the_gradient_may_replace_the_outputs(form: str) -> None:
+    outputs, target = floats(0.5, -2, 3, 0.25), floats(1, 1, 1, 1)
+    expected = run_squared(outputs, target)
+    views = {"outputs": outputs, "gradient": outputs, "target": target, "loss": floats(0)}
+    assert call(form, MEAN_SQUARED_ERROR_F32, MeanSquaredErrorF32Params(4), views) == 0
+    np.testing.assert_array_equal(outputs, expected["gradient"])
+    assert views["loss"][0] == expected["loss"][0]
+
+
+@pytest.mark.parametrize("form", forms)
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_outputs_are_refused(form: str, count: int) -> None:
+    views = {"outputs": floats(0), "target": floats(0), "gradient": floats(7), "loss": floats(7)}
+    assert call(form, MEAN_SQUARED_ERROR_F32, MeanSquaredErrorF32Params(count), views) == 1
+    assert views["gradient"][0] == views["loss"][0] == 7
 
 
 @pytest.mark.parametrize("form", forms)

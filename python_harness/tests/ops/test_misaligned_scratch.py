@@ -19,6 +19,9 @@ WINDOW = Window(6, 6, 4, 6, 6, 4, 3, 3, 1, 1, 1, 1)
 # Of any of the kernels' parameters, by name.
 VALID: dict[str, Any] = {
     "window": WINDOW,
+    "dilation_height": 1,
+    "dilation_width": 1,
+    "groups": 2,
     "input_zero_point": 0,
     "output_zero_point": 0,
     "clamp_min": -128,
@@ -33,6 +36,7 @@ def test_the_kernels_with_scratch_are_the_convolutions_and_their_gradients() -> 
     assert {kernel.name for kernel in WITH_SCRATCH} == {
         "conv2d_s8",
         "depthwise_conv2d_s8",
+        "grouped_conv2d_s8",
         "conv2d_error_b16",
         "conv2d_weight_gradient_b16",
         "depthwise_conv2d_error_b16",

@@ -22,6 +22,7 @@ from support.forward_cases import (
     generators,
     geometries,
     mask_rubbish,
+    power_of_two,
     random_codes,
     rubbish,
     scales,
@@ -72,6 +73,9 @@ def depthwise_cases(draw: st.DrawFn) -> DepthwiseCase:
     x_scale = draw(scales())
     spread = 40 * np.sqrt(w.kernel_height * w.kernel_width) * draw(st.floats(0.1, 3.0))
     y_scale = float(np.float32(x_scale * float(weight_scale.mean()) * spread))
+    if draw(st.integers(0, 3)) == 0:
+        x_scale, y_scale = power_of_two(x_scale), power_of_two(y_scale)
+        weight_scale = np.array([power_of_two(s) for s in weight_scale], np.float32)
     x_zero, y_zero = draw(zero_points), draw(zero_points)
     activation = draw(activations)
     all_scales = np.broadcast_to(weight_scale.astype(np.float64), (w.out_channels,))

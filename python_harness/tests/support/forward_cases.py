@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,16 @@ generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 @st.composite
 def scales(draw: st.DrawFn, lowest: float = 0.001, highest: float = 1.0) -> float:
-    """A float32 scale."""
+    """A float32 scale; one in three a power of two, whose ratios are exact and make ties."""
+    exponents = range(math.ceil(math.log2(lowest)), math.floor(math.log2(highest)) + 1)
+    if draw(st.integers(0, 2)) == 0 and exponents:
+        return 2.0 ** draw(st.sampled_from(exponents))
     return float(np.float32(draw(st.floats(lowest, highest))))
+
+
+def power_of_two(value: float) -> float:
+    """The power of two next to a positive number, on a logarithmic scale."""
+    return 2.0 ** round(math.log2(value))
 
 
 def random_codes(generator: np.random.Generator, shape: tuple[int, ...], lowest: int = -128) -> NDArray[np.int8]:
@@ -156,6 +165,10 @@ def conv_cases(
     x_scale = draw(scales())
     spread = 40 * np.sqrt(taps) * draw(st.floats(0.1, 3.0))
     y_scale = float(np.float32(x_scale * float(weight_scale.mean()) * spread))
+    if draw(st.integers(0, 3)) == 0:
+        # Exact ratios: a good part of the sums lie between two codes.
+        x_scale, y_scale = power_of_two(x_scale), power_of_two(y_scale)
+        weight_scale = np.array([power_of_two(s) for s in weight_scale], np.float32)
     x_zero, y_zero = draw(zero_points), draw(zero_points)
     activation = draw(activations)
     scale = np.broadcast_to(weight_scale.astype(np.float64), (w.out_channels,))

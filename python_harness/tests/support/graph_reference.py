@@ -72,17 +72,16 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         assert w.quantization is not None
         centred = values[0].astype(np.float64) - x.zero_point
         weights = w.data.astype(np.float64)
-        if op.kind == "conv2d":
-            kernel = (w.shape[1], w.shape[2])
-            patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0)
-            sums = np.einsum("hwijc,oijc->hwo", patches, weights)
-        elif op.kind == "depthwise_conv2d":
-            kernel = (w.shape[1], w.shape[2])
-            patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0)
-            each = np.repeat(patches, w.shape[0] // x.shape[2], axis=4)
-            sums = np.einsum("hwijo,oij->hwo", each, weights)
+        if op.kind == "fully_connected":
+            sums: Any = centred @ weights.T
         else:
-            sums = weights @ centred
+            centred = centred.reshape(x.image)
+            kernel = (w.shape[1], w.shape[2])
+            patches = _patches(centred, kernel, attributes.stride, attributes.padding, 0.0, attributes.dilation)
+            groups = x.shape[-1] if op.kind == "depthwise_conv2d" else attributes.groups
+            patches = patches.reshape(*patches.shape[:4], groups, -1)
+            filters = weights.reshape(groups, w.shape[0] // groups, *kernel, -1)
+            sums = np.einsum("hwijgc,goijc->hwgo", patches, filters).reshape(*patches.shape[:2], w.shape[0])
         return _codes(
             (sums + b.data) * (x.scale * w.quantization.scale.astype(np.float64)), y, attributes.clamp, rounding
         )
@@ -90,19 +89,21 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         total = sum(dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
         return _codes(np.asarray(total), y, attributes.clamp, rounding)
     if isinstance(attributes, PoolAttributes):
-        image = values[0].astype(np.float64)
+        image = values[0].astype(np.float64).reshape(x.image)
         patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)
+        if op.kind == "average_pool" and (x.scale, x.zero_point) != (y.scale, y.zero_point):
+            return _codes((np.nanmean(patches, (2, 3)) - x.zero_point) * x.scale, y, attributes.clamp, rounding)
         pooled = np.nanmean(patches, (2, 3)) if op.kind == "average_pool" else np.nanmax(patches, (2, 3))
         if rounding is half_even:
             # onnxruntime rounds the average of the real values, so a tie is even with the zero point taken off.
             return (rounding(pooled - x.zero_point) + x.zero_point).astype(np.int8)
         return rounding(pooled).astype(np.int8)
     if isinstance(attributes, MeanAttributes):
-        return _codes(dequantized(x, values[0]).mean((0, 1)), y, attributes.clamp, rounding)
+        return _codes(dequantized(x, values[0]).reshape(x.image).mean((0, 1)), y, attributes.clamp, rounding)
     if isinstance(attributes, PadAttributes):
         p = attributes.padding
         edges = ((p.top, p.bottom), (p.left, p.right), (0, 0))
-        return np.pad(values[0], edges, constant_values=x.zero_point)
+        return np.pad(values[0].reshape(x.image), edges, constant_values=x.zero_point)
     if isinstance(attributes, RequantizeAttributes):
         return _codes(dequantized(x, values[0]), y, attributes.clamp, rounding)
     if isinstance(attributes, SoftmaxAttributes):
@@ -113,10 +114,18 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
     return values[0]
 
 
-def _patches(image: Real, kernel: tuple[int, int], stride: tuple[int, int], p: Padding, fill: float) -> Real:
+def _patches(
+    image: Real,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    p: Padding,
+    fill: float,
+    dilation: tuple[int, int] = (1, 1),
+) -> Real:
     padded = np.pad(image, ((p.top, p.bottom), (p.left, p.right), (0, 0)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (0, 1))
-    return windows[:: stride[0], :: stride[1]].transpose(0, 1, 3, 4, 2)
+    span = tuple((taps - 1) * apart + 1 for taps, apart in zip(kernel, dilation, strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, (0, 1))
+    return windows[:: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]].transpose(0, 1, 3, 4, 2)
 
 
 def _codes(real: Real, y: Tensor, clamp: tuple[int, int], rounding: Rounding) -> Codes:

@@ -25,6 +25,7 @@ from mcutrain.graph import (
     SoftmaxAttributes,
     Tensor,
 )
+from mcutrain.graph.attributes import dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.validate import validate
 from support.graphs import quantization
@@ -40,7 +41,7 @@ class NetBuilder:
     """Adds operators one after the other; each method takes and returns names of tensors."""
 
     seed: int
-    input_shape: tuple[int, int, int] = (8, 8, 3)
+    input_shape: tuple[int, ...] = (8, 8, 3)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
 
@@ -86,23 +87,36 @@ class NetBuilder:
         *,
         scale: float | None = None,
         relu: bool = False,
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
     ) -> str:
         """conv2d, depthwise_conv2d, average_pool or max_pool with sides, strides and borders of their own. channels: of the output."""
-        height, width, in_channels = self.tensors[x].shape
-        out_height = output_side(height, kernel[0], stride[0], padding.top, padding.bottom)
-        out_width = output_side(width, kernel[1], stride[1], padding.left, padding.right)
-        y_shape = (out_height, out_width, channels)
+        height, width, in_channels = self.tensors[x].image
+        span = dilated(kernel, dilation)
+        out_height = output_side(height, span[0], stride[0], padding.top, padding.bottom)
+        out_width = output_side(width, span[1], stride[1], padding.left, padding.right)
+        y_shape: tuple[int, ...] = (out_height, out_width, channels)
+        if len(self.tensors[x].shape) == 2:
+            y_shape = y_shape[1:]
         if kind in ("average_pool", "max_pool"):
             return self._operator(kind, kind, (x,), y_shape, self._like(x), PoolAttributes(kernel, stride, padding))
-        attributes = ConvAttributes((-128, 127), stride, padding)
+        attributes = ConvAttributes((-128, 127), stride, padding, dilation, groups)
         prefix = {"conv2d": "conv", "depthwise_conv2d": "depthwise"}[kind]
-        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels)
+        shape = (channels, *kernel) if kind == "depthwise_conv2d" else (channels, *kernel, in_channels // groups)
         return self._layer(kind, prefix, x, shape, y_shape, attributes, relu, scale)
 
     def dense(self, x: str, features: int, *, relu: bool = False) -> str:
         """A fully connected layer; the last one is the head."""
         shape = (features, self.tensors[x].elements)
         return self._layer("fully_connected", "fully_connected", x, shape, (features,), ConvAttributes(), relu)
+
+    def rows(self, x: str, features: int, *, relu: bool = False) -> str:
+        """A fully connected layer of each row by itself: of the last axis."""
+        *rows, length = self.tensors[x].shape
+        attributes = ConvAttributes()
+        return self._layer(
+            "fully_connected", "fully_connected", x, (features, length), (*rows, features), attributes, relu
+        )
 
     def add(self, a: str, b: str, *, relu: bool = False) -> str:
         """The residual sum."""
@@ -121,6 +135,16 @@ class NetBuilder:
         attributes = PoolAttributes((kernel, kernel), (stride, stride), padding)
         return self._operator(kind, kind, (x,), shape, self._like(x), attributes)
 
+    def average(self, x: str, kernel: int, stride: int, *, finer: float, relu: bool = False) -> str:
+        """An average pool with borders whose output has a scale of its own, ``finer`` times that of its input."""
+        height, width, channels = self.tensors[x].shape
+        rows, columns = _same(height, kernel, stride), _same(width, kernel, stride)
+        clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
+        attributes = PoolAttributes((kernel, kernel), (stride, stride), Padding(*rows, *columns), clamp)
+        shape = (output_side(height, kernel, stride, *rows), output_side(width, kernel, stride, *columns), channels)
+        own = quantization(self.tensors[x].scale * finer, zero_point)
+        return self._operator("average_pool", "average_pool", (x,), shape, own, attributes)
+
     def global_pool(self, x: str) -> str:
         """The mean of the whole image."""
         height, width, channels = self.tensors[x].shape
@@ -130,7 +154,7 @@ class NetBuilder:
     def mean(self, x: str) -> str:
         """The mean of the whole image as a vector, at a finer scale."""
         scale = self.tensors[x].scale * 0.4
-        channels = self.tensors[x].shape[2]
+        channels = self.tensors[x].shape[-1]
         return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), MeanAttributes())
 
     def pad(self, x: str) -> str:
@@ -151,6 +175,11 @@ class NetBuilder:
     def flatten(self, x: str) -> str:
         """A vector of the same codes."""
         shape = (self.tensors[x].elements,)
+        return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
+
+    def in_rows(self, x: str, count: int) -> str:
+        """The same codes in so many rows."""
+        shape = (count, self.tensors[x].elements // count)
         return self._operator("reshape", "reshape", (x,), shape, self._like(x), ReshapeAttributes())
 
     def softmax(self, x: str) -> str:
@@ -201,7 +230,7 @@ class NetBuilder:
         self.tensors[f"w{index}"] = Tensor(f"w{index}", shape, "int8", w_q, weights)
         self.tensors[f"b{index}"] = Tensor(f"b{index}", (shape[0],), "int32", b_q, bias)
         clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
-        attributes = ConvAttributes(clamp, attributes.stride, attributes.padding)
+        attributes = replace(attributes, clamp=clamp)
         operands = (x, f"w{index}", f"b{index}")
         return self._operator(kind, prefix, operands, y_shape, quantization(y_scale, zero_point), attributes)
 
@@ -279,6 +308,14 @@ def pooled() -> Graph:
     return net.graph(net.softmax(net.dense(net.flatten(y), 6)))
 
 
+def averaged() -> Graph:
+    """Averages at scales of their own: so fine that some saturate, with an activation, and over the whole image."""
+    net = NetBuilder(17, (9, 8, 2))
+    y = net.conv(net.average("x", 2, 1, finer=1.6), 5)
+    y = net.conv(net.average(y, 3, 2, finer=0.3, relu=True), 6)
+    return net.graph(net.dense(net.flatten(net.average(y, 5, 5, finer=0.4)), 4))
+
+
 def perceptron() -> Graph:
     """Hidden fully connected layers behind a convolution."""
     net = NetBuilder(5, (4, 4, 2))
@@ -294,6 +331,28 @@ def separable() -> Graph:
     inner = net.conv(net.depthwise(stem, outputs=2, relu=True), 4, kernel=1)
     y = net.depthwise(net.add(inner, stem), 5, stride=2)
     y = net.conv(y, 6, kernel=1, relu=True)
+    return net.graph(net.dense(net.mean(y), 4))
+
+
+def dilated_and_grouped() -> Graph:
+    """Convolutions with dilated taps, in groups, and both, dense and depthwise, in a residual block too; strides that meet the dilation."""
+    net = NetBuilder(8, (10, 9, 3))
+    stem = net.windowed("conv2d", "x", 6, (3, 2), (1, 1), Padding(2, 2, 1, 1), dilation=(2, 2))
+    inner = net.windowed("conv2d", stem, 6, (3, 3), (1, 1), Padding(1, 1, 1, 1), relu=True, groups=3)
+    y = net.add(net.windowed("conv2d", inner, 6, (2, 3), (1, 1), Padding(3, 0, 2, 2), dilation=(3, 2), groups=2), stem)
+    y = net.windowed("depthwise_conv2d", y, 12, (3, 3), (2, 1), Padding(2, 1, 2, 2), dilation=(2, 2), relu=True)
+    y = net.windowed("conv2d", y, 8, (1, 1), (1, 1), Padding(), groups=4)
+    return net.graph(net.dense(net.mean(y), 4))
+
+
+def sequence() -> Graph:
+    """(length, channels): convolutions with strides, dilation and groups, depthwise too, pools, and rows of fully connected layers."""
+    net = NetBuilder(9, (26, 3))
+    y = net.windowed("conv2d", "x", 6, (1, 5), (1, 1), Padding(0, 0, 2, 1), relu=True)
+    y = net.add(net.windowed("conv2d", y, 6, (1, 3), (1, 1), Padding(0, 0, 4, 0), dilation=(1, 2), groups=2), y)
+    y = net.windowed("max_pool", y, 6, (1, 3), (1, 2), Padding(0, 0, 1, 0))
+    y = net.windowed("depthwise_conv2d", net.rows(y, 5, relu=True), 5, (1, 3), (1, 1), Padding(0, 0, 1, 1))
+    y = net.windowed("average_pool", net.rows(y, 7), 7, (1, 2), (1, 2), Padding())
     return net.graph(net.dense(net.mean(y), 4))
 
 
@@ -317,13 +376,59 @@ def siamese(*, shared: bool = True) -> Graph:
     return made
 
 
+def autoencoder() -> Graph:
+    """As many values out as in, through a narrow middle."""
+    net = NetBuilder(8, (2, 3, 4))
+    y = net.dense(net.flatten("x"), 10, relu=True)
+    y = net.dense(y, 4)
+    return net.graph(net.dense(net.dense(y, 10, relu=True), 24))
+
+
+def regression() -> Graph:
+    """One value of an image."""
+    net = NetBuilder(9)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    return net.graph(net.dense(net.mean(y), 1))
+
+
+def convolutional_head(kernel: int = 1) -> Graph:
+    """A classifier whose last layer is a convolution over all of its input, with a reshape and a softmax behind it."""
+    net = NetBuilder(10)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    y = net.global_pool(y) if kernel == 1 else net.conv(y, 5, kernel=4 - kernel + 1, same=False)
+    return net.graph(net.softmax(net.flatten(net.conv(y, 4, kernel=kernel, same=False))))
+
+
+def averaged_classes() -> Graph:
+    """A classifier that says its classes of each pixel, and averages them."""
+    net = NetBuilder(11)
+    y = net.conv(net.conv("x", 6, relu=True), 8, stride=2, relu=True)
+    return net.graph(net.softmax(net.flatten(net.global_pool(net.conv(y, 4, kernel=1)))))
+
+
+def class_map() -> Graph:
+    """A class of each pixel."""
+    net = NetBuilder(12)
+    return net.graph(net.conv(net.conv("x", 6, relu=True), 4, kernel=1))
+
+
+def two_heads() -> Graph:
+    """One layer of six outputs that are two classifiers of three."""
+    net = NetBuilder(13)
+    y = net.dense(net.mean(net.conv("x", 6, relu=True)), 6)
+    return net.graph(net.softmax(net.in_rows(y, 2)))
+
+
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "chain": chain,
     "residual": residual,
     "identity residual": identity_residual,
+    "averaged": averaged,
     "pooled": pooled,
     "perceptron": perceptron,
     "separable": separable,
+    "dilated and grouped": dilated_and_grouped,
+    "sequence": sequence,
 }
 
 

@@ -116,6 +116,12 @@ class NumpyNetwork:
 
     def _real_output(self, op: Operator) -> Real:
         attributes, x = op.attributes, self.values[op.inputs[0]]
+        if op.kind == "fully_connected":
+            weights, bias = (self.parameters[name] for name in op.inputs[1:])
+            product: Real = x @ weights.T + bias
+            return product
+        if isinstance(attributes, ConvAttributes | MeanAttributes | PadAttributes | PoolAttributes):
+            x = x.reshape(self._image(op.inputs[0]))
         if isinstance(attributes, ConvAttributes):
             return self._product(op, x)
         if isinstance(attributes, AddAttributes):
@@ -138,28 +144,31 @@ class NumpyNetwork:
 
     def _product(self, op: Operator, x: Real) -> Real:
         weights, bias = (self.parameters[name] for name in op.inputs[1:])
-        if op.kind == "fully_connected":
-            product: Real = weights @ x.reshape(-1) + bias
-            return product
         patches = _flat(x, 0.0)[self._windows(op)]
         if op.kind == "depthwise_conv2d":
             read, rows = patches[..., self._channels_read(op)], weights.reshape(len(weights), -1)
             sums: Real = np.einsum("hwko,ok->hwo", read, rows)
         else:
-            sums = np.einsum("hwkc,okc->hwo", patches, weights.reshape(len(weights), -1, x.shape[2]))
-        return sums + bias
+            groups = op.attributes.groups  # type: ignore[attr-defined]
+            sums = np.einsum("hwkgc,gokc->hwgo", _in_groups(patches, groups), _filters(weights, groups))
+        return sums.reshape(*sums.shape[:2], -1) + bias
+
+    def _image(self, name: str) -> tuple[int, int, int]:
+        """(height, width, channels) of a tensor; a sequence, (length, channels), is an image of height 1."""
+        shape = self.graph.tensors[name].shape
+        return (1, *shape) if len(shape) == 2 else shape  # type: ignore[return-value]
 
     def _windows(self, op: Operator) -> NDArray[np.intp]:
-        a, shape, out = op.attributes, self.values[op.inputs[0]].shape, self.graph.tensors[op.outputs[0]].shape
+        a, shape, out = op.attributes, self._image(op.inputs[0]), self._image(op.outputs[0])
         if isinstance(a, PoolAttributes):
             return windows_of(shape, out, a.kernel, a.stride, a.padding)
         assert isinstance(a, ConvAttributes)
         kernel = self.graph.tensors[op.inputs[1]].shape[1:3]
-        return windows_of(shape, out, (kernel[0], kernel[1]), a.stride, a.padding)
+        return windows_of(shape, out, (kernel[0], kernel[1]), a.stride, a.padding, a.dilation)
 
     def _channels_read(self, op: Operator) -> NDArray[np.intp]:
         """The input channel of each output channel of a depthwise convolution."""
-        inputs, outputs = (self.graph.tensors[name].shape[2] for name in (op.inputs[0], op.outputs[0]))
+        inputs, outputs = (self.graph.tensors[name].shape[-1] for name in (op.inputs[0], op.outputs[0]))
         return np.repeat(np.arange(inputs), outputs // inputs)
 
     def _clamped(self, op: Operator, y: Tensor, real: Real) -> Real:
@@ -282,9 +291,11 @@ class NumpyNetwork:
         walk.biases[op.name] = g.reshape(-1, g.shape[-1]).sum(axis=0)
         into = walk.errors[op.inputs[0]]
         if op.kind == "fully_connected":
-            walk.weights[op.name] = np.outer(g, x.reshape(-1))
-            into += (g @ weights).reshape(into.shape)
+            walk.weights[op.name] = g.reshape(-1, g.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+            into += g @ weights
             return
+        x, into = x.reshape(self._image(op.inputs[0])), into.reshape(self._image(op.inputs[0]))
+        g = g.reshape(self._image(op.outputs[0]))
         windows = self._windows(op)
         patches = _flat(x, 0.0)[windows]
         by_patch = np.zeros(patches.shape)
@@ -294,29 +305,39 @@ class NumpyNetwork:
             for o, channel in enumerate(channels):
                 by_patch[..., channel] += g[:, :, np.newaxis, o] * weights[o].reshape(-1)
         else:
-            gradient = np.einsum("hwkc,hwo->okc", patches, g)
-            by_patch += np.einsum("hwo,okc->hwkc", g, weights.reshape(len(weights), -1, x.shape[2]))
+            groups = op.attributes.groups  # type: ignore[attr-defined]
+            by_group = _in_groups(g, groups)
+            gradient = np.einsum("hwkgc,hwgo->gokc", _in_groups(patches, groups), by_group)
+            by_patch += np.einsum("hwgo,gokc->hwkgc", by_group, _filters(weights, groups)).reshape(patches.shape)
         walk.weights[op.name] = gradient.reshape(weights.shape)
         into += _gathered(by_patch, windows, into.shape)
 
     def _through(self, op: Operator, g: Real) -> Real:
         """The error of the input of an operator of one input without weights."""
         attributes, x = op.attributes, self.values[op.inputs[0]]
+        if isinstance(attributes, MeanAttributes | PadAttributes | PoolAttributes):
+            x = x.reshape(self._image(op.inputs[0]))
+            if not isinstance(attributes, MeanAttributes):
+                g = g.reshape(self._image(op.outputs[0]))
+            return self._through_window(op, g, x).reshape(self.graph.tensors[op.inputs[0]].shape)
+        assert isinstance(attributes, RequantizeAttributes) or op.kind == "reshape", op.kind
+        return g.reshape(x.shape)
+
+    def _through_window(self, op: Operator, g: Real, x: Real) -> Real:
+        """The same of what reads an image."""
+        attributes = op.attributes
         if isinstance(attributes, MeanAttributes):
             return np.broadcast_to(g.reshape(-1) / (x.shape[0] * x.shape[1]), x.shape)
         if isinstance(attributes, PadAttributes):
             return _gathered(g, _border(x.shape, attributes.padding), x.shape)
-        if isinstance(attributes, PoolAttributes):
-            windows = self._windows(op)
-            if op.kind == "average_pool":
-                share = g / (windows < x.shape[0] * x.shape[1]).sum(axis=2)[..., np.newaxis]
-                return _gathered(np.repeat(share[:, :, np.newaxis], windows.shape[2], axis=2), windows, x.shape)
-            taken = np.zeros((*windows.shape, x.shape[2]))
-            first = _flat(x, -np.inf)[windows].argmax(axis=2)  # numpy promises the first of equals
-            np.put_along_axis(taken, first[:, :, np.newaxis], g[:, :, np.newaxis], axis=2)
-            return _gathered(taken, windows, x.shape)
-        assert isinstance(attributes, RequantizeAttributes) or op.kind == "reshape", op.kind
-        return g.reshape(x.shape)
+        windows = self._windows(op)
+        if op.kind == "average_pool":
+            share = g / (windows < x.shape[0] * x.shape[1]).sum(axis=2)[..., np.newaxis]
+            return _gathered(np.repeat(share[:, :, np.newaxis], windows.shape[2], axis=2), windows, x.shape)
+        taken = np.zeros((*windows.shape, x.shape[2]))
+        first = _flat(x, -np.inf)[windows].argmax(axis=2)  # numpy promises the first of equals
+        np.put_along_axis(taken, first[:, :, np.newaxis], g[:, :, np.newaxis], axis=2)
+        return _gathered(taken, windows, x.shape)
 
 
 def scales_of(weights: Tensor) -> Real:
@@ -332,20 +353,32 @@ def windows_of(
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
 ) -> NDArray[np.intp]:
     """The pixels of each window, (out_height, out_width, taps in raster order); height * width stands for any pixel outside."""
     height, width = shape[:2]
-    rows = (height + padding.top + padding.bottom - kernel[0]) // stride[0] + 1
-    columns = (width + padding.left + padding.right - kernel[1]) // stride[1] + 1
+    rows = (height + padding.top + padding.bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    columns = (width + padding.left + padding.right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     assert (rows, columns) == out[:2]
     windows = np.full((rows, columns, kernel[0] * kernel[1]), height * width, np.intp)
     for row, column, tap in np.ndindex(windows.shape):
-        i = row * stride[0] - padding.top + tap // kernel[1]
-        j = column * stride[1] - padding.left + tap % kernel[1]
+        i = row * stride[0] - padding.top + tap // kernel[1] * dilation[0]
+        j = column * stride[1] - padding.left + tap % kernel[1] * dilation[1]
         if 0 <= i < height and 0 <= j < width:
             windows[row, column, tap] = i * width + j
     windows.flags.writeable = False
     return windows
+
+
+def _in_groups(values: Real, groups: int) -> Real:
+    """The last axis, of channels, as (group, channel of it)."""
+    return values.reshape(*values.shape[:-1], groups, -1)
+
+
+def _filters(weights: Real, groups: int) -> Real:
+    """(group, output channel of it, tap, input channel of it) of the weights of a convolution."""
+    outputs, height, width, inputs = weights.shape
+    return weights.reshape(groups, outputs // groups, height * width, inputs)
 
 
 def _border(shape: tuple[int, ...], padding: Padding) -> NDArray[np.intp]:

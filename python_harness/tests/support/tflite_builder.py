@@ -118,11 +118,12 @@ def depthwise_conv2d_model(
     stride: tuple[int, int] = (1, 1),
     padding: str = "VALID",
     activation: str = "NONE",
+    dilation: tuple[int, int] = (1, 1),
 ) -> bytes:
     """DEPTHWISE_CONV_2D. weights (out, kernel_height, kernel_width) as in the Graph; the file has (1, kh, kw, out)."""
     out_channels, kernel_height, kernel_width = weights.shape
-    height = output_size(input_shape[0], kernel_height, stride[0], padding)
-    width = output_size(input_shape[1], kernel_width, stride[1], padding)
+    height = output_size(input_shape[0], dilation[0] * (kernel_height - 1) + 1, stride[0], padding)
+    width = output_size(input_shape[1], dilation[1] * (kernel_width - 1) + 1, stride[1], padding)
     scale = np.atleast_1d(np.asarray(weight_scale, np.float32))
     stored = np.ascontiguousarray(weights.transpose(1, 2, 0)[np.newaxis])
     b = Builder()
@@ -135,8 +136,8 @@ def depthwise_conv2d_model(
         "StrideH": stride[0],
         "StrideW": stride[1],
         "DepthMultiplier": out_channels // input_shape[2],
-        "DilationHFactor": 1,
-        "DilationWFactor": 1,
+        "DilationHFactor": dilation[0],
+        "DilationWFactor": dilation[1],
         "FusedActivationFunction": ACTIVATIONS[activation],
     }
     b.operator("DEPTHWISE_CONV_2D", [x, w, c], [y], options)

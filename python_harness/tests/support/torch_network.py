@@ -26,7 +26,7 @@ from mcutrain.graph import (
     RequantizeAttributes,
 )
 from mcutrain.methods.classifier_head import find_head
-from support.traced_step import StepGradients
+from support.traced_step import StepGradients, Target
 
 Real = NDArray[np.float64]
 _TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
@@ -45,8 +45,8 @@ class TorchNetwork:
         self.values: dict[str, Any] = {}
         self.leaves: dict[str, Any] = {}
 
-    def gradients(self, sample: NDArray[np.int8], label: int) -> StepGradients:
-        """Of the cross-entropy of ``sample``; of every weight and tensor, whatever the scheme."""
+    def gradients(self, sample: NDArray[np.int8], label: Target) -> StepGradients:
+        """Of the loss of ``sample``: cross-entropy with a label, mean squared error from values. Of every weight and tensor."""
         head = find_head(self.graph)
         self.values[self.graph.input] = torch.tensor(sample.astype(np.float64), requires_grad=True)
         for op in self.graph.operators[: head.index]:
@@ -67,14 +67,17 @@ class TorchNetwork:
             loss=float(loss.detach()),
         )
 
-    def _loss(self, op: Operator, label: int) -> tuple[Any, Any, Any]:
+    def _loss(self, op: Operator, label: Target) -> tuple[Any, Any, Any]:
         x, w, b = (self.graph.tensors[name] for name in op.inputs)
         assert w.data is not None and b.data is not None and w.quantization is not None
         scales = w.quantization.scale.astype(np.float64)
-        weights = torch.tensor(w.data.astype(np.float64) * scales.reshape(-1, 1), requires_grad=True)
+        rows = w.data.reshape(w.shape[0], -1).astype(np.float64)
+        weights = torch.tensor(rows * scales.reshape(-1, 1), requires_grad=True)
         bias = torch.tensor(b.data.astype(np.float64) * scales * x.scale, requires_grad=True)
-        features = self._centred(op.inputs[0]) * x.scale
+        features = self._centred(op.inputs[0]).reshape(-1) * x.scale
         logits = weights @ features + bias
+        if isinstance(label, np.ndarray):
+            return weights, bias, functional.mse_loss(logits, torch.tensor(label.astype(np.float64)))
         return weights, bias, functional.cross_entropy(logits[None], torch.tensor([label]))
 
     def _operator(self, op: Operator) -> Any:
@@ -89,13 +92,16 @@ class TorchNetwork:
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PoolAttributes):
-            pool = self._maximum if op.kind == "max_pool" else self._mean
-            return self._through(op, pool(self.values[x.name], a), (-128, 127))
+            image = self.values[x.name].reshape(x.image)
+            if op.kind == "max_pool":
+                return self._through(op, self._maximum(image, a).reshape(y.shape), a.clamp)
+            real = self._mean(image, a).reshape(y.shape) - x.zero_point
+            return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, MeanAttributes):
-            real = self._centred(x.name).mean((0, 1)).reshape(y.shape)
+            real = self._centred(x.name).reshape(x.image).mean((0, 1)).reshape(y.shape)
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PadAttributes):
-            return _padded(self.values[x.name], a.padding, float(x.zero_point))
+            return _padded(self.values[x.name].reshape(x.image), a.padding, float(x.zero_point)).reshape(y.shape)
         return self.values[x.name].reshape(y.shape)
 
     def _centred(self, name: str) -> Any:
@@ -110,14 +116,18 @@ class TorchNetwork:
         self.leaves |= {w.name: weights, b.name: bias}
         scales = torch.tensor(np.broadcast_to(w.quantization.scale.astype(np.float64), bias.shape).copy())
         if op.kind == "fully_connected":
-            return (weights @ self._centred(op.inputs[0]) + bias) * scales
+            return (self._centred(op.inputs[0]) @ weights.T + bias) * scales
         assert isinstance(op.attributes, ConvAttributes)
-        image = _padded(self._centred(op.inputs[0]), op.attributes.padding, 0.0).permute(2, 0, 1)[None]
+        pixels = self._centred(op.inputs[0]).reshape(self.graph.tensors[op.inputs[0]].image)
+        image = _padded(pixels, op.attributes.padding, 0.0).permute(2, 0, 1)[None]
         depthwise = op.kind == "depthwise_conv2d"
         kernels = weights[:, None] if depthwise else weights.permute(0, 3, 1, 2)
-        groups = image.shape[1] if depthwise else 1
-        sums = functional.conv2d(image, kernels, bias, stride=op.attributes.stride, groups=groups)
-        return sums[0].permute(1, 2, 0) * scales
+        a = op.attributes
+        groups = image.shape[1] if depthwise else a.groups
+        # Of strided views torch 2.13 gives groups a wrong gradient in double precision.
+        image, kernels = image.contiguous(), kernels.contiguous()
+        sums = functional.conv2d(image, kernels, bias, stride=a.stride, dilation=a.dilation, groups=groups)
+        return (sums[0].permute(1, 2, 0) * scales).reshape(self.graph.tensors[op.outputs[0]].shape)
 
     @staticmethod
     def _windows(x: Any, a: PoolAttributes, fill: float) -> Any:

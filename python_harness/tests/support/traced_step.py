@@ -15,6 +15,7 @@ from mcutrain.ops.programs import SAMPLE
 from mcutrain.ops.steps import Phase, Step
 
 Real = NDArray[np.float64]
+Target = int | NDArray[np.float32]  # a label, or values
 
 
 @dataclass
@@ -41,7 +42,7 @@ def value_of(executor: GoldenExecutor, name: str) -> Real:
     return view.astype(np.float64)
 
 
-def run_step(executor: GoldenExecutor, sample: NDArray[np.int8], label: int, rate: float) -> None:
+def run_step(executor: GoldenExecutor, sample: NDArray[np.int8], label: Target, rate: float) -> None:
     """One training step: a sample, and the update behind it where the minibatch is full."""
     executor.prepare(sample, label, np.float32(rate))
     executor.train()
@@ -49,7 +50,7 @@ def run_step(executor: GoldenExecutor, sample: NDArray[np.int8], label: int, rat
         executor.update()
 
 
-def traced_step(plan: Plan, sample: NDArray[np.int8], label: int) -> StepGradients:
+def traced_step(plan: Plan, sample: NDArray[np.int8], label: Target) -> StepGradients:
     """Train one step from the initial state and keep what it computed.
 
     The head's gradients are no tensors of their own: they are the change of its weights at a learning rate of 1.

@@ -82,6 +82,27 @@ MCT_MUST_CHECK mct_status mct_depthwise_conv2d_weight_gradient_f32(const mct_dep
 size_t mct_depthwise_conv2d_weight_gradient_b16_scratch_bytes(const mct_depthwise_conv2d_weight_gradient_params *params);
 
 typedef struct {
+    mct_window window; /* of the whole layer, whichever channels train */
+    int32_t dilation_height, dilation_width;
+    int32_t groups;
+    int32_t input_zero_point; /* dW */
+    int32_t most_selected;    /* dW: what index may list, at most; index NULL: all of it */
+} mct_grouped_conv2d_gradient_params;
+
+/* The same of a grouped convolution (mct_grouped_conv2d_s8). dX: weights are out_channels*kernel_height*kernel_width*(in_channels/groups). */
+MCT_MUST_CHECK mct_status mct_grouped_conv2d_error_b16(const mct_grouped_conv2d_gradient_params *params, const mct_b16 *g,
+                                                       const int8_t *weights, mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_grouped_conv2d_error_f32(const mct_grouped_conv2d_gradient_params *params, const float *g,
+                                                       const int8_t *weights, float *error);
+
+/* dW. index: the n input channels that train, the same of every group; x has these of each group, groups*n channels, and the gradient is
+ * out_channels*kernel_height*kernel_width*n. With groups == in_channels index lists output channels, as of a depthwise convolution. */
+MCT_MUST_CHECK mct_status mct_grouped_conv2d_weight_gradient_b16(const mct_grouped_conv2d_gradient_params *params, const int8_t *x,
+                                                                 const mct_b16 *g, const mct_index *index, mct_b32 *gradient);
+MCT_MUST_CHECK mct_status mct_grouped_conv2d_weight_gradient_f32(const mct_grouped_conv2d_gradient_params *params, const int8_t *x,
+                                                                 const float *g, const mct_index *index, float *gradient);
+
+typedef struct {
     int32_t pixels, channels;
 } mct_bias_gradient_params;
 

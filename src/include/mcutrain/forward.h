@@ -38,6 +38,22 @@ MCT_MUST_CHECK mct_status mct_depthwise_conv2d_s8(const mct_depthwise_conv2d_s8_
 size_t mct_depthwise_conv2d_s8_scratch_bytes(const mct_depthwise_conv2d_s8_params *params);
 
 typedef struct {
+    mct_window window;
+    int32_t dilation_height, dilation_width; /* pixels from one tap to the next */
+    int32_t groups;                          /* in_channels and out_channels are multiples of it; in_channels: a depthwise convolution */
+    int32_t input_zero_point, output_zero_point;
+    int32_t clamp_min, clamp_max; /* output codes */
+} mct_grouped_conv2d_s8_params;
+
+/* conv2d whose taps are dilated, whose channels are in groups, or both: an output channel reads the in_channels / groups input channels of
+ * its own group. weights: out_channels*kernel_height*kernel_width*(in_channels/groups). Padding and output size may be any: taps outside
+ * the image contribute nothing. scratch: mct_grouped_conv2d_s8_scratch_bytes, 4-byte aligned. */
+MCT_MUST_CHECK mct_status mct_grouped_conv2d_s8(const mct_grouped_conv2d_s8_params *params, const int8_t *x, const int8_t *weights,
+                                                const int32_t *bias, const int32_t *multiplier, const int32_t *shift, void *scratch,
+                                                int8_t *y, uint32_t *inside);
+size_t mct_grouped_conv2d_s8_scratch_bytes(const mct_grouped_conv2d_s8_params *params);
+
+typedef struct {
     int32_t elements;
     int32_t a_zero_point, b_zero_point, output_zero_point;
     int32_t a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift;
@@ -57,6 +73,19 @@ typedef struct {
 
 /* Mean over the part of the window inside the image, rounded half away from zero. */
 MCT_MUST_CHECK mct_status mct_average_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    mct_window window; /* out_channels == in_channels */
+    int32_t input_zero_point, output_zero_point;
+    int32_t clamp_min, clamp_max;
+    int32_t counts; /* how many different numbers of pixels the windows have inside the image */
+} mct_average_pool_rescale_s8_params;
+
+/* The mean at a scale of its own, rounded once: y = clamp(requantise_once(sum of x - input_zero_point) + output_zero_point).
+ * count, multiplier, shift: of each number of pixels inside, that number and s_x / (s_y * number). */
+MCT_MUST_CHECK mct_status mct_average_pool_rescale_s8(const mct_average_pool_rescale_s8_params *params, const int8_t *x,
+                                                      const int32_t *count, const int32_t *multiplier, const int32_t *shift, int8_t *y,
+                                                      uint32_t *inside);
 
 typedef struct {
     int32_t pixels, channels; /* pixels < 2^23 */

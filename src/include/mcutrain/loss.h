@@ -25,6 +25,15 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_softmax_cross_entropy_f32(const mct_softmax_cross_entropy_f32_params *params, const float *logits,
                                                         const int32_t *label, float *gradient, float *loss);
 
+typedef struct {
+    int32_t outputs;
+} mct_mean_squared_error_f32_params;
+
+/* loss = (sum over o ascending of (outputs[o] - target[o])^2, from 0) / n; gradient[o] = (2 / n) * (outputs[o] - target[o]), n = params->outputs.
+ * MCT_ERROR_NOT_FINITE where that sum is not finite. May run in place (gradient == outputs). */
+MCT_MUST_CHECK mct_status mct_mean_squared_error_f32(const mct_mean_squared_error_f32_params *params, const float *outputs,
+                                                     const float *target, float *gradient, float *loss);
+
 /* error[i] = scale of x_quantization * sum over o ascending of weights[o][i] * gradient[o]: d loss / d code of feature i. */
 MCT_MUST_CHECK mct_status mct_head_error_f32(const mct_head_f32_params *params, const float *weights, const float *gradient,
                                              const mct_quantization *x_quantization, float *error);

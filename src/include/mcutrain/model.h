@@ -6,7 +6,7 @@
  *
  *     mct_reset(&digits);
  *     mct_set_learning_rate(&digits, 0.01f);
- *     status = mct_train(&digits, sample, label);    a sample of digits.input_bytes codes
+ *     status = mct_train(&digits, sample, label);    a sample of digits.input_bytes codes; mct_train_values where it is to be values
  *     if (... the minibatch is complete ...) status = mct_end_batch(&digits);
  *     status = mct_infer(&digits, sample);           then mct_prediction(&digits)
  */
@@ -28,7 +28,10 @@ extern "C" {
 /* What a run reads and what it leaves behind. */
 typedef struct {
     const int8_t *input; /* the sample, where the plan reads it from outside the arena */
-    int32_t label;
+    union {
+        int32_t label;       /* what the sample is to be: a class, */
+        const float *target; /* or values, where the model has target_values */
+    };
     float learning_rate;
     uint32_t random; /* xorshift32 state, never 0 */
     int32_t samples; /* trained since the last update */
@@ -49,8 +52,9 @@ typedef struct mct_model {
     const char *name;
     uint32_t plan_crc32; /* CRC-32 of the canonical plan: what belongs to one plan carries it */
     uint32_t input_bytes;
-    uint32_t classes;
-    uint32_t batch; /* samples of a minibatch; 1: every sample updates at once */
+    uint32_t classes;       /* outputs, whatever they mean */
+    uint32_t target_values; /* `classes` where the model trains values by their mean squared error; 0 where it trains classes */
+    uint32_t batch;         /* samples of a minibatch; 1: every sample updates at once */
     uint32_t arena_bytes;
     uint32_t trainable_bytes; /* of the state that has initial values in flash */
     uint32_t state_bytes;     /* of the state that is zero after a reset; it lies behind the former */
@@ -61,6 +65,8 @@ typedef struct mct_model {
     const uint8_t *initial; /* trainable_bytes in flash */
     const float *logits;    /* classes, or NULL */
     const int8_t *output;   /* output_bytes, or NULL */
+    float output_scale;     /* of `output`: value = output_scale * (code - output_zero_point) */
+    int32_t output_zero_point;
     mct_status (*infer)(void);
     mct_status (*sample)(void);    /* NULL where nothing trains */
     mct_status (*update)(void);    /* NULL where updates run in `sample` */
@@ -82,8 +88,11 @@ MCT_MUST_CHECK mct_status mct_set_learning_rate(const mct_model *model, float le
 MCT_MUST_CHECK mct_status mct_infer(const mct_model *model, const int8_t *sample);
 
 /* Train on one sample; label in [0, classes). With batch 1 its update has run when this returns. MCT_ERROR_ARGUMENT, and nothing done, for a
- * model that does not train, and where `batch` samples wait for mct_end_batch. */
+ * model that does not train or trains values, and where `batch` samples wait for mct_end_batch. */
 MCT_MUST_CHECK mct_status mct_train(const mct_model *model, const int8_t *sample, int32_t label);
+
+/* The same for a model that trains values: target_values of them, finite, in the unit of the network's output. They stay there during the call. */
+MCT_MUST_CHECK mct_status mct_train_values(const mct_model *model, const int8_t *sample, const float *target);
 
 /* The end of a minibatch: one update by the mean gradient of the samples since the last one. MCT_ERROR_ARGUMENT without any. A minibatch may be
  * shorter than `batch`. With batch 1 there is nothing left to do. */
@@ -102,6 +111,10 @@ const int8_t *mct_output(const mct_model *model);
 
 /* Softmax of the logits of the last mct_infer into `classes` floats; MCT_ERROR_ARGUMENT where the model has no logits. */
 MCT_MUST_CHECK mct_status mct_probabilities(const mct_model *model, float *probabilities);
+
+/* Mean squared error of what the last mct_infer put out (dequantised, where that is int8) against `classes` values, which is an autoencoder's
+ * measure of how unusual a sample is. MCT_ERROR_NOT_FINITE where it is not finite, MCT_ERROR_ARGUMENT for NULL; nothing is written then. */
+MCT_MUST_CHECK mct_status mct_squared_error(const mct_model *model, const float *target, float *mean_squared_error);
 
 /* CRC-32 of the state. */
 uint32_t mct_digest(const mct_model *model);

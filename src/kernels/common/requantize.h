@@ -50,16 +50,21 @@ static inline int32_t mct_requantise(int32_t x, int32_t multiplier, int32_t shif
     return mct_divide_by_power_of_two(mct_high_s32(x, multiplier), -shift);
 }
 
-/* One rounding, half up, of the whole product. |x multiplier| <= 2^62, and the half is at most 2^61. */
+/* One rounding, half away from zero, of the whole product. |x multiplier| <= 2^62, and the half is at most 2^61. */
 static inline int32_t mct_requantise_once(int32_t x, int32_t multiplier, int32_t shift)
 {
-    return mct_saturate_s32(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
+    const int64_t product = (int64_t)x * multiplier;
+
+    /* A negative product loses one of its smallest units: a tie then lies below the half that is added, and nothing else moves. */
+    return mct_saturate_s32((product + (product >> 63) + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
 /* mct_requantise_once where shift <= -2: the half is a multiple of 2^32, so the product's high word alone decides, and nothing overflows. */
 static inline int32_t mct_requantise_once_short(int32_t x, int32_t multiplier, int32_t shift)
 {
-    return ((int32_t)(((int64_t)x * multiplier) >> 32) + (1 << (-2 - shift))) >> (-1 - shift);
+    const int64_t product = (int64_t)x * multiplier;
+
+    return ((int32_t)((product + (product >> 63)) >> 32) + (1 << (-2 - shift))) >> (-1 - shift);
 }
 
 /* sum + a * b / 2^32, rounded half up. */

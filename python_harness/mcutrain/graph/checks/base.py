@@ -83,9 +83,16 @@ def check_window(op: Operator, padding: Padding, kernel: Shape, stride: Shape, *
 
 
 def check_image(op: Operator, t: Tensor) -> tuple[int, int, int]:
-    """Height, width and channels of an image."""
-    require(len(t.shape) == 3, f"{op.name}: '{t.name}' has shape {t.shape}, not (height, width, channels)")
-    return t.shape[0], t.shape[1], t.shape[2]
+    """Height, width and channels of an image, or of a sequence."""
+    what = "(height, width, channels) or (length, channels)"
+    require(len(t.shape) in (2, 3), f"{op.name}: '{t.name}' has shape {t.shape}, not {what}")
+    return t.image
+
+
+def check_image_shape(op: Operator, x: Tensor, output: Tensor, expected: Shape) -> None:
+    """The output has the shape ``expected`` of an image; where ``x`` is a sequence, it is one too."""
+    sequence = len(x.shape) == 2 and expected[0] == 1
+    check_shape(op, output, expected[1:] if sequence else expected)
 
 
 def window_shape(image: Shape, channels: int, kernel: Shape, stride: Shape, p: Padding) -> Shape:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.graph.attributes import ConvAttributes, Padding
+from mcutrain.graph.attributes import ConvAttributes, dilated
 from mcutrain.graph.checks.base import (
     INT32_MAX,
+    MAX_SIDE,
     Check,
+    Shape,
     check_clamp,
     check_image,
+    check_image_shape,
     check_operands,
     check_rescale,
     check_shape,
@@ -59,18 +62,32 @@ def _largest_sums(weights: NDArray[np.generic], bias: NDArray[np.generic], zero_
     return result
 
 
+def _check_geometry(
+    op: Operator, attributes: ConvAttributes, outputs: int, kernel: Shape, x: Tensor, y: Tensor
+) -> None:
+    """The kernel as its dilation spreads it, its stride and its padding yield the shape of ``y``."""
+    dilation = attributes.dilation
+    check_window(op, attributes.padding, kernel, attributes.stride, inside=False)
+    require(all(0 < n <= MAX_SIDE for n in dilation), f"{op.name}: dilation {dilation} is out of range")
+    span = dilated(kernel, dilation)
+    require(max(span) <= MAX_SIDE, f"{op.name}: a kernel {kernel} of dilation {dilation} is out of range")
+    check_image_shape(op, x, y, window_shape(x.image, outputs, span, attributes.stride, attributes.padding))
+
+
 def _conv2d(graph: Graph, op: Operator) -> None:
     operands = check_operands(graph, op, ConvAttributes, (False, True, True))
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    height, width, channels = check_image(op, x)
+    _, _, channels = check_image(op, x)
     require(len(weights.shape) == 4, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
     outputs, kernel, depth = weights.shape[0], weights.shape[1:3], weights.shape[3]
-    require(depth == channels, f"{op.name}: weights '{weights.name}' take {depth} channels, the input has {channels}")
-    check_window(op, attributes.padding, kernel, attributes.stride, inside=False)
-    expected = window_shape((height, width), outputs, kernel, attributes.stride, attributes.padding)
-    check_shape(op, y, expected)
+    groups = attributes.groups
+    whole = groups > 0 and channels % groups == 0 and outputs % groups == 0
+    require(whole, f"{op.name}: {groups} groups of {channels} input and {outputs} output channels are not whole")
+    taken = f"{depth} channels" if groups == 1 else f"{depth} channels in each of {groups} groups"
+    require(depth * groups == channels, f"{op.name}: weights '{weights.name}' take {taken}, the input has {channels}")
+    _check_geometry(op, attributes, outputs, kernel, x, y)
     _check_weighted(op, attributes, operands)
 
 
@@ -79,14 +96,13 @@ def _depthwise_conv2d(graph: Graph, op: Operator) -> None:
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    height, width, channels = check_image(op, x)
+    _, _, channels = check_image(op, x)
     require(len(weights.shape) == 3, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
     outputs, kernel = weights.shape[0], weights.shape[1:]
     whole = outputs % channels == 0
     require(whole, f"{op.name}: {outputs} filters in '{weights.name}' are no multiple of the {channels} channels")
-    check_window(op, attributes.padding, kernel, attributes.stride, inside=False)
-    expected = window_shape((height, width), outputs, kernel, attributes.stride, attributes.padding)
-    check_shape(op, y, expected)
+    require(attributes.groups == 1, f"{op.name}: a depthwise convolution has {attributes.groups} groups")
+    _check_geometry(op, attributes, outputs, kernel, x, y)
     _check_weighted(op, attributes, operands)
 
 
@@ -95,12 +111,14 @@ def _fully_connected(graph: Graph, op: Operator) -> None:
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    plain = attributes.stride == (1, 1) and attributes.padding == Padding()
-    require(plain, f"{op.name}: a fully connected operator has no stride and no padding")
+    plain = attributes == ConvAttributes(attributes.clamp)
+    require(plain, f"{op.name}: a fully connected operator has no stride, padding, dilation or groups")
     require(len(weights.shape) == 2, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
-    length = (weights.shape[1],)
-    require(x.shape == length, f"{op.name}: input '{x.name}' has shape {x.shape}, not {length}")
-    check_shape(op, y, (weights.shape[0],))
+    length = weights.shape[1]
+    require(
+        x.shape[-1] == length, f"{op.name}: input '{x.name}' has shape {x.shape}, not ({length},) or (..., {length})"
+    )
+    check_shape(op, y, (*x.shape[:-1], weights.shape[0]))
     _check_weighted(op, attributes, operands)
 
 

@@ -9,9 +9,9 @@ from mcutrain.graph.checks.base import (
     MAX_SIDE,
     Check,
     check_image,
+    check_image_shape,
     check_operands,
     check_same_quantization,
-    check_shape,
     require,
 )
 from mcutrain.graph.model import Graph, Operator
@@ -24,7 +24,7 @@ def _pad(graph: Graph, op: Operator) -> None:
     p = op.attributes.padding
     edges = (p.top, p.bottom, p.left, p.right)
     require(all(0 <= n <= MAX_SIDE for n in edges), f"{op.name}: {p} is out of range")
-    check_shape(op, y, (height + p.top + p.bottom, width + p.left + p.right, channels))
+    check_image_shape(op, x, y, (height + p.top + p.bottom, width + p.left + p.right, channels))
     check_same_quantization(op, x, y)
 
 

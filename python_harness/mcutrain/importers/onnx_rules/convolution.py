@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcutrain.graph.attributes import ConvAttributes
-from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
@@ -24,33 +24,35 @@ from mcutrain.importers.onnx_values import Pending, Value, file_shape
 
 def _conv(context: Context, node: FileNode) -> Value:
     weights = constant_operand(context, node.inputs[1], "weights")
-    if weights.values.ndim != 4:
-        raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 4")
-    outputs, depth, height, width = weights.values.shape
+    x = image_operand(context, node.inputs[0])
+    rank, shape = len(x.tensor.shape) + 1, weights.values.shape
+    if len(shape) != rank:
+        raise UnsupportedError(f"its weights have {len(shape)} dimensions, not {rank}")
+    outputs, depth, *sides = shape
+    height, width = (1, *sides) if len(sides) == 1 else sides
     group = integer_attribute(node, "group", 1)
     depthwise = group > 1 and depth == 1
-    if group != 1 and not depthwise:
-        # Noted, not raised, so that what follows in the file is checked too.
-        context.problems.add(
-            f"Conv #{node.index} (output {quoted(node.outputs[0])}): group {group}, neither 1 nor one for each channel"
-        )
-    if integer_attributes(node, "kernel_shape", (height, width)) != (height, width):
+    if group < 1 or outputs % group:
+        raise UnsupportedError(f"its {outputs} output channels are no multiple of its group of {group}")
+    if integer_attributes(node, "kernel_shape", tuple(sides)) != tuple(sides):
         raise UnsupportedError("its kernel_shape is not that of its weights")
-    x = image_operand(context, node.inputs[0])
-    if depth * group != x.tensor.shape[2]:
-        raise UnsupportedError(f"its weights take {depth * group} channels, its input has {x.tensor.shape[2]}")
-    stride, padding, sides = window(node, x, (height, width))
+    channels = x.tensor.shape[-1]
+    if depth * group != channels:
+        raise UnsupportedError(f"its weights take {depth * group} channels, its input has {channels}")
+    stride, padding, out_sides, dilation = window(node, x, (height, width))
+    groups = 1 if depthwise else group
     bias = optional_constant(context, node, 2, "bias")
-    codes = weights.values[:, 0] if depthwise else weights.values.transpose(0, 2, 3, 1)
+    filters = weights.values.reshape(outputs, depth, height, width)
+    codes = filters[:, 0] if depthwise else filters.transpose(0, 2, 3, 1)
     operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0, x, bias))
     return Pending(
         f"{'depthwise' if depthwise else 'conv'}{node.position}",
         "depthwise_conv2d" if depthwise else "conv2d",
         node.kind,
         operands,
-        (*sides, outputs),
+        (*out_sides, outputs),
         None,
-        lambda clamp: ConvAttributes(clamp, stride, padding),
+        lambda clamp: ConvAttributes(clamp, stride, padding, dilation, groups),
     )
 
 

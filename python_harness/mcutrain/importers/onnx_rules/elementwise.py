@@ -36,10 +36,21 @@ def _add_bias(context: Context, node: FileNode, product: Pending, bias: Constant
     """MatMul and the addition of a constant: one fully connected operator, as exact as the two with a Q between."""
     x, weights, zeros = (context.graph.tensors[name] for name in product.inputs)
     assert zeros.quantization is not None
-    codes = bias_codes(bias, zeros.quantization.scale, zeros.shape[0])
+    assert weights.quantization is not None and weights.data is not None
+    exact = bias_codes(bias, zeros.quantization.scale, zeros.shape[0])
+    scales = weights.quantization.scale
+    codes, values, wider = context.graph.with_room(f"MatMul before #{node.index}", weights.data, exact, scales)
     del context.graph.tensors[zeros.name]
-    name = context.graph.constant(f"{bias.name}_of_{node.index}", codes, zeros.quantization)
-    return replace(product, inputs=(x.name, weights.name, name), awaits_bias=False)
+    weights_name, quantization = weights.name, zeros.quantization
+    if wider is not scales:
+        no_shift = np.zeros(wider.shape, np.int32)
+        weights_name = context.graph.constant(
+            f"{weights.name}_of_{node.index}", codes, Quantization(wider, no_shift, 0)
+        )
+        with np.errstate(over="ignore", under="ignore"):
+            quantization = Quantization(np.float32(x.scale) * wider, no_shift, 0)
+    name = context.graph.constant(f"{bias.name}_of_{node.index}", values, quantization)
+    return replace(product, inputs=(x.name, weights_name, name), awaits_bias=False)
 
 
 def _activation(context: Context, node: FileNode, low: float | None, high: float | None) -> Value:

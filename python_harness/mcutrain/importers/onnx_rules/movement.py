@@ -1,4 +1,4 @@
-"""Flatten, Pad and Reshape."""
+"""Flatten, Pad, Reshape, Squeeze and Unsqueeze."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from mcutrain.importers.onnx_operands import (
     constant_operand,
     image_operand,
     integer_attribute,
+    listed_axes,
     optional_constant,
 )
 from mcutrain.importers.onnx_rules.base import Rule
-from mcutrain.importers.onnx_values import Codes, Pending, Shape, Value, file_shape, flattened_order, graph_shape
+from mcutrain.importers.onnx_values import (
+    Codes,
+    Pending,
+    Shape,
+    Value,
+    are_same_order,
+    file_shape,
+    flattened_order,
+    graph_shape,
+)
 
 
 def _flatten(context: Context, node: FileNode) -> Value:
-    if integer_attribute(node, "axis", 1) not in (1, 1 - 4):
-        raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
     x = codes_operand(context, node.inputs[0], or_input=True)
+    if integer_attribute(node, "axis", 1) not in (1, -len(x.tensor.shape)):
+        raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
     return _pending_reshape(node, x, (x.tensor.elements,))
 
 
@@ -40,19 +50,42 @@ def _reshape(context: Context, node: FileNode) -> Value:
     known = math.prod(n for n in after if n != -1)
     if after.count(-1) == 1 and known > 0 and x.tensor.elements % known == 0:
         after[after.index(-1)] = x.tensor.elements // known
-    if min(after) < 1 or math.prod(after) != x.tensor.elements or after[0] != 1 or len(after) not in (2, 4):
+    if min(after) < 1 or math.prod(after) != x.tensor.elements or after[0] != 1 or len(after) not in (2, 3, 4):
         raise UnsupportedError(
-            f"it makes {list(before)} into {target.tolist()}, not into a vector or an image of batch 1"
+            f"it makes {list(before)} into {target.tolist()}, not into a vector, a sequence or an image of batch 1"
         )
+    return _pending_reshape(node, x, tuple(after[1:]))
+
+
+def _squeeze(context: Context, node: FileNode) -> Value:
+    x = codes_operand(context, node.inputs[0], or_input=True)
+    before = (1, *file_shape(x.tensor.shape))
+    axes = listed_axes(context, node, len(before), tuple(a for a, n in enumerate(before) if n == 1))
+    after = tuple(n for a, n in enumerate(before) if a not in axes)
+    if any(before[a] != 1 for a in axes) or 0 in axes or len(after) < 2:
+        raise UnsupportedError(f"it takes the axes {axes} from {list(before)}")
+    return _pending_reshape(node, x, after[1:])
+
+
+def _unsqueeze(context: Context, node: FileNode) -> Value:
+    x = codes_operand(context, node.inputs[0], or_input=True)
+    before = (1, *file_shape(x.tensor.shape))
+    given = optional_constant(context, node, 1, "the axes")
+    count = len(node.attributes.get("axes", ())) if given is None else given.values.size  # type: ignore[arg-type]
+    axes = listed_axes(context, node, len(before) + count)
+    left = iter(before)
+    after = [1 if axis in axes else next(left, 0) for axis in range(len(before) + count)]
+    if len(set(axes)) != count or 0 in axes or len(after) > 4:
+        raise UnsupportedError(f"it adds the axes {axes} to {list(before)}")
     return _pending_reshape(node, x, tuple(after[1:]))
 
 
 def _pending_reshape(node: FileNode, x: Codes, after: Shape) -> Pending:
     """A reshape to ``after``, in the file's layout; refused where it would have to move elements."""
     before = file_shape(x.tensor.shape)
-    was = x.order if len(before) == 1 else flattened_order((before[0], before[1], before[2]))
-    becomes = flattened_order((after[0], after[1], after[2])) if len(after) == 3 else was
-    if was != becomes:
+    was = x.order if len(before) == 1 else flattened_order(before)
+    becomes = flattened_order(after) if len(after) > 1 else was
+    if not are_same_order(was, becomes):
         raise UnsupportedError(f"it makes {before} into {after}, which would move elements in channels-last layout")
     return Pending(
         f"reshape{node.position}",
@@ -74,17 +107,19 @@ def _pad(context: Context, node: FileNode) -> Value:
     if value is not None and (value.values.size != 1 or float(value.real().reshape(())) != 0.0):
         raise UnsupportedError("it pads with another value than 0")
     axes = optional_constant(context, node, 3, "the axes")
-    listed = [0, 1, 2, 3] if axes is None else [int(a) % 4 for a in axes.values.reshape(-1)]
+    x = image_operand(context, node.inputs[0], or_input=True)
+    rank = len(x.tensor.shape) + 1
+    listed = list(range(rank)) if axes is None else [int(a) % rank for a in axes.values.reshape(-1)]
     if amounts.dtype != np.int64 or amounts.size != 2 * len(listed) or len(set(listed)) != len(listed):
         raise UnsupportedError(f"it has {amounts.size} amounts for {len(listed)} axes")
     flat = [int(n) for n in amounts.reshape(-1)]
     edges = {axis: (flat[i], flat[i + len(listed)]) for i, axis in enumerate(listed)}
     if edges.get(0, (0, 0)) != (0, 0) or edges.get(1, (0, 0)) != (0, 0) or min(flat, default=0) < 0:
         raise UnsupportedError("it pads the batch or the channels, or cuts")
-    x = image_operand(context, node.inputs[0], or_input=True)
-    padding = Padding(*edges.get(2, (0, 0)), *edges.get(3, (0, 0)))
-    height, width, channels = x.tensor.shape
-    shape = (height + padding.top + padding.bottom, width + padding.left + padding.right, channels)
+    sides = [edges.get(axis, (0, 0)) for axis in range(2, rank)]
+    padding = Padding(*(0, 0) * (4 - rank), *(n for side in sides for n in side))
+    *lengths, channels = x.tensor.shape
+    shape = (*(n + sum(side) for n, side in zip(lengths, sides, strict=True)), channels)
     name, own = f"pad{node.position}", x.tensor.quantization
     return Pending(name, "pad", node.kind, (x.tensor.name,), shape, None, lambda _: PadAttributes(padding), own=own)
 
@@ -93,4 +128,6 @@ RULES: dict[str, Rule] = {
     "Flatten": Rule(_flatten, (1, 1), frozenset({"axis"})),
     "Pad": Rule(_pad, (2, 4), frozenset({"mode"})),
     "Reshape": Rule(_reshape, (2, 2), frozenset({"allowzero"})),
+    "Squeeze": Rule(_squeeze, (1, 2), frozenset({"axes"})),
+    "Unsqueeze": Rule(_unsqueeze, (1, 2), frozenset({"axes"})),
 }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from mcutrain.graph.attributes import MeanAttributes, Padding, PoolAttributes
+from mcutrain.graph.attributes import MeanAttributes, PadAttributes, Padding, PoolAttributes
+from mcutrain.graph.model import Tensor
 from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
     image_operand,
     integer_attribute,
-    optional_constant,
-    positive_pair,
+    listed_axes,
+    sides_attribute,
     window,
 )
 from mcutrain.importers.onnx_rules.base import WINDOW, Rule
@@ -20,10 +22,11 @@ from mcutrain.importers.onnx_values import Codes, Pending, Shape, Value
 
 
 def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
-    # A pool writes the scale it reads; a change of scale becomes a requantize after it.
-    own = x.tensor.quantization
+    # A maximum keeps the scale it reads; a mean is rounded once, to the scale that is asked for.
+    own = x.tensor.quantization if kind == "max_pool" else None
+    name, operands = f"{kind}{node.position}", (x.tensor.name,)
     return Pending(
-        f"{kind}{node.position}", kind, node.kind, (x.tensor.name,), shape, None, lambda _: attributes, own=own
+        name, kind, node.kind, operands, shape, None, lambda clamp: replace(attributes, clamp=clamp), own=own
     )
 
 
@@ -32,34 +35,50 @@ def _pool(kind: str) -> Callable[[Context, FileNode], Value]:
         if integer_attribute(node, "storage_order", 0) != 0:
             raise UnsupportedError("its storage_order is not 0")
         x = image_operand(context, node.inputs[0], or_input=kind == "max_pool")
-        kernel = positive_pair(node, "kernel_shape", (0, 0))
-        stride, padding, sides = window(node, x, kernel)
-        if integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
-            raise UnsupportedError("its average counts the padding (count_include_pad)")
-        shape = (*sides, x.tensor.shape[2])
+        kernel = sides_attribute(node, "kernel_shape", x, (0, 0))
+        stride, padding, sides, dilation = window(node, x, kernel)
+        if dilation != (1, 1):
+            raise UnsupportedError("it is dilated")
+        shape = (*sides, x.tensor.shape[-1])
+        if kind == "average_pool" and integer_attribute(node, "count_include_pad", 0) != 0 and padding != Padding():
+            # The zeros round the image count: they are part of an image that has them.
+            x, padding = _padded(context, node, x, padding), Padding()
         return _pending_pool(node, kind, x, shape, PoolAttributes(kernel, stride, padding))
 
     return rule
 
 
+def _padded(context: Context, node: FileNode, x: Codes, padding: Padding) -> Codes:
+    """The image with a border of zeros, by an operator of its own."""
+    height, width, channels = x.tensor.image
+    sides = (height + padding.top + padding.bottom, width + padding.left + padding.right)
+    shape = (*sides[-len(x.tensor.shape[:-1]) :], channels)
+    border = Tensor(f"{node.outputs[0]}_padded", shape, "int8", x.tensor.quantization)
+    context.graph.add_tensor(border)
+    name, operands = f"average_pool{node.position}_pad", (x.tensor.name,)
+    context.graph.add_operator(name, "pad", operands, border.name, PadAttributes(padding), node.kind)
+    return Codes(border)
+
+
 def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     def rule(context: Context, node: FileNode) -> Value:
         x = image_operand(context, node.inputs[0])
-        height, width, channels = x.tensor.shape
-        return _pending_pool(node, kind, x, (1, 1, channels), PoolAttributes((height, width), (1, 1)))
+        *sides, channels = x.tensor.shape
+        shape = (*[1] * len(sides), channels)
+        return _pending_pool(node, kind, x, shape, PoolAttributes(x.tensor.image[:2], (1, 1)))
 
     return rule
 
 
 def _reduce_mean(context: Context, node: FileNode) -> Value:
-    given = optional_constant(context, node, 1, "the axes")
-    stated = node.attributes.get("axes", ()) if given is None else tuple(int(a) for a in given.values.reshape(-1))
-    axes = sorted(a % 4 for a in stated if isinstance(a, int)) if isinstance(stated, tuple) else []
-    if axes != [2, 3]:
-        raise UnsupportedError(f"it is the mean over the axes {axes}, not over rows and columns (2 and 3)")
     x = image_operand(context, node.inputs[0])
-    channels = x.tensor.shape[2]
-    shape = (1, 1, channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
+    *sides, channels = x.tensor.shape
+    axes = listed_axes(context, node, len(x.tensor.shape) + 1)
+    if axes != [2, 3][: len(sides)]:
+        raise UnsupportedError(
+            f"it is the mean over the axes {axes}, not over rows and columns (2 and 3) or a length (2)"
+        )
+    shape = (*[1] * len(sides), channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
     return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, MeanAttributes)
 
 

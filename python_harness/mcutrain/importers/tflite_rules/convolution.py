@@ -4,38 +4,41 @@ from __future__ import annotations
 
 from tflite import BuiltinOperator
 
-from mcutrain.graph.attributes import ConvAttributes, ReshapeAttributes
+from mcutrain.graph.attributes import ConvAttributes, Padding, ReshapeAttributes, dilated
 from mcutrain.graph.model import Tensor
 from mcutrain.importers.common import UnsupportedError
 from mcutrain.importers.tflite_file import FileOperator
 from mcutrain.importers.tflite_rules.base import WINDOW, Context, Rule, explicit_padding, fused_clamp, positive_pair
 
+Pair = tuple[int, int]
+
+
+def _geometry(op: FileOperator, x: Tensor, kernel: tuple[int, int]) -> tuple[Pair, Padding, Pair]:
+    """Stride, explicit padding and dilation of a convolution of ``x``."""
+    stride, dilation = positive_pair(op, "StrideH", "StrideW"), positive_pair(op, "DilationHFactor", "DilationWFactor")
+    return stride, explicit_padding(op, x, dilated(kernel, dilation), stride), dilation
+
 
 def _conv2d(m: Context, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
-    stride = positive_pair(op, "StrideH", "StrideW")
-    if positive_pair(op, "DilationHFactor", "DilationWFactor") != (1, 1):
-        raise UnsupportedError("it is dilated")
     shape = m.model.tensors[op.inputs[1]].shape
     if len(shape) != 4:
         raise UnsupportedError(f"its weights have {len(shape)} dimensions, not 4")
-    padding = explicit_padding(op, x, (shape[1], shape[2]), stride)
-    if len(x.shape) == 3 and shape[3] != x.shape[2]:
-        raise UnsupportedError(f"it is grouped: weights of {shape[3]} input channels, an input of {x.shape[2]}")
-    attributes = ConvAttributes(fused_clamp(op, y), stride, padding)
+    stride, padding, dilation = _geometry(op, x, (shape[1], shape[2]))
+    if shape[3] < 1 or x.shape[2] % shape[3]:
+        raise UnsupportedError(
+            f"its weights take {shape[3]} channels, of which its input of {x.shape[2]} is no multiple"
+        )
+    attributes = ConvAttributes(fused_clamp(op, y), stride, padding, dilation, x.shape[2] // shape[3])
     m.emit(op, "conv2d", (x.name, *m.weights(op, x)), y.name, attributes)
 
 
 def _depthwise_conv2d(m: Context, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
-    stride = positive_pair(op, "StrideH", "StrideW")
-    if positive_pair(op, "DilationHFactor", "DilationWFactor") != (1, 1):
-        raise UnsupportedError("it is dilated")
     shape = m.model.tensors[op.inputs[1]].shape
     if len(shape) != 4 or shape[0] != 1:
         raise UnsupportedError(f"its weights have shape {list(shape)}, not [1, height, width, channels]")
-    padding = explicit_padding(op, x, (shape[1], shape[2]), stride)
-    attributes = ConvAttributes(fused_clamp(op, y), stride, padding)
+    attributes = ConvAttributes(fused_clamp(op, y), *_geometry(op, x, (shape[1], shape[2])))
     m.emit(op, "depthwise_conv2d", (x.name, *m.weights(op, x, output_axis=3)), y.name, attributes)
 
 
@@ -44,8 +47,12 @@ def _fully_connected(m: Context, op: FileOperator) -> None:
     if op.options["WeightsFormat"] != 0:
         raise UnsupportedError("its weights are stored shuffled")
     attributes = ConvAttributes(fused_clamp(op, y))
+    features = m.model.tensors[op.inputs[1]].shape[-1:]
     name = x.name
-    if len(x.shape) != 1:
+    if x.shape[-1:] != features or len(x.shape) != len(y.shape):
+        if (x.elements,) != features:
+            # LiteRT would make a batch of them.
+            raise UnsupportedError(f"its weights take {list(features)} features, its input is {list(x.shape)}")
         # LiteRT flattens silently; the Graph says so.
         name = m.graph.add_tensor(Tensor(f"{x.name}_flat", (x.elements,), "int8", x.quantization))
         flatten = f"fully_connected{op.index}_flatten"

@@ -1,4 +1,4 @@
-"""PAD, RESHAPE, SQUEEZE and EXPAND_DIMS."""
+"""EXPAND_DIMS, PAD, RESHAPE and SQUEEZE."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from mcutrain.importers.tflite_rules.base import Context, Rule
 def _pad(m: Context, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     amounts = m.values(op.inputs[1], "int32", "int64")
-    if amounts.shape != (4, 2) or len(x.shape) != 3:
-        raise UnsupportedError(f"it pads {len(x.shape) + 1} dimensions with {list(amounts.shape)} amounts")
-    batch, vertical, horizontal, channels = ((int(a), int(b)) for a, b in amounts)
+    rank = len(x.shape) + 1
+    if rank not in (3, 4) or amounts.shape != (rank, 2):
+        raise UnsupportedError(f"it pads {rank} dimensions with {list(amounts.shape)} amounts")
+    batch, *sides, channels = ((int(a), int(b)) for a, b in amounts)
+    vertical, horizontal = ((0, 0), *sides) if len(sides) == 1 else sides
     if batch != (0, 0) or channels != (0, 0):
         raise UnsupportedError("it pads the batch or the channels")
     m.emit(op, "pad", (x.name,), y.name, PadAttributes(Padding(*vertical, *horizontal)))

@@ -35,10 +35,9 @@ def _mean(m: Context, op: FileOperator) -> None:
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     rank = len(x.shape) + 1
     axes = sorted(int(a) % rank for a in m.values(op.inputs[1], "int32").reshape(-1) if -rank <= int(a) < rank)
-    if rank != 4 or axes != [1, 2]:
-        raise UnsupportedError(
-            f"it is the mean of {rank} dimensions over {axes}, not of an image over rows and columns"
-        )
+    if rank not in (3, 4) or axes != list(range(1, rank - 1)):
+        what = "an image over rows and columns, or of a sequence over its length"
+        raise UnsupportedError(f"it is the mean of {rank} dimensions over {axes}, not of {what}")
     m.emit(op, "mean", (x.name,), y.name, MeanAttributes())
 
 

@@ -6,13 +6,14 @@ from mcutrain.ops.rules.add import AddRule
 from mcutrain.ops.rules.base import LayerTraining, Lowering, Rule, Trainer, tensor_buffer_name
 from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_output, layer_window, weight_scales
 from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
+from mcutrain.ops.rules.grouped_conv2d import ConvRuleByAttributes
 from mcutrain.ops.rules.mean import MeanRule
 from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 
 RULES: dict[str, Rule] = {
-    "conv2d": ConvRule(),
-    "depthwise_conv2d": DepthwiseConvRule(),
+    "conv2d": ConvRuleByAttributes(ConvRule()),
+    "depthwise_conv2d": ConvRuleByAttributes(DepthwiseConvRule()),
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),

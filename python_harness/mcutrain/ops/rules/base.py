@@ -23,8 +23,8 @@ from mcutrain.ops.steps import Region, StepBuilder
 class LayerTraining:
     """What trains of one layer (conv2d, depthwise_conv2d or fully_connected).
 
-    bias: the int32 bias trains. selected: the input channels (depthwise: the output channels) whose weights train, ascending;
-    None: no weights train.
+    bias: the int32 bias trains. selected: the input channels whose weights train, ascending (of a convolution in groups those of every
+    group, counted within it; depthwise: the output channels); None: no weights train.
     """
 
     bias: bool = False

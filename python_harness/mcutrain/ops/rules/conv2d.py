@@ -1,4 +1,4 @@
-"""conv2d and fully_connected, and what depthwise_conv2d shares with them: a fully connected layer is a 1x1 convolution of a 1x1 image."""
+"""conv2d and fully_connected, and what depthwise_conv2d shares with them: a fully connected layer is a 1x1 convolution of its rows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def layer_window(graph: Graph, op: Operator) -> Window:
     x, weights, y = (graph.tensors[name] for name in (op.inputs[0], op.inputs[1], op.outputs[0]))
     if op.kind == "fully_connected":
         out_features, in_features = weights.shape
-        return Window(1, 1, in_features, 1, 1, out_features, 1, 1, 1, 1, 0, 0)
-    in_height, in_width, in_channels = x.shape
-    out_height, out_width, out_channels = y.shape
+        rows = x.elements // in_features
+        return Window(rows, 1, in_features, rows, 1, out_features, 1, 1, 1, 1, 0, 0)
+    in_height, in_width, in_channels = x.image
+    out_height, out_width, out_channels = y.image
     return Window(
         in_height,
         in_width,
@@ -61,7 +62,7 @@ def effective_scales(graph: Graph, op: Operator) -> NDArray[np.float64]:
 
 def inputs_per_output(graph: Graph, op: Operator) -> int:
     """Input channels that one output channel reads."""
-    return 1 if op.kind == "depthwise_conv2d" else layer_window(graph, op).in_channels
+    return 1 if op.kind == "depthwise_conv2d" else graph.tensors[op.inputs[1]].shape[-1]
 
 
 class ConvRule(Rule):
@@ -110,9 +111,12 @@ class ConvRule(Rule):
             single_rounding=int(op.kind == "fully_connected"),
         )
 
-    def _error_window(self, window: Window) -> Window:
-        """The convolution whose sums bound the mantissas of the scaled error."""
-        return window
+    def _mantissa_bits(self, op: Operator, window: Window) -> int:
+        """Of the scaled error: what the sums of its gradients leave room for."""
+        return conv_mantissa_bits(window)
+
+    def _error_params(self, op: Operator, window: Window) -> Params:
+        return Conv2dGradientParams(window=window, input_zero_point=0)
 
     def _save_input(self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
         """Keep what the weight gradient needs of the input: all of it, or only the channels that train."""
@@ -139,7 +143,7 @@ class ConvRule(Rule):
         graph, build, mode = context.graph, context.build, context.errors
         window = layer_window(graph, op)
         training = context.training.get(op.name)
-        bits = context.mantissa_bits[op.name] = conv_mantissa_bits(self._error_window(window))
+        bits = context.mantissa_bits[op.name] = self._mantissa_bits(op, window)
         g = mode.scale(
             build,
             f"{op.name}.scaled_error",
@@ -165,8 +169,9 @@ class ConvRule(Rule):
             context.trainer.update_bias(context, op, gradient)
         if op.inputs[0] in context.wanted:
             weights = context.place[op.inputs[1]]
+            name, params = f"{op.name}.input_error", self._error_params(op, window)
             errors[op.inputs[0]] = mode.conv_error(
-                build, f"{op.name}.input_error", op.name, g, weights, window, f"{self.kind}_error"
+                build, name, op.name, g, weights, window, f"{self.kind}_error", params
             )
         if training is not None and training.selected is not None:
             assert context.trainer is not None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.graph import ConvAttributes, Operator, Tensor
 from mcutrain.ops.base import Params, Window
-from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params, outputs_per_input
+from mcutrain.ops.depthwise_conv2d import DepthwiseConv2dS8Params
 from mcutrain.ops.depthwise_conv2d_gradient import DepthwiseWeightGradientParams, inputs_read
+from mcutrain.ops.errors import conv_mantissa_bits
 from mcutrain.ops.rules.base import Lowering
 from mcutrain.ops.rules.conv2d import ConvRule
 
@@ -24,8 +23,8 @@ class DepthwiseConvRule(ConvRule):
         assert isinstance(op.attributes, ConvAttributes)
         return DepthwiseConv2dS8Params(window, x.zero_point, y.zero_point, *op.attributes.clamp)
 
-    def _error_window(self, window: Window) -> Window:
-        return replace(window, out_channels=outputs_per_input(window))
+    def _mantissa_bits(self, op: Operator, window: Window) -> int:
+        return conv_mantissa_bits(window, groups=window.in_channels)
 
     def _save_input(self, context: Lowering, op: Operator, window: Window, selected: NDArray[np.int32]) -> None:
         build, kept = context.build, inputs_read(window, selected)

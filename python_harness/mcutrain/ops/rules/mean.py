@@ -18,7 +18,7 @@ class MeanRule(Rule):
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, MeanAttributes)
         x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
-        height, width, channels = x.shape
+        height, width, channels = x.image
         multiplier, shift = mean_multiplier(x.scale / y.scale, height * width)
         params = MeanS8Params(
             height * width, channels, x.zero_point, y.zero_point, multiplier, shift, *op.attributes.clamp
@@ -31,7 +31,7 @@ class MeanRule(Rule):
         build, mode = context.build, context.errors
         ratio = np.array([np.float64(x.scale) / np.float64(y.scale)])
         scaled = mode.scale(build, f"{op.name}.scaled_error", op.name, error, context.inside[op.name], ratio)
-        height, width, channels = x.shape
+        height, width, channels = x.image
         window = Window(height, width, channels, 1, 1, channels, height, width, 1, 1, 0, 0)
         # One window: nothing overlaps, and a share of the error is below 2^29.
         params = AveragePoolErrorParams(window=window, headroom_bits=0)

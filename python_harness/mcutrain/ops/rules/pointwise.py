@@ -21,7 +21,7 @@ class PadRule(Rule):
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, PadAttributes)
         x, border = context.tensor(op.inputs[0]), op.attributes.padding
-        height, width, channels = x.shape
+        height, width, channels = x.image
         params = PadS8Params(
             height, width, channels, border.top, border.bottom, border.left, border.right, x.zero_point
         )
@@ -32,7 +32,7 @@ class PadRule(Rule):
         assert isinstance(op.attributes, PadAttributes)
         x, border, mode = context.tensor(op.inputs[0]), op.attributes.padding, context.errors
         out = context.build.buffer(f"{op.name}.input_error", mode.error, x.shape)
-        height, width, channels = x.shape
+        height, width, channels = x.image
         params = PadErrorParams(height, width, channels, border.top, border.bottom, border.left, border.right)
         name = f"{op.name}.input_error"
         operands = {"error": error, "out": out}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from mcutrain.errors import UsageError
-from mcutrain.graph import Graph, Operator, PoolAttributes
-from mcutrain.ops.average_pool import PoolS8Params
+from mcutrain.graph import Graph, Operator, PoolAttributes, Tensor
+from mcutrain.ops.average_pool import AveragePoolRescaleS8Params, PoolS8Params, average_multipliers
 from mcutrain.ops.base import Window
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
 from mcutrain.ops.rules.base import Lowering, Rule
@@ -19,8 +21,8 @@ def pool_window(graph: Graph, op: Operator) -> Window:
     """The geometry of a pool."""
     attributes = op.attributes
     assert isinstance(attributes, PoolAttributes)
-    in_height, in_width, in_channels = graph.tensors[op.inputs[0]].shape
-    out_height, out_width, out_channels = graph.tensors[op.outputs[0]].shape
+    in_height, in_width, in_channels = graph.tensors[op.inputs[0]].image
+    out_height, out_width, out_channels = graph.tensors[op.outputs[0]].image
     return Window(
         in_height,
         in_width,
@@ -61,16 +63,38 @@ def average_headroom_bits(window: Window) -> int:
     return max(0, math.ceil(math.log2(need)) if need > 0.99 else 0)
 
 
+def _rescales(attributes: PoolAttributes, x: Tensor, y: Tensor) -> bool:
+    """Whether a mean is at a scale of its own, or clamped."""
+    return (x.scale, x.zero_point, attributes.clamp) != (y.scale, y.zero_point, (-128, 127))
+
+
 class AveragePoolRule(Rule):
-    """Mean over the pixels inside the image; the error spreads evenly over them."""
+    """Mean over the pixels inside the image; the error spreads evenly over them, times s_x / s_y where the mean has its own scale."""
 
     def forward(self, context: Lowering, op: Operator) -> None:
-        params = PoolS8Params(window=pool_window(context.graph, op))
-        operands = {"x": context.place[op.inputs[0]], "y": context.output_buffer(op)}
-        context.build.step(op.name, "average_pool_s8", params, Phase.FORWARD, op.name, operands)
+        build, window = context.build, pool_window(context.graph, op)
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        assert isinstance(op.attributes, PoolAttributes)
+        operands: dict[str, str | None] = {"x": context.place[x.name], "y": context.output_buffer(op)}
+        if not _rescales(op.attributes, x, y):
+            build.step(op.name, "average_pool_s8", PoolS8Params(window=window), Phase.FORWARD, op.name, operands)
+            return
+        constants = average_multipliers(window, x.scale / y.scale)
+        for role, values in zip(("count", "multiplier", "shift"), constants, strict=True):
+            operands[role] = build.constant(f"{op.name}.{role}", values)
+        operands["inside"] = context.mask_for(op)
+        counts = len(constants[0])
+        params = AveragePoolRescaleS8Params(window, x.zero_point, y.zero_point, *op.attributes.clamp, counts)
+        build.step(op.name, "average_pool_rescale_s8", params, Phase.FORWARD, op.name, operands)
 
     def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
         window = pool_window(context.graph, op)
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        assert isinstance(op.attributes, PoolAttributes)
+        if _rescales(op.attributes, x, y):
+            ratio = np.array([np.float64(x.scale) / np.float64(y.scale)])
+            name = f"{op.name}.scaled_error"
+            error = context.errors.scale(context.build, name, op.name, error, context.inside[op.name], ratio)
         params = AveragePoolErrorParams(window=window, headroom_bits=average_headroom_bits(window))
         shape = context.tensor(op.inputs[0]).shape
         out = context.errors.pass_on(
