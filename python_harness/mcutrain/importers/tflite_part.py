@@ -73,8 +73,9 @@ def at_batch_one(path: Path, model: FileModel) -> FileModel:
 # Operators that treat rows alike, or work on elements: none of their options names an axis from the front.
 _ROWWISE = frozenset(
     {
-        "ABS", "ADD", "ELU", "EXP", "FULLY_CONNECTED", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MINIMUM",
-        "MUL", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE", "SOFTMAX", "SQRT", "SUB", "TANH",
+        "ABS", "ADD", "ELU", "EXP", "FULLY_CONNECTED", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
+        "MAXIMUM", "MINIMUM", "MUL", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE", "SOFTMAX", "SQRT",
+        "SUB", "TANH",
     }
 )  # fmt: skip
 
