@@ -32,6 +32,7 @@ from mcutrain.importers import load_model
 from mcutrain.methods.inference import inference
 
 SAMPLES = 10
+MOST_NAMES = 8
 # Of a network that no board would run, one sample has to do.
 LARGE_MACS = 300_000_000
 STATUSES = ("imported", "not compared", "different", "refused", "other")
@@ -188,7 +189,8 @@ def main() -> None:
         rows["/".join(relative.parts[:2]), found.status, shortened(found.words)].append(path.stem)
     print("\n| repository | files | outcome |\n|---|---|---|")
     for (repository, status, words), names in sorted(rows.items()):
-        shown = ", ".join(dict.fromkeys(names))
+        unique = list(dict.fromkeys(names))
+        shown = ", ".join(unique[:MOST_NAMES]) + (", ..." if len(unique) > MOST_NAMES else "")
         print(f"| {repository} | {len(names)}: {shown} | {'' if status == 'imported' else f'{status}: '}{words} |")
     counts = {status: sum(len(n) for key, n in rows.items() if key[1] == status) for status in STATUSES}
     int8 = sum(counts.values()) - counts["other"]
