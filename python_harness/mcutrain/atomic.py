@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from pathlib import Path
 
+from mcutrain import leftovers
 from mcutrain.errors import UsageError
 
 
@@ -18,24 +18,25 @@ def write_atomically(path: Path, content: str | bytes, what: str) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
+        temporary = path.parent / f".{path.name[:64]}.{secrets.token_hex(8)}.part"
+        leftovers.enter_path(temporary)
+        with temporary.open("xb") as stream:
             stream.write(content.encode("utf-8") if isinstance(content, str) else content)
-        # mkstemp makes private files; a report is as readable as any file the user makes.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        temporary = None
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"cannot write {what} to {path}: {reason}; name a path in a folder that is writable") from None
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            leftovers.remove(temporary)
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file of our own into a folder that is there, text as UTF-8.
+
+    Raises OSError with the path as its filename, which Python leaves out where the disk is full.
+    """
+    try:
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None

@@ -14,7 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
+from mcutrain import leftovers
 from mcutrain.datasets.locate import DATA_VARIABLE
 from mcutrain.paths import MODELS_VARIABLE
 
@@ -93,21 +95,19 @@ def render(checks: Sequence[Check]) -> Table:
         table.add_column(column, no_wrap=True)
     table.add_column("purpose")
     for check in checks:
-        mark = "[green]yes[/]" if check.found else "[yellow]no[/]"
+        mark = Text("yes", "green") if check.found else Text("no", "yellow")
         purpose = check.needed_for if check.found else f"{check.needed_for}: {check.how_to_get}"
-        table.add_row(mark, check.name, check.version, f"{purpose}{_tried(check)}")
+        table.add_row(mark, check.name, check.version, Text.assemble(purpose, *_tried(check)))
     return table
 
 
-def _tried(check: Check) -> str:
+def _tried(check: Check) -> tuple[str | tuple[str, str], ...]:
     if not check.tried:
-        return ""
+        return ()
     versions = " and ".join([*filter(None, [", ".join(check.tried[:-1])]), check.tried[-1]])
-    return (
-        f" ([yellow]not tried with {check.version}[/], only with {versions})"
-        if check.is_untried
-        else f" (tried with {versions})"
-    )
+    if check.is_untried:
+        return " (", (f"not tried with {check.version}", "yellow"), f", only with {versions})"
+    return (f" (tried with {versions})",)
 
 
 def to_json(checks: Sequence[Check]) -> dict[str, object]:
@@ -152,15 +152,9 @@ def _version_of(command: str) -> str:
 @cache
 def _ask_version(path: str) -> str:
     try:
-        answer = subprocess.run(  # noqa: S603  # a full path, no shell
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=VERSION_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        answer = leftovers.run([path, "--version"], seconds=VERSION_SECONDS)
+        answer.check_returncode()
+    except (OSError, subprocess.SubprocessError):
         return ""
     # Distributors put the versions of their packages between parentheses, ahead of the program's own.
     first_line = re.sub(r"\([^)]*\)", "", answer.stdout.partition("\n")[0])

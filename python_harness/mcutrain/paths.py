@@ -15,7 +15,7 @@ MODELS_VARIABLE = "MCUTRAIN_MODELS"
 
 def build_directory() -> Path:
     """Where sources are generated and built: $MCUTRAIN_BUILD, or build/ in the project."""
-    return Path(os.environ.get("MCUTRAIN_BUILD") or PROJECT / "build")
+    return Path(os.environ.get("MCUTRAIN_BUILD") or PROJECT / "build").absolute()
 
 
 def results_directory() -> Path:

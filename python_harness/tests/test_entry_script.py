@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +23,13 @@ NEEDED_PROGRAMS = (
     "flock",
     "grep",
     "mkdir",
+    "mktemp",
     "mv",
     "readlink",
     "rm",
     "sha256sum",
     "tail",
+    "true",
 )
 TOOLS = ("cmake", "ninja", "qemu-system-arm", "cc", "arm-none-eabi-gcc")
 
@@ -70,6 +74,24 @@ class Machine:
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=60, cwd="/", check=False
         )
+
+    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {"PATH": str(self.programs), "CALLS": str(self.calls_file), **variables}
+        return subprocess.Popen(
+            ["/usr/bin/env", "--default-signal=INT", str(self.project / "mcutrain"), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def reaches(self, call: str) -> None:
+        """Wait until something has been asked for."""
+        limit = time.monotonic() + 20
+        while not (self.calls_file.exists() and call in self.calls_file.read_text()):
+            assert time.monotonic() < limit, call
+            time.sleep(0.01)
 
     def calls(self) -> list[str]:
         """What was installed since the last time this was asked."""
@@ -221,3 +243,61 @@ def test_two_starts_at_once_install_once(machine: Machine) -> None:
     ]
     assert [start.communicate(timeout=60)[0] for start in starts] == ["tool: plan\n"] * 2
     assert machine.calls() == RUN_TIME
+
+
+# It answers TERM at once, as Python does, and ignores INT, as what runs in the background of a script may.
+SLOW_PIP = FAKE_PYTHON.replace('echo "pip says this"', "trap '' INT; read -rt 60 <> <(:)")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("group", [False, True])
+def test_a_signal_while_installing_leaves_nothing_but_the_log(
+    machine: Machine, tmp_path: Path, number: int, group: bool
+) -> None:
+    machine.add("python3", SLOW_PIP)
+    (tmp_path / "temporary").mkdir()
+    start = machine.begin("plan", TMPDIR=str(tmp_path / "temporary"))
+    machine.reaches("pip")
+    (os.killpg if group else os.kill)(start.pid, number)
+    stdout, stderr = start.communicate(timeout=20)
+    assert (start.returncode, stdout) == (128 + number, "")
+    assert stderr.endswith("mcutrain: interrupted\n") and stderr.count("\n") == 2, stderr
+    assert not (machine.project / ".venv").exists()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    machine.calls()
+    machine.add("python3", FAKE_PYTHON)
+    assert machine.start("plan").stdout == "tool: plan\n"
+    assert machine.calls() == RUN_TIME
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs Debian packages")
+def test_a_signal_waits_for_a_package_manager(machine: Machine) -> None:
+    putting_off = 'trap \'waited=yes\' INT; read -rt 1 <> <(:); echo "in order $waited" >>"$CALLS"'
+    machine.add("apt-get", f"{FAKE_APT}\n[[ $1 != install ]] || {{ {putting_off}; }}\n")
+    (machine.programs / "qemu-system-arm").unlink()
+    start = machine.begin("demo")
+    machine.reaches("apt-get install")
+    time.sleep(0.2)
+    start.send_signal(signal.SIGINT)
+    start.communicate(timeout=20)
+    assert start.returncode == 130
+    assert machine.calls()[-1] == "in order yes"
+
+
+def test_a_project_that_cannot_be_written_is_left_as_it_is(machine: Machine, tmp_path: Path) -> None:
+    before = sorted(machine.project.rglob("*"))
+    elsewhere = {"MCUTRAIN_VENV": str(tmp_path / "else" / "venv"), "MCUTRAIN_BUILD": str(tmp_path / "build")}
+    assert machine.start("plan", **elsewhere).stdout == "tool: plan\n"
+    assert machine.calls() == ["venv", "pip requirements.lock"]
+    assert sorted(machine.project.rglob("*")) == before
+    site_packages = tmp_path / "else" / "venv" / "lib" / "python3.11" / "site-packages"
+    assert (site_packages / "mcutrain.pth").read_text() == f"{machine.project}/python_harness\n"
+    assert machine.start("plan", **elsewhere).stdout == "tool: plan\n"
+    assert machine.calls() == []
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_set(machine: Machine) -> None:
+    refused = machine.start("plan", MCUTRAIN_VENV="/proc/none/venv")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "cannot write to /proc/none" in refused.stderr and "MCUTRAIN_VENV" in refused.stderr

@@ -13,15 +13,18 @@ from mcutrain.ops.base import Window, mask_words
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
 from mcutrain.ops.head import HeadF32Params
+from mcutrain.ops.log_softmax import log_softmax_params
 from mcutrain.ops.loss import MeanSquaredErrorF32Params, SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
 from mcutrain.ops.mean_rate import MeanRateParams
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
+from mcutrain.ops.prelu import PreluErrorParams, PreluS8Params
 from mcutrain.ops.requantize import RequantizeS8Params
 from mcutrain.ops.softmax import softmax_params
 from mcutrain.ops.steps import Phase
+from mcutrain.ops.table import TableErrorParams, TableS8Params
 from mcutrain.ops.update_bias import UpdateBiasParams
 
 Operands = dict[str, Operand]
@@ -59,7 +62,14 @@ def _forward() -> Iterator[Case]:
     gather = GatherChannelsS8Params(256, 32, 16)
     yield Case("gather_channels_s8", "16x16x32->16", gather, Phase.FORWARD, gathered, 256 * 16)
     softmax: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
-    yield Case("softmax_s8", "10", softmax_params(_CLASSES, 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    yield Case("softmax_s8", "10", softmax_params((_CLASSES,), 0.1, 1.0), Phase.FORWARD, softmax, _CLASSES)
+    logarithm: Operands = {"x": codes((_CLASSES,), "logits"), "y": Output((_CLASSES,))}
+    yield Case("log_softmax_s8", "10", log_softmax_params((_CLASSES,), 0.1), Phase.FORWARD, logarithm, _CLASSES)
+    slopes: Operands = {"x": image, "alpha": np.arange(-8, 24, dtype=np.int32), "y": Output((8192,))}
+    prelu = PreluS8Params(8192, 32, -5, 7, *quantise_multiplier(0.7), *quantise_multiplier(0.01))
+    yield Case("prelu_s8", "8192", prelu, Phase.FORWARD, slopes, 8192)
+    looked_up: Operands = {"x": image, "table": codes((256,), "table"), "y": Output((8192,))}
+    yield Case("table_s8", "8192", TableS8Params(8192), Phase.FORWARD, looked_up, 8192)
 
 
 def _head() -> Iterator[Case]:
@@ -121,6 +131,13 @@ def _backward() -> Iterator[Case]:
     yield Case("max_pool_error_b16", "2x2 /2 16x16x32", MaxPoolErrorParams(_POOL), Phase.BACKWARD, largest, 8192)
     border: Operands = {"error": mantissas((18, 18, 32), "border"), "out": Output((16, 16, 32))}
     yield Case("pad_error_b16", "16x16x32", PadErrorParams(16, 16, 32, 1, 1, 1, 1), Phase.BACKWARD, border, 8192)
+    slopes = generator("slopes").integers(-(1 << 30), 1 << 31, 256).astype(np.int32)
+    curved: Operands = {"error": mantissas((4096,), "curved"), "x": codes((4096,), "points"), "slope": slopes}
+    curved |= {"out": Output((4096,))}
+    yield Case("table_error_b16", "4096", TableErrorParams(4096, -31), Phase.BACKWARD, curved, 4096)
+    sloped: Operands = {"error": mantissas((4096,), "sloped"), "x": codes((4096,), "points"), "slope": slopes[:33]}
+    sloped |= {"out": Output((4096,))}
+    yield Case("prelu_error_b16", "4096", PreluErrorParams(4096, 32, -5, -31), Phase.BACKWARD, sloped, 4096)
     biases: Operands = {
         "gradient": generator("bias").integers(-(1 << 20), 1 << 20, 64).astype(np.int32),
         "factor": np.ones(64, np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -18,12 +19,15 @@ from mcutrain.boards import Board
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.errors import UsageError
+from mcutrain.interrupt import before_end
 from mcutrain.timing.memory import FlashMemory, flash_memory
 
 # Standard output is for results; with --json it holds one document and nothing else. Progress and logs go to standard error.
 # A file or a pipe has no width of its own: take one that no table has to squeeze into.
-console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
-log = Console(stderr=True, highlight=False)
+# What is printed is text: names come from files, and none of them is markup.
+_console = functools.partial(Console, highlight=False, markup=False, emoji=False)
+console = _console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
+log = _console(stderr=True)
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")
@@ -130,6 +134,7 @@ class Bars:
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Progress bars on standard error for as long as the block runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=log, transient=True, disable=not log.is_terminal)
+    with progress, before_end(progress.stop):
         yield Bars(progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from mcutrain import leftovers
 from mcutrain.commands.options import JsonOption, log
 from mcutrain.commands.run import finish
 from mcutrain.errors import MismatchError, UsageError
@@ -21,6 +22,10 @@ from mcutrain.report.junit import merge_junit
 
 SUITES = ("lint", "baseline", "ctest", "robot", "pytest")
 CTEST_PRESETS = ("host", "m4-256k", "m7-256k")
+
+
+# pytest, Robot and CTest answer Ctrl-C by tearing down what they have set up, which takes a while.
+_STOP = leftovers.Stop(signal.SIGINT, 10.0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,15 @@ def _run(suite: Suite, *, quiet: bool) -> bool:
     log.print(f"[{suite.name}]")
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "python_harness")}
     # With --json standard output belongs to the document.
-    stdout = sys.stderr if quiet else None
+    stdout = sys.stderr.fileno() if quiet else None
     for command in suite.commands:
-        status = subprocess.run(command, cwd=PROJECT, env=environment, stdout=stdout, check=False).returncode  # noqa: S603 - fixed commands
+        process = leftovers.start(
+            command, folder=PROJECT, environment=environment, stdout=stdout, stderr=None, stop=_STOP
+        )
+        try:
+            status = process.wait()
+        finally:
+            leftovers.end(process)
         if status not in (0, 77):
             return False
     return True

@@ -343,6 +343,7 @@ class _Model:
         solver.parameters.linearization_level = 0  # no linear programs, whose floats machines could round apart
         solver.parameters.max_deterministic_time = time_limit_seconds * _WORK_PER_SECOND
         solver.parameters.max_time_in_seconds = _BACKSTOP_SECONDS + _BACKSTOP_FACTOR * time_limit_seconds
+        solver.parameters.catch_sigint_signal = False  # it is for the process, not for the search
         status = solver.solve(self._model)
         if status != cp_model.OPTIMAL and solver.wall_time >= solver.parameters.max_time_in_seconds:
             raise ArenaTimeoutError(

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -89,6 +89,10 @@ class Plan:
             first.append(seen.get(moment.step.name, 0))
             seen[moment.step.name] = first[-1] + moment.visits
         return tuple(first)
+
+    def executed(self, program: str) -> Iterator[tuple[Step, int]]:
+        """Every step of a program as often as it runs, in the order in which it does, and the number of its visit."""
+        yield from _visited(self.training.programs.get(program, ()), iter(self.first_visits(program)))
 
     @cached_property
     def traced(self) -> tuple[TracedTensor, ...]:
@@ -198,6 +202,17 @@ class Plan:
             output = self.training.graph.tensors[self.training.graph.output]
             document["mse"] = [_plain(output.scale), output.zero_point]  # an int8 output is measured dequantised
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _visited(program: Program, first: Iterator[int], rounds: int = 0) -> Iterator[tuple[Step, int]]:
+    """first: the first visit of each moment that is still to come; rounds: of the loops around, the innermost counting fastest."""
+    for node in program:
+        if isinstance(node, Run):
+            yield from ((step, next(first) + rounds) for step in node.steps)
+            continue
+        body = [next(first) for _ in moments(node.body)]
+        for count in range(node.count):
+            yield from _visited(node.body, iter(body), rounds * node.count + count)
 
 
 def _outline(program: Program, ops: Mapping[str, int]) -> list[Any]:

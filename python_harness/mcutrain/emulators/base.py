@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, LineReader
 from mcutrain.emulators.profile import Profile
-from mcutrain.errors import MismatchError
+from mcutrain.emulators.request import Device, Model, Request, Session
+from mcutrain.errors import MismatchError, UsageError
 from mcutrain.status import status_meaning
 
 
@@ -44,7 +45,8 @@ class FaultError(MismatchError):
 
     def __init__(self, kind: str, address: int, pc: int, where: str) -> None:
         """``where`` names the function, or is empty."""
-        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else " (stack overflow?)"
+        unknown = " (stack overflow?)" if address else " (a jump to a null pointer)"
+        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else unknown
         super().__init__(f"the firmware faulted: {kind} fault at address {address:#010x}{by}")
         self.kind = kind
         self.address = address
@@ -64,6 +66,11 @@ class Runner(ABC):
     """
 
     name: str
+
+    @property
+    @abstractmethod
+    def device(self) -> Device:
+        """What a run here has to say of itself."""
 
     @abstractmethod
     def version(self) -> str:
@@ -101,6 +108,7 @@ class Runner(ABC):
         self,
         image: EpisodeImage | bytes,
         *,
+        model: Model | None = None,
         limits: Limits | None = None,
         profile: bool = False,
         expect_status: int = 0,
@@ -108,16 +116,21 @@ class Runner(ABC):
     ) -> RunResult:
         """Run one episode. ``on_line`` is called with each line as it arrives.
 
+        image: bytes may be anything; what is no image has to be refused by the device. model: what the lines have to say of the model, None
+        where it was not generated from a plan.
+
         Raises:
             FaultError: the firmware faulted.
             RunTimeoutError: a limit passed.
-            MismatchError: the lines break the protocol, the emulator died, or the status is not ``expect_status``.
+            MismatchError: the lines are not what was asked for, the emulator died, or the status is not ``expect_status``.
         """
         data = image if isinstance(image, bytes) else image.to_bytes()
+        asked = _image_of(image) if isinstance(image, bytes) else image
+        session = Session(Request(self.device, asked, model))
         begin = time.monotonic()
         try:
             self.launch(data, profile)
-            reader = self._watch(limits or Limits(), on_line)
+            reader = self._watch(LineReader(session.take), limits or Limits(), on_line)
             status, exit_status = self._judge(reader, expect_status)
             counts = self.profile() if profile else None
         finally:
@@ -125,8 +138,7 @@ class Runner(ABC):
         wall_seconds = time.monotonic() - begin
         return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, self.name, self.version())
 
-    def _watch(self, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
-        reader = LineReader()
+    def _watch(self, reader: LineReader, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
         begin = last_line = time.monotonic()
         while True:
             # In this order: what was written before the end has then been read after it.
@@ -166,3 +178,10 @@ class Runner(ABC):
         if status != expect_status:
             raise MismatchError(f"the run ended with status {status} ({status_meaning(status)})")
         return status, exit_status
+
+
+def _image_of(content: bytes) -> EpisodeImage | None:
+    try:
+        return EpisodeImage.from_bytes(content)
+    except UsageError:
+        return None

@@ -15,15 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcutrain import leftovers
+from mcutrain.atomic import write_file
 from mcutrain.boards import Board
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.locking import locked
 from mcutrain.errors import McutrainError, NotAvailableError, UsageError
-from mcutrain.paths import PROJECT
+from mcutrain.paths import PROJECT, build_directory
 
 BUILD_SECONDS = 300.0
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+_DISK_FULL = re.compile("No space left on device|Disk quota exceeded")
 _ERRORS = tuple(map(re.compile, (r"\berror:", "undefined reference|multiple definition", "CMake Error", "FAILED:")))
 
 
@@ -124,7 +127,7 @@ def build_ask_api_plugin(source_root: Path = PROJECT) -> Path:
 
 
 def _build_plugin(target: str, source_root: Path) -> Path:
-    folder = source_root / "build" / "library" / "host"
+    folder = _library_folder("host", source_root)
     with locked(folder):
         _build(source_root, folder, {}, target)
     return folder / f"lib{target}.so"
@@ -132,10 +135,15 @@ def _build_plugin(target: str, source_root: Path) -> Path:
 
 def _build_library(board: Board | None, dsp: bool | None, source_root: Path) -> Path:
     form = {None: "", True: "-dsp", False: "-portable"}[dsp]
-    folder = source_root / "build" / "library" / ((board.name if board else "host") + form)
+    folder = _library_folder((board.name if board else "host") + form, source_root)
     with locked(folder):
         _build(source_root, folder, _variant(board, dsp, source_root), "mcutrain", "mcutrain_episode")
     return folder / "libmcutrain.a"  # libmcutrain_episode.a lies beside it, where CMakeLists.txt looks
+
+
+def _library_folder(name: str, source_root: Path) -> Path:
+    """A copy of the project builds into itself, the project where the user wants it. Resolved: one folder has one name in CMake's cache."""
+    return ((build_directory() if source_root == PROJECT else source_root / "build") / "library" / name).resolve()
 
 
 def _build_model(
@@ -166,7 +174,7 @@ def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], *targe
         stamp.unlink(missing_ok=True)
         (folder / "CMakeCache.txt").unlink(missing_ok=True)
         _run(configure, folder)
-        stamp.write_text(wanted, encoding="utf-8")
+        write_file(stamp, wanted)
     _run(["cmake", "--build", str(folder), "--target", *targets], folder)
 
 
@@ -175,21 +183,18 @@ def _run(command: Sequence[str], folder: Path) -> None:
     # The flags are the project's: a user's CFLAGS would change the firmware, and its hash.
     environment = {key: value for key, value in os.environ.items() if key not in ("CFLAGS", "LDFLAGS", "CPPFLAGS")}
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed command; its paths come from the caller, no shell
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=BUILD_SECONDS,
-            env=environment,
-            check=False,
-        )
+        with leftovers.temporary_folder() as temporary:  # a compiler that is killed leaves its files there
+            environment["TMPDIR"] = str(temporary)
+            done = leftovers.run(command, seconds=BUILD_SECONDS, environment=environment)
     except subprocess.TimeoutExpired:
         raise BuildError(f"'{' '.join(command[:2])}' took over {BUILD_SECONDS:.0f} s in {folder}") from None
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    output = done.stdout + done.stderr
+    full = done.returncode != 0 and _DISK_FULL.search(output)
+    if full:
+        raise UsageError(f"{folder}: {full[0]}; make room there, or set MCUTRAIN_BUILD to a folder that has some")
+    write_file(log, output)
     if done.returncode == 0:
         return
-    output = done.stdout + done.stderr
     overflow = _OVERFLOW.search(output)
     if overflow is not None:
         region, missing = overflow.groups()

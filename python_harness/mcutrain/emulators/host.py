@@ -16,6 +16,7 @@ from mcutrain.emulators.build import BuiltHost
 from mcutrain.emulators.c_header import declarations
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Profile
+from mcutrain.emulators.request import Device
 from mcutrain.errors import MismatchError, UsageError
 
 
@@ -28,6 +29,11 @@ class HostRunner(ProcessRunner):
         """Nothing runs yet."""
         super().__init__()
         self.built = built
+
+    @property
+    def device(self) -> Device:
+        """No board: the memory of this machine has no bounds worth telling."""
+        return Device("host")
 
     def version(self) -> str:
         """The machine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,11 @@ class EpisodeImage:
     def digest_due(self, step: int) -> bool:
         """Whether the line of step ``step`` carries a digest: the steps digest_every - 1, 2 * digest_every - 1, ..., and the last."""
         return (step + 1) % self.digest_every == 0 or step + 1 == self.steps
+
+    @cached_property
+    def crc32(self) -> int:
+        """The CRC-32 of its header, which ``boot`` repeats."""
+        return zlib.crc32(self.to_bytes()[16:])
 
     def to_bytes(self) -> bytes:
         """The image as the device reads it."""

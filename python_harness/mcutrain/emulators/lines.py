@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mcutrain.errors import MismatchError
 
 PROTOCOL_VERSION = 3
 MAX_LINE_BYTES = 512
+DUMP_BYTES_PER_LINE = 64
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
 _HEX = re.compile(r"[0-9a-f]{8}")
@@ -98,14 +99,13 @@ def format_line(kind: str, /, **values: str | int) -> str:
 
 
 class LineReader:
-    """Turns the bytes of one run into its lines, and holds the order and the counts of docs/protocol.md against them."""
+    """Turns the bytes of one run into its lines, and hands each on to whoever holds it against what was asked (request.Session)."""
 
-    def __init__(self) -> None:
-        """Start before the first byte of a run."""
+    def __init__(self, take: Callable[[Line], None]) -> None:
+        """Start before the first byte of a run. ``take`` gets each line in its turn, and raises MismatchError to refuse it."""
         self.lines: list[Line] = []
+        self._take = take
         self._pending = b""
-        self._steps = 0
-        self._predictions: dict[str, int] = {}
 
     @property
     def ended(self) -> bool:
@@ -116,13 +116,13 @@ class LineReader:
         """Take the next bytes, and give the lines that they complete.
 
         Raises:
-            MismatchError: a line is damaged or out of order.
+            MismatchError: a line is damaged or refused.
         """
         *complete, self._pending = (self._pending + data).split(b"\n")
         first_new = len(self.lines)
         for raw in complete:
             line = parse_line(raw, len(self.lines) + 1)
-            self._check_order(line)
+            self._take(line)
             self.lines.append(line)
         if len(self._pending) > MAX_LINE_BYTES:
             raise _damaged(self._pending, len(self.lines) + 1, f"it is longer than {MAX_LINE_BYTES} characters")
@@ -139,32 +139,6 @@ class LineReader:
         if not self.ended:
             last = f"the last was '{self.lines[-1].kind}'" if self.lines else "there was none"
             raise MismatchError(f"the run broke off after {len(self.lines)} lines without an 'end' ({last})")
-
-    def _check_order(self, line: Line) -> None:
-        if self.ended:
-            raise MismatchError(f"line {line.number}: a '{line.kind}' line after the end of the run")
-        if (line.kind == "boot") != (line.number == 1) and line.kind != "fault":
-            raise MismatchError(f"line {line.number}: '{line.kind}', but 'boot' must be the first line and come once")
-        if line.kind == "boot" and line.integer("protocol") != PROTOCOL_VERSION:
-            raise MismatchError(f"the device speaks protocol {line.text('protocol')}, this tool {PROTOCOL_VERSION}")
-        if line.kind == "step":
-            self._check_count(line, self._steps)
-            self._steps += 1
-        if line.kind in ("trace", "dump"):
-            self._check_count(line, self._steps)
-        if line.kind == "prediction":
-            expected = self._predictions.get(line.text("set"), 0)
-            self._check_count(line, expected)
-            self._predictions[line.text("set")] = expected + 1
-        if line.kind == "end" and line.integer("lines") != line.number - 1:
-            raise MismatchError(
-                f"the device sent {line.text('lines')} lines before 'end', but {line.number - 1} arrived"
-            )
-
-    @staticmethod
-    def _check_count(line: Line, expected: int) -> None:
-        if line.integer("n") != expected:
-            raise MismatchError(f"line {line.number}: '{line.kind}' n={line.text('n')}, expected n={expected}")
 
 
 def _damaged(raw: bytes, number: int, what: str) -> MismatchError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from abc import abstractmethod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from mcutrain import leftovers
+from mcutrain.atomic import write_file
 from mcutrain.emulators.base import Runner
 from mcutrain.errors import McutrainError
 
@@ -18,7 +18,6 @@ LINES_FILE = "lines.txt"
 
 _READ_BYTES = 1 << 20
 _POLL_SECONDS = 0.01
-_KILL_SECONDS = 10.0
 
 
 class ProcessRunner(Runner):
@@ -29,7 +28,7 @@ class ProcessRunner(Runner):
 
     def __init__(self) -> None:
         """Nothing runs yet."""
-        self._temporary: TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: BinaryIO | None = None
 
@@ -37,26 +36,29 @@ class ProcessRunner(Runner):
     def command(self, profile: bool) -> list[str]:
         """The command to run in ``folder``, which exists."""
 
+    def inherited_files(self) -> tuple[int, ...]:
+        """File descriptors that the process gets, as they are after ``command``."""
+        return ()
+
     @property
     def folder(self) -> Path:
         """The private folder of the run."""
-        if self._temporary is None:
+        if self._folder is None:
             raise McutrainError(f"{self.name}: nothing has been launched")
-        return Path(self._temporary.name)
+        return self._folder
 
     def launch(self, image: bytes, profile: bool) -> None:
         """Make the folder and start the process in it."""
         self.close()
-        self._temporary = TemporaryDirectory(prefix="mcutrain-")
-        (self.folder / IMAGE_FILE).write_bytes(image)
+        self._folder = leftovers.make_folder()
+        write_file(self.folder / IMAGE_FILE, image)
         (self.folder / LINES_FILE).touch()
         self._lines = (self.folder / LINES_FILE).open("rb")
-        command = self.command(profile)
-        if shutil.which("setpriv"):  # so that an endless loop dies with us, even if we are killed
-            command = ["setpriv", "--pdeathsig", "KILL", *command]
         with (self.folder / "errors.txt").open("wb") as errors:
-            self._process = subprocess.Popen(  # noqa: S603 - a fixed command with paths of our own, no shell
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+            # The command first: what it opens is what the process is handed.
+            command = self.command(profile)
+            self._process = leftovers.start(
+                command, folder=self.folder, stderr=errors, inherited=self.inherited_files()
             )
 
     def read(self) -> bytes:
@@ -75,15 +77,14 @@ class ProcessRunner(Runner):
     def close(self) -> None:
         """Kill the process, wait for it, and remove the folder."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait(_KILL_SECONDS)
+            leftovers.end(self._process)
             self._process = None
         if self._lines is not None:
             self._lines.close()
             self._lines = None
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+        if self._folder is not None:
+            leftovers.remove(self._folder)
+            self._folder = None
 
     def diagnostics(self) -> str:
         """The first line of the process's standard error that is not a mere warning."""

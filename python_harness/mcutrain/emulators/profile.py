@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -118,9 +118,16 @@ def read_profile(path: Path) -> Profile:
     """
     if not path.exists():
         raise MismatchError("the emulator left no profile; its plugin did not load or it was killed")
-    rows = path.read_text(encoding="ascii").splitlines()
+    rows = path.read_text(encoding="ascii", errors="replace").splitlines()
     if not rows or rows[0] != HEADER or not rows[-1].startswith("end "):
         raise MismatchError(f"the profile is not a complete '{HEADER}' file; the emulator was stopped while it wrote")
+    try:
+        return _profile_of(rows)
+    except (ValueError, IndexError) as error:
+        raise MismatchError(f"the profile has a value that is not understood: {error}") from error
+
+
+def _profile_of(rows: Sequence[str]) -> Profile:
     marks: list[tuple[str, int]] = []
     blocks: list[Block] = []
     runs: list[BlockCount] = []
@@ -129,17 +136,19 @@ def read_profile(path: Path) -> Profile:
     for row in rows[1:-1]:
         match row.split(" "):
             case ["mark", _, _, name, visits]:
-                marks.append((name, int(visits)))
+                marks.append((name, _count(visits)))
             case ["block", _, pc, instructions, code]:
-                blocks.append(Block(int(pc, 16), int(instructions), bytes.fromhex(code)))
+                blocks.append(Block(int(pc, 16), _count(instructions), bytes.fromhex(code)))
             case ["run", mark, block, count]:
-                runs.append(BlockCount(marks[int(mark)][0], blocks[int(block)], int(count)))
+                runs.append(BlockCount(marks[_count(mark)][0], blocks[_count(block)], _count(count)))
             case ["edge", mark, block, to_mark, to_block, count]:
-                source, target = blocks[int(block)], blocks[int(to_block)]
-                edges.append(EdgeCount(marks[int(mark)][0], source, marks[int(to_mark)][0], target, int(count)))
+                source, target = blocks[_count(block)], blocks[_count(to_block)]
+                edges.append(
+                    EdgeCount(marks[_count(mark)][0], source, marks[_count(to_mark)][0], target, _count(count))
+                )
             case ["fills", mark, block, at_jumps, in_sequence, data]:
-                counts = (int(at_jumps), int(in_sequence), int(data))
-                fills.append(FillCount(marks[int(mark)][0], blocks[int(block)], *counts))
+                counts = (_count(at_jumps), _count(in_sequence), _count(data))
+                fills.append(FillCount(marks[_count(mark)][0], blocks[_count(block)], *counts))
             case ["outside", address]:
                 raise MismatchError(
                     f"the program used address 0x{address}, which is no memory of the board; see its file"
@@ -149,10 +158,17 @@ def read_profile(path: Path) -> Profile:
     totals = dict.fromkeys((name for name, _ in marks), 0)
     for run in runs:
         totals[run.mark] += run.count * run.block.instructions
-    total = int(rows[-1].split(" ")[1])
+    total = _count(rows[-1].split(" ")[1])
     if sum(totals.values()) != total:
         raise MismatchError(
             f"the profile does not add up: {sum(totals.values())} instructions in marks, {total} in all"
         )
     per_mark = {name: MarkCount(visits, totals[name]) for name, visits in marks}
     return Profile(total, per_mark, tuple(runs), tuple(edges), tuple(fills))
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"{text} is below 0")
+    return value

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from mcutrain import leftovers
 from mcutrain.boards import Board
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.process import LINES_FILE
 from mcutrain.emulators.profile import Caches, Profile, read_profile
 from mcutrain.emulators.qemu import PROFILE_FILE, machine_options, profile_options, qemu_version
+from mcutrain.emulators.semihosting import MAX_OUTPUT_BYTES, HostCallError, SemihostingHost
 from mcutrain.errors import MismatchError, UsageError
+
+_ERRORS_FILE = "errors.txt"
+_WAIT_SECONDS = 0.05  # for a call, before it is seen whether QEMU still runs
 
 RESET = "reset"
 """The mark of what runs before the first mark is reached."""
@@ -41,7 +46,8 @@ def profile_program(
     entry another row of counts begins. caches: what is simulated, None for none. seconds: how long the emulator may take.
 
     Raises:
-        UsageError: the file is no program for an Arm core, a mark is none of its functions, or it does not end in time.
+        UsageError: the file is no program for an Arm core, a mark is none of its functions, it does not end in time, or it asks for
+            something of this machine.
         MismatchError: QEMU ended without a profile.
         NotAvailableError: QEMU is not installed.
     """
@@ -52,31 +58,49 @@ def profile_program(
         raise UsageError(
             f"{elf}: it has no function {unknown[0]!r} to begin a mark at; see arm-none-eabi-nm for its functions"
         )
-    with TemporaryDirectory(prefix="mcutrain-") as temporary:
-        folder = Path(temporary)
+    with leftovers.temporary_folder() as folder:
         options = profile_options(folder, {name: facts.functions[name][0] for name in marks}, caches)
+        host = SemihostingHost()
         try:
-            done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-                [*machine_options(board, elf), *options],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                check=False,
-            )
+            exit_status = _run([*machine_options(board, elf), *host.options, *options], folder, host, seconds)
         except subprocess.TimeoutExpired as error:
             raise UsageError(
                 f"{elf}: it did not end within {seconds:g} s; a program ends by the semihosting call SYS_EXIT"
             ) from error
-        output = done.stdout.decode("utf-8", "replace")
-        lines = folder / LINES_FILE
-        if lines.exists():
-            output += lines.read_text(encoding="utf-8", errors="replace")
+        except HostCallError as error:
+            raise UsageError(f"{elf}: {error}") from error
+        finally:
+            host.close()
+        output = host.output + _beginning(folder / LINES_FILE)
         if not (folder / PROFILE_FILE).exists():
-            said = output.strip().splitlines()
+            said = [line for line in _beginning(folder / _ERRORS_FILE).splitlines() if "warning:" not in line]
             raise MismatchError(f"{elf}: QEMU ended without a profile{': ' + said[0] if said else ''}")
-        return ProgramRun(done.returncode, output, read_profile(folder / PROFILE_FILE), facts.functions)
+        return ProgramRun(exit_status, output, read_profile(folder / PROFILE_FILE), facts.functions)
+
+
+def _run(command: list[str], folder: Path, host: SemihostingHost, seconds: float) -> int:
+    """Run QEMU in ``folder`` and answer its program; returns the exit code. Whatever happens, nothing runs afterwards."""
+    end = time.monotonic() + seconds
+    with (folder / _ERRORS_FILE).open("wb") as errors:
+        process = leftovers.start(command, folder=folder, stdout=errors, stderr=errors, inherited=(host.file,))
+    try:
+        host.started()
+        while process.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(command, seconds)
+            host.serve(_WAIT_SECONDS)
+        host.serve()
+        return process.returncode
+    finally:
+        leftovers.end(process)
+
+
+def _beginning(path: Path) -> str:
+    """The first MAX_OUTPUT_BYTES of what a program or QEMU wrote into a file."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return file.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
 
 
 def _read_program(path: Path) -> ElfFacts:

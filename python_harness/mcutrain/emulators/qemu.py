@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from mcutrain import leftovers
+from mcutrain.atomic import write_file
 from mcutrain.boards import Board
 from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Caches, Profile, read_profile
+from mcutrain.emulators.request import Device
+from mcutrain.emulators.semihosting import SemihostingHost
 from mcutrain.errors import NotAvailableError, UsageError
 
 PROGRAM = "qemu-system-arm"
@@ -22,6 +26,8 @@ PROFILE_FILE = "profile.txt"
 
 PLUGIN_APIS = range(1, 8)
 """The versions of QEMU's plugin interface that the profiler can be built for (emulation/qemu/qemu_plugin_api.h): QEMU 7.2 to 11.1."""
+
+_SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 
 _MARKS_FILE = "marks.txt"
 _MEMORY_FILE = "memory.txt"
@@ -37,7 +43,7 @@ def qemu_version() -> str:
     if shutil.which(PROGRAM) is None:
         raise NotAvailableError(f"{PROGRAM} is not installed; on Debian: apt-get install {PROGRAM}")
     command = [PROGRAM, "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603 - fixed
+    said = leftovers.run(command, seconds=30).stdout
     match = re.search(r"version ([0-9.]+)", said)
     return match.group(1) if match else said.splitlines()[0]
 
@@ -51,7 +57,7 @@ def plugin_api() -> int:
     """
     version = qemu_version()
     command = [PROGRAM, "-M", "none", "-display", "none", *_plugin_option(build_ask_api_plugin())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - fixed
+    done = leftovers.run(command, seconds=30)
     match = re.search(r"supports only up to version (\d+)", done.stderr)
     if match is None:
         said = done.stderr.strip().splitlines()
@@ -65,6 +71,21 @@ def plugin_api() -> int:
             f"{PLUGIN_APIS[0]} to {PLUGIN_APIS[-1]}; install QEMU 7.2 to 11.1, or run without counts: --no-profile"
         )
     return api
+
+
+@cache
+def sandbox_options() -> list[str]:
+    """The options by which QEMU gives up, before it runs anything, the right to start programs and to gain rights; none where it cannot.
+
+    A second wall: nothing that a program asks for reaches the host in the first place (semihosting.py). A QEMU without seccomp, or a
+    container that forbids it, is therefore no less safe from programs, only from mistakes of QEMU's own.
+    """
+    command = [PROGRAM, *_SANDBOX, "-M", "none", "-display", "none", "-device", "help"]
+    try:
+        done = leftovers.run(command, seconds=30)
+    except subprocess.TimeoutExpired:
+        return []
+    return list(_SANDBOX) if done.returncode == 0 else []
 
 
 class QemuRunner(ProcessRunner):
@@ -82,6 +103,13 @@ class QemuRunner(ProcessRunner):
         qemu_version()
         self.firmware = firmware
         self.caches = caches
+        self._host: SemihostingHost | None = None
+
+    @property
+    def device(self) -> Device:
+        """The board, and the sizes of its firmware."""
+        built = self.firmware
+        return Device(built.board.name, built.data_bytes, built.bss_bytes, built.stack_bytes)
 
     def version(self) -> str:
         """QEMU's version."""
@@ -100,12 +128,37 @@ class QemuRunner(ProcessRunner):
                 "take fewer samples, or run on the host"
             )
         super().launch(image, profile)
+        assert self._host is not None
+        self._host.started()
+
+    def read(self) -> bytes:
+        """What UART0 has sent since.
+
+        Raises:
+            HostCallError: the firmware asked for something of this machine.
+        """
+        if self._host is not None:
+            self._host.serve()
+        return super().read()
+
+    def close(self) -> None:
+        """End QEMU, and what it was told."""
+        super().close()
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+    def inherited_files(self) -> tuple[int, ...]:
+        """QEMU's end of the connection to the host of semihosting."""
+        return () if self._host is None else (self._host.file,)
 
     def command(self, profile: bool) -> list[str]:
         """QEMU's command line."""
         board = self.firmware.board
+        self._host = SemihostingHost()
         command = [
             *machine_options(board, self.firmware.elf),
+            *self._host.options,
             *("-device", f"loader,file={IMAGE_FILE},addr={board.external_base:#x},force-raw=on"),
         ]
         if profile:
@@ -124,21 +177,20 @@ class QemuRunner(ProcessRunner):
 
 
 def machine_options(board: Board, elf: Path) -> list[str]:
-    """QEMU and the options that run ``elf`` on the machine of ``board``. UART0 goes to LINES_FILE, the exit code comes by semihosting."""
+    """QEMU and the options that run ``elf`` on the machine of ``board``, with those of a SemihostingHost. UART0 goes to LINES_FILE."""
     return [
         *(PROGRAM, "-M", board.qemu_machine, "-nodefaults", "-display", "none", "-monitor", "none"),
-        *("-serial", f"file:{LINES_FILE}", "-semihosting-config", "enable=on,target=native"),
-        *("-kernel", str(elf.resolve())),
+        *("-serial", f"file:{LINES_FILE}", *sandbox_options(), "-kernel", str(elf.resolve())),
     ]
 
 
 def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | None) -> list[str]:
     """QEMU's options that profile the run to PROFILE_FILE of ``folder``, where it runs. marks: addresses of functions by name."""
     rows = sorted((address, name) for name, address in marks.items())
-    (folder / _MARKS_FILE).write_text("".join(f"{address:x} {name}\n" for address, name in rows), encoding="ascii")
+    write_file(folder / _MARKS_FILE, "".join(f"{address:x} {name}\n" for address, name in rows))
     arguments = [f"marks={_MARKS_FILE}", f"output={PROFILE_FILE}"]
     if caches is not None:
-        (folder / _MEMORY_FILE).write_text(caches.description(), encoding="ascii")
+        write_file(folder / _MEMORY_FILE, caches.description())
         arguments.append(f"memory={_MEMORY_FILE}")
     return _plugin_option(build_profile_plugin(plugin_api()), *arguments)
 

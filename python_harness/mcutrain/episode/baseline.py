@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcutrain.atomic import write_atomically
-from mcutrain.episode.record import EpisodeRecord, PhaseCounts
+from mcutrain.episode.record import Amount, Bits, Count, EpisodeRecord, Fraction, PhaseCounts
 from mcutrain.errors import UsageError
 from mcutrain.paths import BASELINES
 
@@ -30,10 +30,10 @@ def _is_none(value: object) -> bool:
 class CompilerFigures(_Strict):
     """The locked figures of one run that belong to the compiler of its firmware."""
 
-    stack_peak_bytes: int
-    flash_bytes: int
+    stack_peak_bytes: Count
+    flash_bytes: Count
     instructions_per_step: PhaseCounts | None
-    instructions_per_inference: float | None
+    instructions_per_inference: Amount | None
 
 
 class Locked(_Strict):
@@ -42,16 +42,16 @@ class Locked(_Strict):
     compilers: by the compiler's name and version, as a record has it. Classifiers have no mean squared error, and their files none.
     """
 
-    steps: int
-    test: int
-    digest: str
-    accuracy_before: float | None
-    accuracy_after: float | None
-    mse_before: float | None = Field(default=None, exclude_if=_is_none)
-    mse_after: float | None = Field(default=None, exclude_if=_is_none)
-    arena_bytes: int
-    trainable_bytes: int
-    static_bytes: int
+    steps: Count
+    test: Count
+    digest: Bits
+    accuracy_before: Fraction | None
+    accuracy_after: Fraction | None
+    mse_before: Amount | None = Field(default=None, exclude_if=_is_none)
+    mse_after: Amount | None = Field(default=None, exclude_if=_is_none)
+    arena_bytes: Count
+    trainable_bytes: Count
+    static_bytes: Count
     compilers: dict[str, CompilerFigures]
 
 
@@ -166,7 +166,13 @@ def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
         )
     try:
         return Baseline.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{path.name} is not a baseline (key {key}: {first['msg']}); restore it from version control"
+        ) from error
+    except ValueError as error:
         raise UsageError(
             f"{path.name} is not a baseline ({str(error).splitlines()[0]}); restore it from version control"
         ) from error

@@ -8,15 +8,22 @@ counts of an emulator, `estimated_cycles` come from the timing model at zero wai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SCHEMA_VERSION = 1
 
 
 Phase = Literal["forward", "loss", "backward", "update"]
 PHASES: tuple[Phase, ...] = ("forward", "loss", "backward", "update")
+
+# What a figure of a record or of a baseline can be at all; a file with another was not written by a run.
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Bits = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+"""32 bits, as eight hexadecimal digits."""
 
 
 class _Frozen(BaseModel):
@@ -26,12 +33,12 @@ class _Frozen(BaseModel):
 class PhaseCounts(_Frozen):
     """Mean counts of one training step: the sum and each phase. `other` is the driver's work between operators (digest, protocol)."""
 
-    total: float
-    forward: float
-    loss: float
-    backward: float
-    update: float
-    other: float = 0.0
+    total: Amount
+    forward: Amount
+    loss: Amount
+    backward: Amount
+    update: Amount
+    other: Amount = 0.0
 
 
 class OperatorCounts(_Frozen):
@@ -44,9 +51,9 @@ class OperatorCounts(_Frozen):
     name: str
     layer: str
     phase: Phase
-    instructions: float
-    estimated_cycles: float | None = None
-    visits: float = 1.0
+    instructions: Amount
+    estimated_cycles: Amount | None = None
+    visits: Amount = 1.0
 
 
 class FunctionCounts(_Frozen):
@@ -54,8 +61,8 @@ class FunctionCounts(_Frozen):
 
     op: int
     name: str
-    instructions: float
-    estimated_cycles: float
+    instructions: Amount
+    estimated_cycles: Amount
 
 
 class StepRecord(_Frozen):
@@ -64,34 +71,34 @@ class StepRecord(_Frozen):
     prediction: the largest output. correct: whether it is the label; None where the network trains values.
     """
 
-    n: int
-    loss_bits: str
+    n: Count
+    loss_bits: Bits
     loss: float
-    prediction: int
+    prediction: Count
     correct: bool | None
-    digest: str
+    digest: Bits
 
 
 class SramUse(_Frozen):
     """Measured static use and stack, bytes. arena and trainable are parts of data + bss; state, zero at reset, is one of trainable."""
 
-    data: int
-    bss: int
-    arena: int
-    trainable: int
-    state: int = 0
-    stack_peak: int
-    stack_reserve: int
+    data: Count
+    bss: Count
+    arena: Count
+    trainable: Count
+    state: Count = 0
+    stack_peak: Count
+    stack_reserve: Count
 
 
 class TensorLife(_Frozen):
     """One life of a tensor in the arena, for the memory timeline: bytes [offset, offset + size) over moments first_op..last_op."""
 
     name: str
-    offset_bytes: int
-    size_bytes: int
-    first_op: int
-    last_op: int
+    offset_bytes: Count
+    size_bytes: Count
+    first_op: Count
+    last_op: Count
 
 
 class EpisodeRecord(_Frozen):
@@ -107,49 +114,49 @@ class EpisodeRecord(_Frozen):
     error_mode: str
     weight_rounding: str
     options: dict[str, Any] = Field(default_factory=dict, description="of the method, as its own model names them")
-    batch: int = Field(default=1, description="samples of one update")
-    steps: int
-    samples_adapt: int
-    samples_test: int
-    accuracy_before: float | None
-    accuracy_after: float | None
+    batch: int = Field(default=1, ge=1, description="samples of one update")
+    steps: Count
+    samples_adapt: Count
+    samples_test: Count
+    accuracy_before: Fraction | None
+    accuracy_after: Fraction | None
     loss: Literal["cross_entropy", "mse"] = Field(
         default="cross_entropy", description="mse: the network trains values, and has no accuracy"
     )
-    mse_before: float | None = Field(default=None, description="mean squared error over the test samples' values")
-    mse_after: float | None = None
-    digest: str = Field(description="CRC-32 over the loss, prediction and state digest of every step")
-    plan_crc32: str
+    mse_before: Amount | None = Field(default=None, description="mean squared error over the test samples' values")
+    mse_after: Amount | None = None
+    digest: Bits = Field(description="CRC-32 over the loss, prediction and state digest of every step")
+    plan_crc32: Bits
     matches_golden: bool | None
-    golden_steps: int = Field(default=0, description="how many steps were held against golden")
+    golden_steps: Count = Field(default=0, description="how many steps were held against golden")
     instructions_per_step: PhaseCounts | None = None
     estimated_cycles_per_step: PhaseCounts | None = None
-    estimated_cycles_low: float | None = Field(default=None, description="of the total, see docs/timing.md")
-    estimated_cycles_high: float | None = Field(default=None, description="of the total, see docs/timing.md")
-    instructions_per_inference: float | None = None
-    estimated_cycles_per_inference: float | None = None
-    estimated_cycles_per_inference_low: float | None = None
-    estimated_cycles_per_inference_high: float | None = None
-    estimated_millijoules_per_step: float | None = Field(
+    estimated_cycles_low: Amount | None = Field(default=None, description="of the total, see docs/timing.md")
+    estimated_cycles_high: Amount | None = Field(default=None, description="of the total, see docs/timing.md")
+    instructions_per_inference: Amount | None = None
+    estimated_cycles_per_inference: Amount | None = None
+    estimated_cycles_per_inference_low: Amount | None = None
+    estimated_cycles_per_inference_high: Amount | None = None
+    estimated_millijoules_per_step: Amount | None = Field(
         default=None, description="from supply_source; None: no source"
     )
-    estimated_millijoules_per_inference: float | None = None
+    estimated_millijoules_per_inference: Amount | None = None
     supply_source: str | None = Field(default=None, description="of the supply current, with its condition")
     operators: tuple[OperatorCounts, ...] = ()
     functions: tuple[FunctionCounts, ...] = ()
     sram: SramUse
-    sram_peak_bytes: int
-    sram_planned_bytes: int
+    sram_peak_bytes: Count
+    sram_planned_bytes: Count
     input_placement: Literal["sram", "external"] | None = Field(
         default=None, description="where the sample lies; external: no figure of SRAM has it; None: not stated"
     )
-    input_bytes: int = Field(default=0, description="of a sample")
-    sram_limit_bytes: int = Field(description="of the board; 0 on the host, which has none")
-    flash_bytes: int
-    flash_limit_bytes: int
-    clock_hz: int
-    macs_forward: int
-    macs_backward: int
+    input_bytes: Count = Field(default=0, description="of a sample")
+    sram_limit_bytes: Count = Field(description="of the board; 0 on the host, which has none")
+    flash_bytes: Count
+    flash_limit_bytes: Count
+    clock_hz: Count
+    macs_forward: Count
+    macs_backward: Count
     step_records: tuple[StepRecord, ...] = ()
     arena_tensors: tuple[TensorLife, ...] = ()
     operator_names: tuple[str, ...] = Field(
@@ -162,7 +169,22 @@ class EpisodeRecord(_Frozen):
     compiler: str
     compiler_flags: str
     elf_sha256: str
-    wall_seconds: float = Field(description="of the run on the host; informative, never asserted")
+    wall_seconds: Amount = Field(description="of the run on the host; informative, never asserted")
+
+    @field_validator("golden_steps")
+    @classmethod
+    def _within_the_run(cls, golden_steps: int, info: ValidationInfo) -> int:
+        if golden_steps > info.data.get("steps", golden_steps):
+            raise ValueError(f"{golden_steps} steps were held against golden, but {info.data['steps']} ran")
+        return golden_steps
+
+    @field_validator("step_records")
+    @classmethod
+    def _every_step_once(cls, records: tuple[StepRecord, ...], info: ValidationInfo) -> tuple[StepRecord, ...]:
+        steps = info.data.get("steps", len(records))
+        if records and [record.n for record in records] != list(range(steps)):
+            raise ValueError(f"they have to be of the {steps} steps from 0 on, each once and in order")
+        return records
 
 
 def option_words(options: Mapping[str, Any]) -> dict[str, str]:

@@ -99,10 +99,7 @@ class _Counts:
 def run_episode(
     prepared: PreparedEpisode, target: Target, options: RunOptions, watch: Watch | None = None
 ) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run on a target and count what it can count. Returns the record, and where it parts from golden, if it does.
-
-    Raises MismatchError where the stack leaves its reserve.
-    """
+    """Run on a target and count what it can count. Returns the record, and where it parts from golden, if it does."""
     watch = watch or Watch()
     result = target.result(prepared.image(steps=options.steps, test=options.test), watch.on_line)
     steps = min(PROFILED_STEPS, len(result.of_kind("step")))
@@ -110,10 +107,7 @@ def run_episode(
     if options.profile and target.profiles:
         step = profile_steps(prepared, target, steps) if steps else None
         counts = _Counts(step, profile_inference(prepared, target), supply_of(target.board) if target.board else None)
-    reserve = target.site.stack_reserve_bytes
-    stack_peak = result.lines[-1].integer("stack_peak") if reserve else 0
-    if stack_peak > reserve:
-        raise MismatchError(f"{target.name}: the stack took {stack_peak:,} B, its reserve is {reserve:,} B")
+    stack_peak = result.lines[-1].integer("stack_peak")
     divergence, golden_steps = _hold_against_golden(prepared, options, target, result, watch)
     return _record(prepared, result, target.site, stack_peak, counts, divergence, golden_steps), divergence
 

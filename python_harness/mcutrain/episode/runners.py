@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from mcutrain.emulators.host import HostRunner
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.profile import Caches, Profile
+from mcutrain.emulators.request import Model
 from mcutrain.emulators.table import EMULATORS, Emulator
 from mcutrain.episode.targets import (
     LIMITS,
@@ -29,7 +31,7 @@ from mcutrain.episode.targets import (
     planned_static_bytes,
 )
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.golden.runner import run_golden
+from mcutrain.golden.runner import model_of, run_golden
 from mcutrain.status import status_meaning
 from mcutrain.strict import did_you_mean
 
@@ -74,16 +76,21 @@ class Target:
     profiles: bool = False
     functions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    @cached_property
+    def model(self) -> Model:
+        """What the lines have to say of the plan."""
+        return model_of(self.plan)
+
     def run(self, image: EpisodeImage, on_line: OnLine | None = None) -> tuple[Line, ...]:
         """Run an image; returns its lines."""
         if self.runner is None:
             return run_golden(self.plan, image, on_line)
-        return self.runner.run(image, limits=LIMITS, on_line=on_line).lines
+        return self.runner.run(image, model=self.model, limits=LIMITS, on_line=on_line).lines
 
     def result(self, image: EpisodeImage, on_line: OnLine | None = None) -> RunResult:
         """Run an image; returns its lines, and what ran it. Raises MismatchError where it ended with a status other than 0."""
         if self.runner is not None:
-            return self.runner.run(image, limits=LIMITS, on_line=on_line)
+            return self.runner.run(image, model=self.model, limits=LIMITS, on_line=on_line)
         begin = time.monotonic()
         lines = self.run(image, on_line)
         status = lines[-1].integer("status")
@@ -95,7 +102,7 @@ class Target:
         """Run an image and count. Raises UsageError where nothing counts here."""
         if self.runner is None or not self.profiles:
             raise UsageError(_counts_nothing(self.name))
-        profile = self.runner.run(image, limits=LIMITS, profile=True).profile
+        profile = self.runner.run(image, model=self.model, limits=LIMITS, profile=True).profile
         assert profile is not None
         return profile
 

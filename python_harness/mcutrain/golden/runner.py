@@ -8,26 +8,52 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mcutrain.compiler.plan import Plan
+from mcutrain.compiler.plan import Plan, TracedTensor
 from mcutrain.emulators.image import EpisodeImage
-from mcutrain.emulators.lines import PROTOCOL_VERSION, Line, LineReader, format_line
+from mcutrain.emulators.lines import DUMP_BYTES_PER_LINE, PROTOCOL_VERSION, Line, LineReader, format_line
+from mcutrain.emulators.request import Device, Model, Request, Session, TracedVisit
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.ops.base import NotFiniteError
+from mcutrain.ops.programs import SAMPLE, UPDATE
 from mcutrain.ops.steps import Step
 from mcutrain.status import status_number
-
-_BYTES_PER_DUMP_LINE = 64
 
 
 def run_golden(plan: Plan, image: EpisodeImage, on_line: Callable[[Line], None] | None = None) -> tuple[Line, ...]:
     """Run ``image`` through the golden executor; returns every line, boot to end."""
-    reader = LineReader()
+    reader = LineReader(Session(Request(Device("golden"), image, model_of(plan))).take)
     for text in _lines(plan, image):
         for line in reader.feed(f"{text}\n".encode("ascii")):
             if on_line is not None:
                 on_line(line)
     reader.finish()
     return tuple(reader.lines)
+
+
+def model_of(plan: Plan) -> Model:
+    """What the lines of every runner have to say of a plan."""
+    return Model(
+        plan_crc32=plan.crc32,
+        arena_bytes=plan.arena_bytes,
+        trainable_bytes=plan.persistent_bytes,
+        classes=plan.training.classes,
+        has_output=plan.training.output is not None,
+        batch=plan.training.batch,
+        sample=_traced(plan, SAMPLE),
+        update=_traced(plan, UPDATE),
+    )
+
+
+def _traced(plan: Plan, program: str) -> tuple[TracedVisit, ...]:
+    outputs: dict[int, list[TracedTensor]] = {}
+    for row in plan.traced:
+        outputs.setdefault(row.op, []).append(row)
+    visited = ((plan.ops[step.name], visit) for step, visit in plan.executed(program))
+    return tuple(
+        TracedVisit(op, visit, row.output, row.buffer.size_bytes)
+        for op, visit in visited
+        for row in outputs.get(op, ())
+    )
 
 
 def _lines(plan: Plan, image: EpisodeImage) -> Iterator[str]:
@@ -47,7 +73,7 @@ def _run(plan: Plan, image: EpisodeImage, golden: GoldenExecutor) -> Iterator[st
     yield format_line(
         "boot",
         plan=f"{plan.crc32:08x}",
-        image=f"{zlib.crc32(image.to_bytes()[16:]):08x}",
+        image=f"{image.crc32:08x}",
         protocol=PROTOCOL_VERSION,
         board="golden",
         data=0,
@@ -134,6 +160,6 @@ class _Tracer:
             place = {"n": self._n, "op": op, "visit": visit, "output": row.output}
             self._said.append(format_line("trace", **place, crc=f"{zlib.crc32(data):08x}"))
             if (op, visit) == (self._image.dump_op, self._image.dump_visit):
-                for offset in range(0, len(data), _BYTES_PER_DUMP_LINE):
-                    part = data[offset : offset + _BYTES_PER_DUMP_LINE].hex()
+                for offset in range(0, len(data), DUMP_BYTES_PER_LINE):
+                    part = data[offset : offset + DUMP_BYTES_PER_LINE].hex()
                     self._said.append(format_line("dump", **place, offset=offset, bytes=part))

@@ -52,6 +52,11 @@ class AddAttributes(Attributes):
 
 
 @dataclass(frozen=True)
+class LogSoftmaxAttributes(Attributes):
+    """log_softmax over the last axis, at an output scale of at most 1/16. It ends a network: training replaces it by the loss."""
+
+
+@dataclass(frozen=True)
 class PoolAttributes(Attributes):
     """average_pool and max_pool; global pools have the kernel of the whole image.
 
@@ -81,6 +86,14 @@ class PadAttributes(Attributes):
 
 
 @dataclass(frozen=True)
+class PreluAttributes(Attributes):
+    """prelu: x above 0, alpha x from 0 down, at the output's scale.
+
+    inputs: (x, alpha); alpha is int32, at most 2^15 - 1 in magnitude, with one scale and zero point 0, and broadcasts to the shape of x.
+    """
+
+
+@dataclass(frozen=True)
 class RequantizeAttributes(Attributes):
     """requantize: int8 to int8 with another scale, and the clamp of a stand-alone relu, relu6 or clip.
 
@@ -98,6 +111,19 @@ class ReshapeAttributes(Attributes):
 
 @dataclass(frozen=True)
 class SoftmaxAttributes(Attributes):
-    """softmax over the last axis; output scale 1/256, zero point -128."""
+    """softmax over the last axis, at any output scale."""
 
     beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class TableAttributes(Attributes):
+    """table: a function of one number, written out: sigmoid, tanh, hard swish, leaky relu and all others that read one tensor alone.
+
+    function: its name, for messages. codes: the output code of every input code, from that of -128 to that of 127. slopes: d output
+    code / d input code of each; 0 where the code is cut off at -128 or 127.
+    """
+
+    function: str
+    codes: tuple[int, ...]
+    slopes: tuple[float, ...]

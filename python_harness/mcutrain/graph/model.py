@@ -78,8 +78,8 @@ class Tensor:
 class Operator:
     """One operator.
 
-    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, max_pool, mean, pad, requantize, reshape, softmax. source
-    is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages.
+    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, log_softmax, max_pool, mean, pad, prelu,
+    requantize, reshape, softmax, table. source is what the file calls it ("CONV_2D", "QLinearConv", ...), for messages.
     """
 
     name: str

@@ -33,11 +33,13 @@ from mcutrain.importers.onnx_kinds import what_else_it_is
 from mcutrain.importers.onnx_operands import weighted_sum_range
 from mcutrain.importers.onnx_part import needed_part
 from mcutrain.importers.onnx_rules import RULES
+from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
 from mcutrain.importers.onnx_values import (
     Codes,
     Constant,
     NetworkInput,
     Pending,
+    Pointwise,
     Real,
     Unknown,
     Value,
@@ -70,6 +72,7 @@ class _Import:
 
     def __init__(self, path: Path, content: bytes, model: FileModel) -> None:
         self.graph = GraphBuilder()
+        self.opset = model.opset
         self.problems = Problems(path)
         self._path = path
         self._sha256 = hashlib.sha256(content).hexdigest()
@@ -80,6 +83,7 @@ class _Import:
         self._values |= {name: Unknown() for name in model.unreadable}
         self._readers = Counter(name for node in model.nodes for name in node.inputs)
         self._constant_names = _constant_names(model)
+        self.tables: dict[str, Pointwise] = {}
         self._quantized: dict[str, Codes] = {}
 
     def run(self) -> Graph:
@@ -93,6 +97,7 @@ class _Import:
             self._import_node(node)
         output = self._output(self._model.outputs[0])
         self.problems.raise_if_any([*RULES, *_QDQ])
+        self._drop_unread_tables(output)
         return self.graph.finish(
             self._path,
             input=self._input_name,
@@ -151,6 +156,8 @@ class _Import:
                 result = self._quantize(node)
             elif node.kind == "DequantizeLinear":
                 result = self._dequantize(node)
+            elif (folded := folded_into_table(self, node)) is not None:
+                result = folded
             elif node.kind in RULES:
                 result = self._apply(node)
             else:
@@ -250,6 +257,8 @@ class _Import:
             if any(n.kind != "QuantizeLinear" for n in readers) and not source.is_moved:
                 raise UnsupportedError("its input is also read before it is quantised")
             codes = self._emit(source, q, name)
+        elif isinstance(source, Pointwise):
+            codes = self._emit_table(source, q, name)
         elif isinstance(source, Real):
             if _same(source.codes.tensor.quantization, q):
                 return source.codes
@@ -331,6 +340,26 @@ class _Import:
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
         return Codes(tensor, p.order)
 
+    def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:
+        """Add the table of a function of one tensor, whose codes are quantised by ``q``, as the tensor ``name``."""
+        y = Tensor(name, p.codes.tensor.shape, "int8", q)
+        attributes, self.tables[name] = quantized_table(p, y)
+        self.graph.add_tensor(y)
+        self.graph.add_operator(p.name, "table", (p.codes.tensor.name,), name, attributes, p.source)
+        return Codes(y, p.codes.order)
+
+    def _drop_unread_tables(self, output: str) -> None:
+        """Leave out the tables that have become part of others."""
+        for op in reversed(self.graph.operators):
+            name = op.outputs[0]
+            if (
+                op.kind == "table"
+                and name != output
+                and not any(name in other.inputs for other in self.graph.operators)
+            ):
+                self.graph.operators.remove(op)
+                del self.graph.tensors[name]
+
     def _add_requantize(self, name: str, x: str, y: Tensor, clamp: tuple[int, int], source: str) -> None:
         self.graph.add_tensor(y)
         self.graph.add_operator(name, "requantize", (x,), y.name, RequantizeAttributes(clamp), source)
@@ -341,6 +370,8 @@ class _Import:
             raise damaged(self._path, f"no node writes the output {quoted(end.name)}")
         if isinstance(value, Pending):
             value = self._unquantized_output(value, end.name)
+        if isinstance(value, Pointwise) and value.unstated is not None:
+            value = self._emit_table(value, value.unstated, end.name)
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):
@@ -353,14 +384,14 @@ class _Import:
 
     def _unquantized_output(self, p: Pending, name: str) -> Value:
         """The codes of an output that the file leaves without a QuantizeLinear, at a scale of our own where it needs one."""
-        q = p.own
+        q = p.own or p.unstated
         if q is None and p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
             q = weighted_sum_range(*(self.graph.tensors[operand] for operand in p.inputs))
         if q is None and p.kind in ("average_pool", "mean"):
             q = self.graph.tensors[p.inputs[0]].quantization
         if q is None:
             return p
-        if p.own is None:
+        if p.own is None and p.unstated is None:
             self.graph.notes.append(
                 f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"
             )

@@ -13,13 +13,25 @@ from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.model import Quantization, Tensor
 from mcutrain.importers.common import GraphBuilder, Problems, UnsupportedError, quoted, same_padding
 from mcutrain.importers.onnx_file import Array, FileNode
-from mcutrain.importers.onnx_values import Codes, Constant, NetworkInput, Real, Shape, Unknown, Value
+from mcutrain.importers.onnx_values import (
+    Codes,
+    Constant,
+    NetworkInput,
+    Pointwise,
+    Real,
+    Shape,
+    Unknown,
+    Value,
+    graph_shape,
+)
 
 
 class Context(Protocol):
     """What a rule sees of the import under way."""
 
     graph: GraphBuilder
+    opset: int
+    tables: dict[str, Pointwise]  # the tables of the Graph so far, by output
     problems: Problems
 
     def value(self, name: str) -> Value:
@@ -71,6 +83,22 @@ def sides_attribute(node: FileNode, name: str, x: Codes, default: tuple[int, int
     if length < 1:
         raise UnsupportedError(f"its {name} are {length}")
     return 1, length
+
+
+def is_over_last_axis(context: Context, node: FileNode, shape: Shape) -> bool:
+    """Whether a softmax of a tensor of ``shape`` (in the Graph's layout) is over its last axis: the channels of an image.
+
+    Up to opset 12 it is over all axes from the stated one on. Axes of length 1 do not matter.
+    """
+    coerces = context.opset < 13
+    rank = len(shape) + 1
+    axis = integer_attribute(node, "axis", 1 if coerces else -1)
+    if not -rank <= axis < rank:
+        raise UnsupportedError(f"its axis is {axis}, of {rank} dimensions")
+    axes = graph_shape(tuple(range(1, rank)))  # the file's axes in the Graph's order
+    stated = {a for a in axes if (a >= axis % rank if coerces else a == axis % rank)}
+    long = {a for a, n in zip(axes, shape, strict=True) if n > 1}
+    return stated & long == {axes[-1]} & long and axis % rank != 0
 
 
 def constant_operand(context: Context, name: str, what: str) -> Constant:

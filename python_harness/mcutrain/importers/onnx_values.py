@@ -76,7 +76,8 @@ class Pending:
     """The real-valued result of an operator whose output codes are not known yet.
 
     attributes: makes the operator's attributes from its clamp. own: the quantisation that the operator itself gives its
-    output (pools: the input's), or None where it can write any. low, high: real-valued limits. awaits_bias: a matrix
+    output (pools: the input's), or None where it can write any. unstated: the quantisation of its codes where it can write
+    any, but the file ends without one, from the operator's range. low, high: real-valued limits. awaits_bias: a matrix
     product, to which the next node may add its bias.
     """
 
@@ -88,6 +89,7 @@ class Pending:
     order: Shape | None
     attributes: Callable[[Clamp], Attributes]
     own: Quantization | None = None
+    unstated: Quantization | None = None
     low: float | None = None
     high: float | None = None
     awaits_bias: bool = False
@@ -98,12 +100,29 @@ class Pending:
         return self.own is not None and self.kind in _MOVES and (self.low, self.high) == (None, None)
 
 
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """Real values that depend on one tensor's codes alone, and are not quantised yet: what a table will hold.
+
+    codes: the tensor. values, slopes: of each of its codes, from -128 to 127, the value and d value / d real value of the tensor, (256,).
+    name, source: of the operator to be. function: what it is called in messages. unstated: as in ``Pending``.
+    """
+
+    name: str
+    source: str
+    function: str
+    codes: Codes
+    values: NDArray[np.float32]
+    slopes: NDArray[np.float64]
+    unstated: Quantization | None = None
+
+
 @dataclass(frozen=True)
 class Unknown:
     """The result of a node that is not supported: what reads it is not complained about again."""
 
 
-Value = Codes | Real | Constant | NetworkInput | Pending | Unknown
+Value = Codes | Real | Constant | NetworkInput | Pending | Pointwise | Unknown
 
 
 def graph_shape(shape: Shape) -> Shape:

@@ -32,16 +32,18 @@ def conv_mantissa_bits(window: Window, dilation: tuple[int, int] = (1, 1), group
 
 
 def scale_to_int32(factors: NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
-    """Non-negative factors as int32 mantissas with one exponent, the largest in [2^30, 2^31).
+    """Factors as int32 mantissas with one exponent, the largest magnitude in [2^30, 2^31).
 
     Returns (scale, exponent) with factor[c] ~ scale[c] * 2^exponent, each rounded half-even.
     """
-    largest = float(np.max(factors))
-    if not np.isfinite(largest) or largest <= 0:
-        raise ValueError("error factors must be finite and not all zero")
+    largest = float(np.max(np.abs(factors)))
+    if not np.isfinite(largest):
+        raise ValueError("error factors must be finite")
+    if largest == 0:  # of a function that is constant
+        return np.zeros(factors.shape, np.int32), 0
     exponent = int(np.frexp(largest)[1]) - 31
     scale = np.rint(np.ldexp(factors, -exponent))
-    if np.max(scale) >= 2.0**31:
+    if np.max(np.abs(scale)) >= 2.0**31:
         exponent += 1
         scale = np.rint(np.ldexp(factors, -exponent))
     return scale.astype(np.int32), exponent

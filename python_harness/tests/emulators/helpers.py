@@ -10,10 +10,23 @@ from numpy.typing import NDArray
 
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost
 from mcutrain.emulators.image import EpisodeImage
+from mcutrain.emulators.request import Model, TracedVisit
 
 MODELS = Path(__file__).parent / "models"
 PERCEPTRON = MODELS / "perceptron"
 PLAN_CRC32 = 0x1234ABCD
+
+# What the perceptron's lines have to say of it: 3 classes of 4 inputs and a bias, and two operators with something to trace.
+PERCEPTRON_MODEL = Model(
+    plan_crc32=PLAN_CRC32,
+    arena_bytes=16,
+    trainable_bytes=64,
+    classes=3,
+    has_output=False,
+    batch=1,
+    sample=(TracedVisit(0, 0, 0, 12), TracedVisit(2, 0, 0, 48), TracedVisit(2, 0, 1, 12)),
+    update=(),
+)
 
 # Builds a model's folder, or a model.c given as text (which may include minimal.h), for a board.
 FirmwareBuilder = Callable[[Path | str, str], BuiltFirmware]
@@ -42,6 +55,16 @@ def perceptron_image(
         trace_step=trace_step,
         dump_op=dump_op,
         digest_every=digest_every,
+    )
+
+
+def one_step() -> EpisodeImage:
+    """One step on one sample, and no evaluation."""
+    sample, label = np.zeros((1, 4), np.int8), np.zeros(1, np.uint16)
+    return EpisodeImage(
+        *(PLAN_CRC32, sample, label, sample[:0], label[:0], label, np.ones(1, np.float32)),
+        evaluate_before=False,
+        evaluate_after=False,
     )
 
 

@@ -4,11 +4,12 @@ import time
 
 import pytest
 
-from emulators.helpers import one_inference
-from emulators.test_lines import BOOT, STEP, end
+from emulators.helpers import one_step
+from emulators.test_lines import BOOT, DEVICE, STEP, boot, end
 from mcutrain.emulators.base import FaultError, Limits, Runner, RunTimeoutError
 from mcutrain.emulators.lines import Line, format_line
 from mcutrain.emulators.profile import Profile
+from mcutrain.emulators.request import Device
 from mcutrain.errors import MismatchError
 
 
@@ -22,6 +23,10 @@ class MockRunner(Runner):
         self.exit_code = exit_code
         self.hangs = hangs
         self.calls: list[str] = []
+
+    @property
+    def device(self) -> Device:
+        return DEVICE
 
     def version(self) -> str:
         return "1"
@@ -53,14 +58,14 @@ def lines(*content: str) -> str:
 
 def test_a_run_is_launched_read_profiled_and_closed_in_this_order() -> None:
     runner = MockRunner(lines(BOOT), lines(STEP, end(2)))
-    result = runner.run(one_inference(), profile=True)
+    result = runner.run(one_step(), profile=True)
     assert [line.kind for line in result.lines] == ["boot", "step", "end"]
     assert runner.calls == ["launch", "read", "read", "read", "profile", "close"]
 
 
 def test_each_line_is_handed_on_as_it_arrives() -> None:
     seen: list[Line] = []
-    MockRunner(lines(BOOT), lines(STEP, end(2))).run(one_inference(), on_line=seen.append)
+    MockRunner(lines(BOOT), lines(STEP, end(2))).run(one_step(), on_line=seen.append)
     assert [line.kind for line in seen] == ["boot", "step", "end"]
 
 
@@ -75,26 +80,26 @@ def test_a_silent_device_is_closed_when_its_time_is_up(limits: Limits, message: 
     runner = MockRunner(lines(BOOT), hangs=True)
     begin = time.monotonic()
     with pytest.raises(RunTimeoutError, match=message):
-        runner.run(one_inference(), limits=limits)
+        runner.run(one_step(), limits=limits)
     assert time.monotonic() - begin < 10
     assert runner.calls[-1] == "close"
 
 
 def test_an_end_with_another_exit_code_is_a_failure() -> None:
     with pytest.raises(MismatchError, match="status 0, but exit code 1"):
-        MockRunner(lines(BOOT, end(1)), exit_code=1).run(one_inference())
+        MockRunner(lines(BOOT, STEP, end(2)), exit_code=1).run(one_step())
 
 
 def test_a_status_that_was_not_expected_is_a_failure_in_words() -> None:
     diverged = lines(BOOT, format_line("end", status=2, lines=1, stack_peak=0))
     with pytest.raises(MismatchError, match="training diverged"):
-        MockRunner(diverged, exit_code=2).run(one_inference())
-    assert MockRunner(diverged, exit_code=2).run(one_inference(), expect_status=2).status == 2
+        MockRunner(diverged, exit_code=2).run(one_step())
+    assert MockRunner(diverged, exit_code=2).run(one_step(), expect_status=2).status == 2
 
 
 def test_a_device_that_dies_is_a_failure_with_its_signal() -> None:
     with pytest.raises(MismatchError, match=r"without an 'end' .*signal 11"):
-        MockRunner(lines(BOOT), exit_code=-11).run(one_inference())
+        MockRunner(lines(BOOT), exit_code=-11).run(one_step())
 
 
 def test_a_fault_carries_its_address() -> None:
@@ -102,12 +107,28 @@ def test_a_fault_carries_its_address() -> None:
     with pytest.raises(
         FaultError, match="memory fault at address 0x20040000 by the instruction at 0x00000124"
     ) as caught:
-        MockRunner(lines(BOOT, fault), exit_code=101).run(one_inference())
+        MockRunner(lines(BOOT, fault), exit_code=101).run(one_step())
     assert (caught.value.address, caught.value.pc) == (0x20040000, 0x124)
 
 
 def test_a_damaged_line_closes_the_device() -> None:
     runner = MockRunner("@nonsense\n")
     with pytest.raises(MismatchError, match="line 1 is damaged"):
-        runner.run(one_inference())
+        runner.run(one_step())
     assert runner.calls[-1] == "close"
+
+
+def test_a_line_that_was_not_asked_for_closes_the_device() -> None:
+    runner = MockRunner(lines(BOOT, STEP, STEP.replace("n=0", "n=1"), end(3)))
+    with pytest.raises(MismatchError, match="line 3 is damaged"):
+        runner.run(one_step())
+    assert runner.calls[-1] == "close"
+    with pytest.raises(MismatchError, match=r"line 3: a 'step' line came, asked for was 'end'"):
+        MockRunner(lines(BOOT, STEP, STEP, end(3))).run(one_step())
+
+
+def test_bytes_that_are_no_image_have_to_be_refused() -> None:
+    refused = lines(boot("00000000"), format_line("end", status=3, lines=1, stack_peak=0))
+    assert MockRunner(refused, exit_code=3).run(b"no image", expect_status=3).status == 3
+    with pytest.raises(MismatchError, match=r"line 1: 'boot' has image=.*, asked for was 00000000"):
+        MockRunner(lines(BOOT, STEP, end(2))).run(b"no image")

@@ -2,26 +2,35 @@ from __future__ import annotations
 
 import pytest
 
+from emulators.helpers import one_step
 from mcutrain.emulators.lines import LineReader, format_line, parse_line
+from mcutrain.emulators.request import Device
 from mcutrain.errors import MismatchError
 
-BOOT = format_line(
-    "boot",
-    plan="12345678",
-    image="9abcdef0",
-    protocol=3,
-    board="m4-256k",
-    data=0,
-    bss=100,
-    arena=16,
-    trainable=60,
-    stack=4096,
-)
+DEVICE = Device("m4-256k", data_bytes=0, bss_bytes=100, stack_bytes=4096)
+
+
+def boot(image: str) -> str:
+    return format_line(
+        "boot",
+        plan="12345678",
+        image=image,
+        protocol=3,
+        board="m4-256k",
+        data=0,
+        bss=100,
+        arena=16,
+        trainable=60,
+        stack=4096,
+    )
+
+
+BOOT = boot(f"{one_step().crc32:08x}")
 STEP = format_line("step", n=0, loss="3fa1b2c3", prediction=4, digest="89abcdef")
 
 
 def read(*lines: str) -> LineReader:
-    reader = LineReader()
+    reader = LineReader(lambda line: None)
     reader.feed("".join(line + "\n" for line in lines).encode())
     reader.finish()
     return reader
@@ -42,7 +51,7 @@ def test_a_complete_run_gives_its_lines_with_typed_values() -> None:
 
 
 def test_lines_arrive_whole_however_the_bytes_are_cut() -> None:
-    reader = LineReader()
+    reader = LineReader(lambda line: None)
     sent = "".join(f"{line}\n" for line in (BOOT, STEP, end(2))).encode()
     for byte in sent:
         reader.feed(bytes([byte]))
@@ -67,11 +76,6 @@ def test_a_wrong_crc_names_the_line_and_both_values() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((BOOT, STEP, STEP, end(3)), "line 3: 'step' n=0, expected n=1"),
-        ((BOOT, STEP, end(3)), "the device sent 3 lines before 'end', but 2 arrived"),
-        ((STEP, end(1)), "'boot' must be the first line"),
-        ((BOOT, BOOT, end(2)), "'boot' must be the first line and come once"),
-        ((BOOT, end(1), end(2)), "after the end"),
         ((BOOT, STEP), "broke off after 2 lines without an 'end'"),
         ((), "there was none"),
         ((BOOT, format_line("hello", n=1)), "there is no kind 'hello'"),
@@ -87,7 +91,7 @@ def test_what_is_not_exactly_as_agreed_fails_the_run(lines: tuple[str, ...], mes
 
 
 def test_a_line_that_breaks_off_fails_the_run() -> None:
-    reader = LineReader()
+    reader = LineReader(lambda line: None)
     reader.feed((BOOT + "\n" + STEP[:20]).encode())
     with pytest.raises(MismatchError, match="line 2 is damaged: it breaks off"):
         reader.finish()
@@ -95,7 +99,7 @@ def test_a_line_that_breaks_off_fails_the_run() -> None:
 
 def test_a_line_without_an_end_is_not_collected_for_ever() -> None:
     with pytest.raises(MismatchError, match="longer than 512"):
-        LineReader().feed(b"@" + b"x" * 600)
+        LineReader(lambda line: None).feed(b"@" + b"x" * 600)
 
 
 def test_a_fault_may_be_the_first_line_and_ends_the_run() -> None:

@@ -62,6 +62,47 @@ def test_code_outside_flash_does_not_run(board: str, target: int, firmware: Firm
     assert (fault.kind, fault.address, fault.pc) == ("memory", target, target)
 
 
+# Through a pointer that is null, to the pointed-to word or to a field behind it: all inside the null page.
+NULL_READS = {
+    "a word": ("mct_model_arena[0] = (int32_t)*word_at(0u);", 0),
+    "a field": ("mct_model_arena[0] = (int32_t)*word_at(0x24u);", 0x24),
+    "the last word of the page": ("mct_model_arena[0] = (int32_t)*word_at(0x3cu);", 0x3C),
+    "a string": (
+        "const volatile char *volatile text = (const volatile char *)word_at(4u);\n"
+        "    while (text[mct_model_arena[0]] != 0) { mct_model_arena[0]++; }",
+        4,
+    ),
+    "a write": ("*word_at(4u) = 1;", 4),
+}
+
+
+@pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
+@pytest.mark.parametrize("what", NULL_READS)
+def test_an_access_through_a_null_pointer_faults_with_its_address(
+    board: str, what: str, firmware: FirmwareBuilder
+) -> None:
+    access, address = NULL_READS[what]
+    fault = fault_of(firmware, access, board)
+    assert (fault.kind, fault.address) == ("memory", address)
+    assert "infer" in str(fault)
+
+
+def test_the_code_behind_the_null_page_can_be_read(firmware: FirmwareBuilder) -> None:
+    read = model("mct_model_arena[0] = (int32_t)*word_at(0x40u);")
+    assert QemuRunner(firmware(read, "m4-256k")).run(one_inference()).status == 0
+
+
+@pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
+@pytest.mark.parametrize("pointer", [0, 1])  # 1: of Thumb state, as a linker resolves a weak function that is not there
+def test_a_call_of_a_null_function_pointer_faults_at_address_0(
+    board: str, pointer: int, firmware: FirmwareBuilder
+) -> None:
+    call = f"void (*volatile function)(void) = (void (*)(void))(uintptr_t){pointer}u;\n    function();"
+    fault = fault_of(firmware, call, board)
+    assert (fault.kind, fault.address, fault.pc) == ("memory", 0, 0)
+    assert "a jump to a null pointer" in str(fault)
+
+
 @pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
 def test_a_stack_overflow_faults_below_the_stack(board: str, firmware: FirmwareBuilder) -> None:
     recursion = "__attribute__((noipa)) int32_t deep(int32_t n)\n{\n    volatile int32_t local[16] = {n};\n"

@@ -135,3 +135,26 @@ def test_an_incomplete_profile_is_refused(damage: str, tmp_path: Path) -> None:
         read_profile(path)
     with pytest.raises(MismatchError, match="no profile"):
         read_profile(tmp_path / "absent.txt")
+
+
+PROFILE = ("mark 0 0 reset 1", "block 0 40 2 00bf00bf", "run 0 0 3", "edge 0 0 0 0 2", "fills 0 0 1 0 0", "end 6")
+
+
+@pytest.mark.parametrize("row", range(len(PROFILE)))
+@pytest.mark.parametrize("value", ["", "x", "-1", "99", "1.5", "0x1", "\u00e9"])
+def test_a_profile_with_any_other_value_is_refused_or_read(row: int, value: str, tmp_path: Path) -> None:
+    """Names and addresses may be others; everything else is a number of its own, or one that does not add up."""
+    path = tmp_path / "profile.txt"
+    path.write_text("\n".join(["mcutrain-profile 1", *PROFILE]) + "\n")
+    assert read_profile(path).instructions == 6
+    words = PROFILE[row].split(" ")
+    for at in range(1, len(words)):
+        changed = " ".join([*words[:at], value, *words[at + 1 :]])
+        path.write_text(
+            "\n".join(["mcutrain-profile 1", *PROFILE[:row], changed, *PROFILE[row + 1 :]]) + "\n", encoding="utf-8"
+        )
+        try:
+            profile = read_profile(path)
+        except MismatchError:
+            continue
+        assert profile.instructions == 6

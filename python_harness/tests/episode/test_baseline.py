@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,29 @@ def test_the_projects_baselines_are_read_and_hold_figures_of_a_compiler(episode:
     assert all(run.compilers for run in baseline.runs.values())
     text = json.dumps(baseline.model_dump(), indent=2) + "\n"
     assert text == baseline_path(episode).read_text(encoding="utf-8"), "not as save_baseline writes it"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("accuracy_after", 49.95),
+        ("accuracy_before", -0.5),
+        ("digest", "0123ABCD"),
+        ("steps", -1),
+        ("static_bytes", -4),
+        (f"compilers.{GCC_12}.flash_bytes", -1),
+        (f"compilers.{GCC_12}.instructions_per_inference", float("nan")),
+        (f"compilers.{GCC_12}.instructions_per_step.total", float("inf")),
+    ],
+)
+def test_a_baseline_with_an_impossible_value_is_refused_by_its_key(key: str, value: object, tmp_path: Path) -> None:
+    save_baseline("x", {"m4-256k": LOCKED}, "a test", tmp_path)
+    document = json.loads(baseline_path("x", tmp_path).read_text())
+    inner = document["runs"]["m4-256k"]
+    *path, last = key.replace("12.2.1", "12_2_1").split(".")
+    for part in path:
+        inner = inner[part.replace("12_2_1", "12.2.1")]
+    inner[last] = value
+    baseline_path("x", tmp_path).write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=re.escape(f"x.json is not a baseline (key runs.m4-256k.{key}: ")):
+        load_baseline("x", tmp_path)

@@ -129,7 +129,7 @@ def test_runs_that_agree_have_no_divergence(prepared: Prepare, target: MakeTarge
 
 
 def lines(*texts: str) -> list[Line]:
-    reader = LineReader()
+    reader = LineReader(lambda line: None)
     boot = format_line(
         "boot",
         plan="0" * 8,
@@ -178,7 +178,7 @@ def test_what_runners_say_of_themselves_is_not_compared() -> None:
         trainable=9,
         stack=9,
     )
-    reader = LineReader()
+    reader = LineReader(lambda line: None)
     reader.feed(f"{other}\n{step(0)}\n".encode())
     assert first_difference(lines(step(0)), reader.lines) is None
 

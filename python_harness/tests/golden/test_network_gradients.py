@@ -20,6 +20,7 @@ from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from mcutrain.ops.errors import FULL_MANTISSA_BITS
 from support.networks import (
     NETWORKS,
+    curved,
     random_network,
     samples,
     uneven_network,
@@ -40,13 +41,14 @@ def rounded_scales(made: Callable[[], Graph]) -> Callable[[], Graph]:
 
 EVERY_NETWORK: dict[str, Callable[[], Graph]] = {
     **NETWORKS,
+    "curved": curved,
     **{f"random {seed}": functools.partial(random_network, seed) for seed in range(12)},
     **{f"uneven {seed}": functools.partial(uneven_network, seed) for seed in range(16)},
     **{f"{name}, powers of two": rounded_scales(made) for name, made in NETWORKS.items()},
 }
 
 # Block floating point is held against the oracle in these; its kernels are the same in all.
-SOME_NETWORKS = [*NETWORKS, "random 4", "random 6", *(f"uneven {seed}" for seed in (1, 5, 7, 9, 10, 11, 13))]
+SOME_NETWORKS = [*NETWORKS, "curved", "random 4", "random 6", *(f"uneven {seed}" for seed in (1, 5, 7, 9, 10, 11, 13))]
 
 
 def layers_of(name: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,14 @@ from mcutrain.graph import (
     AddAttributes,
     ConvAttributes,
     Graph,
+    LogSoftmaxAttributes,
     Operator,
     PadAttributes,
     Padding,
     PoolAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
+    TableAttributes,
     Tensor,
 )
 from mcutrain.graph.attributes import Attributes
@@ -145,12 +148,28 @@ def test_the_output_of_pad_is_larger_by_the_padding() -> None:
     )
 
 
-def test_the_output_of_softmax_has_its_fixed_scale() -> None:
+def test_the_output_of_log_softmax_has_a_scale_that_its_fixed_point_reaches() -> None:
+    x = activation("x", 6)
+    validate(of_one("log_softmax", LogSoftmaxAttributes(), x, activation("y", 6, scale=1 / 16, zero_point=127)))
+    coarse = activation("y", 6, scale=0.07, zero_point=127)
+    assert "above 1/16; end the model before" in complaint(of_one("log_softmax", LogSoftmaxAttributes(), x, coarse))
+
+
+def test_a_table_has_a_code_and_a_slope_for_every_input_code() -> None:
+    x, y = activation("x", 6), activation("y", 6)
+    codes, slopes = tuple(range(-128, 128)), (1.0,) * 256
+    validate(of_one("table", TableAttributes("f", codes, slopes), x, y))
+    for wrong, reason in (
+        (TableAttributes("f", codes[1:], slopes), "255 codes and 256 slopes, not 256"),
+        (TableAttributes("f", (128, *codes[1:]), slopes), "a code is outside"),
+        (TableAttributes("f", codes, (math.inf, *slopes[1:])), "a slope is not finite"),
+    ):
+        assert reason in complaint(of_one("table", wrong, x, y))
+
+
+def test_a_softmax_whose_beta_is_0_is_refused() -> None:
     fixed = activation("y", 6, scale=1 / 256, zero_point=-128)
     validate(of_one("softmax", SoftmaxAttributes(), activation("x", 6), fixed))
-    assert "must have scale 1/256" in complaint(
-        of_one("softmax", SoftmaxAttributes(), activation("x", 6), activation("y", 6, scale=1 / 255, zero_point=-128))
-    )
     assert "is too small" in complaint(of_one("softmax", SoftmaxAttributes(0.0), activation("x", 6), fixed))
 
 

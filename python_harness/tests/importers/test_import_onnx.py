@@ -15,6 +15,7 @@ from onnxruntime.quantization import QuantType
 from mcutrain.errors import UsageError
 from mcutrain.graph import ConvAttributes, Graph, RequantizeAttributes
 from mcutrain.importers import load_model
+from support.golden_inference import golden_output
 from support.graph_reference import half_even, quantized, run_graph
 from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
 
@@ -50,7 +51,9 @@ def outputs(graph: Graph, model: onnx.ModelProto, inputs: list[FloatArray]) -> t
     x, y = graph.tensors[graph.input], graph.tensors[graph.output]
     channels_last = (i.transpose(1, 2, 0) if i.ndim == 3 else i for i in inputs)
     ours = np.stack([run_graph(graph, quantized(x, i), half_even) for i in channels_last]).astype(int)
-    theirs = quantized(y, run_onnx(model, inputs).reshape(len(inputs), -1)).astype(int)
+    found = run_onnx(model, inputs)
+    found = found.transpose(0, 2, 3, 1) if found.ndim == 4 else found
+    theirs = quantized(y, found.reshape(len(inputs), -1)).astype(int)
     return ours.reshape(theirs.shape), theirs
 
 
@@ -201,15 +204,52 @@ def test_a_matrix_product_takes_the_constant_added_to_it_as_its_bias(tmp_path: P
     assert (np.abs(ours - theirs) <= 1).mean() > 0.9
 
 
-def test_a_softmax_at_the_end_keeps_its_scale_and_is_requantised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [QuantType.QInt8, QuantType.QUInt8])
+def test_a_softmax_writes_the_scale_that_the_file_gives_it(tmp_path: Path, kind: QuantType) -> None:
     m = FloatModel((12,))
     logits = m.node("Gemm", "x", m.random(8, 12), transB=1)
     inputs = samples(12)
-    model = quantize(m.build(m.node("Softmax", logits)), inputs)
+    model = quantize(m.build(m.node("Softmax", logits)), inputs, activation=kind)
     graph = load(tmp_path, model)
-    assert [op.kind for op in graph.operators][:2] == ["fully_connected", "softmax"]
-    assert graph.tensors[graph.operators[1].outputs[0]].scale == 1 / 256
+    assert [op.kind for op in graph.operators] == ["fully_connected", "softmax"]
+    assert graph.tensors[graph.output].scale != 1 / 256
     assert_agrees(graph, model, inputs)
+
+
+def test_a_log_softmax_writes_the_scale_that_the_file_gives_it(tmp_path: Path) -> None:
+    m = FloatModel((12,))
+    logits = m.node("Gemm", "x", m.random(8, 12), transB=1)
+    inputs = samples(12)
+    model = quantize(m.build(m.node("LogSoftmax", logits)), inputs, extra_options={"ForceQuantizeNoInputCheck": True})
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["fully_connected", "log_softmax"]
+    ours = golden_output(graph, *[quantized(graph.tensors[graph.input], i) for i in inputs]).astype(int)
+    theirs = quantized(graph.tensors[graph.output], run_onnx(model, inputs).reshape(len(inputs), -1)).astype(int)
+    assert (np.abs(ours - theirs) <= 1).mean() > 0.99
+
+
+@pytest.mark.parametrize(("opset", "axis"), [(17, 1), (17, -3)])
+def test_a_softmax_over_the_channels_of_an_image_is_one_over_the_last_axis(
+    tmp_path: Path, opset: int, axis: int
+) -> None:
+    m = FloatModel((5, 4, 3), opset=opset)
+    inputs = samples(5, 4, 3)
+    model = quantize(m.build(m.node("Softmax", m.conv("x", 6, 5, 1), axis=axis), output_rank=4), inputs)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["conv2d", "softmax"]
+    assert_agrees(graph, model, inputs)
+
+
+@pytest.mark.parametrize(("opset", "axis"), [(17, 2), (17, -1), (12, 1)])
+def test_a_softmax_over_anything_else_is_refused(tmp_path: Path, opset: int, axis: int) -> None:
+    m = FloatModel((5, 4, 3), opset=opset)
+    model = quantize(
+        m.build(m.node("Softmax", m.conv("x", 6, 5, 1), axis=axis), output_rank=4), samples(5, 4, 3), per_channel=False
+    )
+    with pytest.raises(
+        UsageError, match=r"Softmax.*it is not over the elements of a vector or the channels of an image"
+    ):
+        load(tmp_path, model)
 
 
 def test_a_reshape_that_flattens_moves_the_columns_of_the_product_after_it(tmp_path: Path) -> None:
@@ -242,16 +282,16 @@ def refusal(tmp_path: Path, model: onnx.ModelProto) -> str:
 def test_every_unsupported_node_is_named_in_one_line(tmp_path: Path) -> None:
     m = FloatModel((4, 8, 8))
     spread = m.node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])
-    a = m.node("HardSwish", m.conv(spread, 4, 4, 3))
-    b = m.node("Tanh", m.conv(a, 4, 4, 3))
+    a = m.node("Sin", m.conv(spread, 4, 4, 3))
+    b = m.node("Cos", m.conv(a, 4, 4, 3))
     model = quantize(m.build(b, 4), samples(4, 8, 8))
     message = refusal(tmp_path, model)
     index = {node.op_type: i for i, node in enumerate(model.graph.node)}
-    assert f"HardSwish #{index['HardSwish']} " in message
-    assert f"Tanh #{index['Tanh']} " in message
+    assert f"Sin #{index['Sin']} " in message
+    assert f"Cos #{index['Cos']} " in message
     assert f"MaxPool #{index['MaxPool']} " in message
     assert "it is dilated" in message
-    assert "Supported are int8 networks of Add, AveragePool, " in message
+    assert "Supported are int8 networks of Abs, Add, AveragePool, " in message
 
 
 def test_data_in_another_file_is_refused_without_opening_it(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_an_unknown_operator_within_an_int8_network_is_named(tmp_path: Path) -> 
     b.operator("RELU", [a], [y])
     message = refusal(tmp_path, "model.tflite", b.build([x], [y]))
     assert message.startswith(
-        "1 unsupported: custom operator Whatever #0 (output 'a'). Supported are int8 networks of ADD, "
+        "1 unsupported: custom operator Whatever #0 (output 'a'). Supported are int8 networks of "
     )
 
 

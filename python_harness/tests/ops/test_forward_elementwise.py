@@ -1,4 +1,4 @@
-"""add_s8, requantize_s8 and softmax_s8: golden, both C forms and LiteRT agree to the bit."""
+"""add_s8, log_softmax_s8, requantize_s8 and softmax_s8: golden, both C forms and LiteRT agree to the bit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from mcutrain.ops.add import ADD_S8, AddS8Params
 from mcutrain.ops.add_linear import with_linear_form
 from mcutrain.ops.arithmetic import quantise_multiplier, requantise
 from mcutrain.ops.base import mask_words, unpack_mask
+from mcutrain.ops.log_softmax import LOG_SOFTMAX_S8, log_softmax_params
 from mcutrain.ops.requantize import REQUANTIZE_S8, RequantizeS8Params
-from mcutrain.ops.softmax import SOFTMAX_S8, SoftmaxS8Params, softmax_params
+from mcutrain.ops.softmax import SOFTMAX_S8, softmax_params
 from support.ckernels import call, forms, run_everywhere
 from support.examples import examples
 from support.forward_cases import (
@@ -135,30 +136,95 @@ def test_requantize_may_run_in_place(form: str) -> None:
     np.testing.assert_array_equal(memory, expected)
 
 
-@given(st.integers(1, 60), scales(0.001, 4.0), st.sampled_from([0.5, 1.0, 2.0]), generators)
+@given(
+    st.lists(st.integers(1, 5), max_size=2).map(tuple),
+    st.integers(1, 60),
+    scales(0.001, 4.0),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    generators,
+)
 @examples(60)
-def test_softmax_is_bit_exact_to_litert(
-    elements: int, scale: float, beta: float, generator: np.random.Generator
+def test_softmax_over_the_last_axis_of_any_rank_is_bit_exact_to_litert(
+    rows: tuple[int, ...], depth: int, scale: float, beta: float, generator: np.random.Generator
 ) -> None:
-    x = random_codes(generator, (elements,))
-    outputs = {"y": rubbish(generator, (elements,), np.int8)}
-    got = run_everywhere(SOFTMAX_S8, softmax_params(elements, scale, beta), {"x": x}, outputs)
-    np.testing.assert_array_equal(got["y"], run_litert(softmax_model((elements,), input=(scale, 0), beta=beta), x))
+    shape = (*rows, depth)
+    x = random_codes(generator, shape)
+    outputs = {"y": rubbish(generator, shape, np.int8)}
+    got = run_everywhere(SOFTMAX_S8, softmax_params(shape, scale, beta), {"x": x}, outputs)
+    np.testing.assert_array_equal(got["y"], run_litert(softmax_model(shape, input=(scale, 0), beta=beta), x))
+
+
+@given(st.integers(1, 40), st.integers(1, 60), scales(0.001, 4.0), scales(1e-4, 0.1), zero_points, generators)
+@examples(60)
+def test_a_softmax_of_any_output_scale_is_within_a_code_of_the_real_one(
+    rows: int, depth: int, scale: float, y_scale: float, y_zero: int, generator: np.random.Generator
+) -> None:
+    """Exponentials and their quotient are within 2^-19 of 1 in all: at 2^13 levels that is less than half a code, beside its rounding."""
+    x = random_codes(generator, (rows, depth))
+    params = softmax_params((rows, depth), scale, 1.0, y_scale, y_zero)
+    got = run_everywhere(SOFTMAX_S8, params, {"x": x}, {"y": rubbish(generator, (rows, depth), np.int8)})
+    exact = np.exp((x.astype(float) - x.max(axis=1, keepdims=True)) * scale)
+    exact = exact / exact.sum(axis=1, keepdims=True) / y_scale + y_zero
+    assert (np.abs(got["y"] - np.clip(exact, -128, 127)) < 1).all()
+
+
+def test_a_scale_within_a_thousandth_of_that_of_litert_is_taken_for_it() -> None:
+    assert softmax_params((9,), 0.1, 1.0, 1.0009 / 256, -128) == softmax_params((9,), 0.1, 1.0)
+    assert softmax_params((9,), 0.1, 1.0, 1 / 255, -128) != softmax_params((9,), 0.1, 1.0)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.004, 0.1, 1.0, 31.0, 1000.0])
 @pytest.mark.parametrize("x", [np.full(4095, 127, np.int8), np.tile(ALL_CODES, 15), ALL_CODES[:1]], ids=len)
 def test_softmax_of_many_and_of_one_agree_in_both_forms(x: Any, scale: float) -> None:
-    got = run_everywhere(SOFTMAX_S8, softmax_params(x.size, scale, 1.0), {"x": x}, {"y": np.zeros(x.size, np.int8)})
+    got = run_everywhere(SOFTMAX_S8, softmax_params(x.shape, scale, 1.0), {"x": x}, {"y": np.zeros(x.size, np.int8)})
     exact = np.exp((x.astype(float) - x.max()) * scale)
     exact = np.clip(np.rint(exact / exact.sum() * 256) - 128, -128, 127)
     np.testing.assert_allclose(got["y"], exact, atol=1)
 
 
-@pytest.mark.parametrize(("elements", "scale"), [(4096, 0.1), (10, 1e-9)])
-def test_a_softmax_that_fixed_point_cannot_hold_is_a_usage_error(elements: int, scale: float) -> None:
+@pytest.mark.parametrize(("depth", "scale"), [(4096, 0.1), (10, 1e-9)])
+def test_a_softmax_that_fixed_point_cannot_hold_is_a_usage_error(depth: int, scale: float) -> None:
     with pytest.raises(UsageError):
-        softmax_params(elements, scale, 1.0)
+        softmax_params((2, depth), scale, 1.0)
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=2).map(tuple),
+    st.integers(1, 60),
+    st.one_of(scales(0.001, 8.0), st.integers(-9, 3).map(lambda power: 2.0**power)),
+    generators,
+)
+@examples(60)
+def test_log_softmax_over_the_last_axis_of_any_rank_is_bit_exact_to_litert(
+    rows: tuple[int, ...], depth: int, scale: float, generator: np.random.Generator
+) -> None:
+    shape = (*rows, depth)
+    x = random_codes(generator, shape)
+    outputs = {"y": rubbish(generator, shape, np.int8)}
+    got = run_everywhere(LOG_SOFTMAX_S8, log_softmax_params(shape, scale), {"x": x}, outputs)
+    model = unary_model("LOG_SOFTMAX", shape, input=(scale, 3), output=(1 / 16, 127))
+    np.testing.assert_array_equal(got["y"], run_litert(model, x))
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 60),
+    scales(0.001, 0.5),
+    scales(0.001, 15.5 / 255 - 1e-4),
+    zero_points,
+    generators,
+)
+@examples(60)
+def test_a_log_softmax_of_any_output_scale_is_within_a_code_of_the_real_one(
+    rows: int, depth: int, scale: float, y_scale: float, y_zero: int, generator: np.random.Generator
+) -> None:
+    """Differences within 2^-26 a code, and a logarithm within 2^-12, are less than half a code of 0.001, beside its rounding."""
+    x = random_codes(generator, (rows, depth))
+    params = log_softmax_params((rows, depth), scale, y_scale, y_zero)
+    got = run_everywhere(LOG_SOFTMAX_S8, params, {"x": x}, {"y": rubbish(generator, (rows, depth), np.int8)})
+    real = (x.astype(float) - x.max(axis=1, keepdims=True)) * scale
+    exact = (real - np.log(np.exp(real).sum(axis=1, keepdims=True))) / y_scale + y_zero
+    assert (np.abs(got["y"] - np.clip(exact, -128, 127)) < 1).all()
 
 
 @given(
@@ -201,7 +267,8 @@ def test_a_multiplier_must_be_positive_and_finite(real: float) -> None:
 
 ADD = add_params(4, (1.0, 0), (1.0, 0), (1.0, 0))
 REQUANTIZE = RequantizeS8Params(4, 0, 0, 2**30, 0, -128, 127)
-SOFTMAX = softmax_params(4, 0.1, 1.0)
+LOG_SOFTMAX = log_softmax_params((4,), 0.1)
+SOFTMAX = softmax_params((4,), 0.1, 1.0)
 REFUSED: list[tuple[Any, Any]] = [
     (ADD_S8, replace(ADD, elements=0)),
     (ADD_S8, replace(ADD, a_zero_point=200)),
@@ -217,11 +284,21 @@ REFUSED: list[tuple[Any, Any]] = [
     (REQUANTIZE_S8, replace(REQUANTIZE, shift=31)),
     (REQUANTIZE_S8, replace(REQUANTIZE, multiplier=-1)),
     (REQUANTIZE_S8, replace(REQUANTIZE, clamp_max=128)),
-    (SOFTMAX_S8, replace(SOFTMAX, elements=0)),
-    (SOFTMAX_S8, replace(SOFTMAX, elements=4096)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, rows=0)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, depth=4096)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, diff_min=1)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, reverse_shift=31)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, output_multiplier=-1)),
+    (LOG_SOFTMAX_S8, replace(LOG_SOFTMAX, output_zero_point=128)),
+    (SOFTMAX_S8, replace(SOFTMAX, rows=0)),
+    (SOFTMAX_S8, replace(SOFTMAX, depth=0)),
+    (SOFTMAX_S8, replace(SOFTMAX, depth=4096)),
+    (SOFTMAX_S8, replace(SOFTMAX, output_multiplier=-1)),
+    (SOFTMAX_S8, replace(SOFTMAX, output_shift=31)),
+    (SOFTMAX_S8, replace(SOFTMAX, output_zero_point=128)),
     (SOFTMAX_S8, replace(SOFTMAX, diff_min=1)),
     (SOFTMAX_S8, replace(SOFTMAX, input_left_shift=31)),
-    (SOFTMAX_S8, SoftmaxS8Params(4, 2**30, 30, -200)),
+    (SOFTMAX_S8, replace(SOFTMAX, input_multiplier=2**30, input_left_shift=30, diff_min=-200)),
 ]
 
 

@@ -199,7 +199,7 @@ def test_hostile_names_stay_text(make_record: Any) -> None:
         arena_tensors=tensors,
         operator_names=tuple(HOSTILE for _ in operators),
         matches_golden=False,
-        **dict.fromkeys((*texts, "compiler_flags", "emulator", "emulator_version", "elf_sha256", "digest"), HOSTILE),
+        **dict.fromkeys((*texts, "compiler_flags", "emulator", "emulator_version", "elf_sha256"), HOSTILE),
     )
     html = render_report([hostile], title=HOSTILE)
     page, reference = Page(html), Page(render_report([plain], title="t"))

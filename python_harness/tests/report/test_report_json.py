@@ -110,3 +110,43 @@ def test_a_file_that_is_no_json_is_refused_in_one_line(tmp_path: Path, content: 
 def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read records from .*: No such file"):
         load_records(tmp_path / "none.json")
+
+
+STEPS = 3
+IMPOSSIBLE: dict[str, Any] = {
+    "more right than there are": {"accuracy_after": 49.95},
+    "fewer than none right": {"accuracy_before": -0.1},
+    "an accuracy that is no number": {"accuracy_before": "NaN"},
+    "a negative count of steps": {"steps": -1},
+    "more steps held against golden than ran": {"golden_steps": STEPS + 1},
+    "a digest of other digits": {"digest": "89ABCDEF"},
+    "a short digest": {"plan_crc32": "123"},
+    "negative instructions": {"instructions_per_inference": -1.0},
+    "endless cycles": {"estimated_cycles_low": "Infinity"},
+    "negative memory": {"flash_bytes": -4},
+    "a batch of none": {"batch": 0},
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_a_record_with_an_impossible_value_is_refused_by_its_key(what: str, make_record: Any, tmp_path: Path) -> None:
+    document = json.loads(dump_records([make_record(steps=STEPS)]))
+    document["episodes"][0].update(IMPOSSIBLE[what])
+    (tmp_path / "records.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=rf"episodes\[0\], key {next(iter(IMPOSSIBLE[what]))}: ") as refusal:
+        load_records(tmp_path / "records.json")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("change", ["one missing", "one twice", "one out of order"])
+def test_a_record_has_every_step_once(change: str, make_record: Any, tmp_path: Path) -> None:
+    document = json.loads(dump_records([make_record(steps=STEPS)]))
+    steps = document["episodes"][0]["step_records"]
+    steps[:] = {
+        "one missing": steps[:2],
+        "one twice": [*steps, steps[2]],
+        "one out of order": [steps[i] for i in (1, 0, 2)],
+    }[change]
+    (tmp_path / "records.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"key step_records: .*the 3 steps from 0 on, each once and in order"):
+        load_records(tmp_path / "records.json")

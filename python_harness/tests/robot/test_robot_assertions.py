@@ -120,7 +120,7 @@ def test_instructions_as_locked_pass(locked: str, hold: Hold) -> None:
         ),
         ({"instructions_per_inference": 391.0}, "instructions_per_inference: 390.0 -> 391.0"),
         ({"instructions_per_step": None}, "instructions were not counted"),
-        ({"steps": 9}, "counts need 10 steps, the run had 9"),
+        ({"steps": 9, "golden_steps": 9}, "counts need 10 steps, the run had 9"),
         ({"board": "m7-256k"}, "the baseline of digits-biases has no run on m7-256k"),
         ({"episode": "digits-full"}, "episode digits-full has no baseline"),
     ],

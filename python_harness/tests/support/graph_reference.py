@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from mcutrain.graph.attributes import (
     AddAttributes,
     ConvAttributes,
+    LogSoftmaxAttributes,
     MeanAttributes,
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
+    TableAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Tensor
 
@@ -106,6 +109,19 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
         return np.pad(values[0].reshape(x.image), edges, constant_values=x.zero_point)
     if isinstance(attributes, RequantizeAttributes):
         return _codes(dequantized(x, values[0]), y, attributes.clamp, rounding)
+    if isinstance(attributes, LogSoftmaxAttributes):
+        real = dequantized(x, values[0])
+        real = real - real.max(axis=-1, keepdims=True)
+        return _codes(real - np.log(np.exp(real).sum(axis=-1, keepdims=True)), y, (-128, 127), rounding)
+    if isinstance(attributes, TableAttributes):
+        return np.array(attributes.codes, np.int8)[values[0].astype(np.int64) + 128]
+    if isinstance(attributes, PreluAttributes):
+        alpha = graph.tensors[op.inputs[1]]
+        assert alpha.data is not None
+        real = dequantized(x, values[0])
+        return _codes(
+            np.where(real > 0, real, real * alpha.data.astype(np.float64) * alpha.scale), y, (-128, 127), rounding
+        )
     if isinstance(attributes, SoftmaxAttributes):
         scaled = attributes.beta * dequantized(x, values[0])
         exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))

@@ -19,6 +19,7 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     Quantization,
     RequantizeAttributes,
     ReshapeAttributes,
@@ -28,6 +29,9 @@ from mcutrain.graph import (
 from mcutrain.graph.attributes import dilated
 from mcutrain.graph.checks.base import output_side
 from mcutrain.graph.validate import validate
+from mcutrain.importers import functions
+from mcutrain.importers.functions import Function
+from mcutrain.importers.tables import real_inputs, table_attributes
 from support.graphs import quantization
 
 INPUT_SCALE = 1 / 64  # far from 1/255, so that the input-scale correction shows
@@ -171,6 +175,24 @@ class NetBuilder:
         return self._operator(
             "requantize", "requantize", (x,), self.tensors[x].shape, quantization(scale, zero_point), attributes
         )
+
+    def table(self, x: str, function: Function, scale: float, zero_point: int) -> str:
+        """A function of one number at an output scale of its own."""
+        y = Tensor("", (), "int8", quantization(scale, zero_point))
+        real = real_inputs(self.tensors[x]).astype(np.float64)
+        steps = function.value(real) / y.scale
+        codes = np.copysign(np.floor(np.abs(steps) + 0.5), steps) + y.zero_point
+        attributes = table_attributes(function.name, self.tensors[x], y, codes, function.slope(real))
+        assert y.quantization is not None
+        return self._operator("table", "table", (x,), self.tensors[x].shape, y.quantization, attributes)
+
+    def prelu(self, x: str) -> str:
+        """Slopes of either sign, one a channel, below 0; another scale."""
+        name, channels = f"a{len(self.operators)}", self.tensors[x].shape[-1]
+        codes = self.random.integers(-20000, 30001, channels).astype(np.int32)
+        self.tensors[name] = Tensor(name, (channels,), "int32", quantization(2.0**-15, 0), codes)
+        y = quantization(self.tensors[x].scale * 0.8, -11)
+        return self._operator("prelu", "prelu", (x, name), self.tensors[x].shape, y, PreluAttributes())
 
     def flatten(self, x: str) -> str:
         """A vector of the same codes."""
@@ -354,6 +376,16 @@ def sequence() -> Graph:
     y = net.windowed("depthwise_conv2d", net.rows(y, 5, relu=True), 5, (1, 3), (1, 1), Padding(0, 0, 1, 1))
     y = net.windowed("average_pool", net.rows(y, 7), 7, (1, 2), (1, 2), Padding())
     return net.graph(net.dense(net.mean(y), 4))
+
+
+def curved() -> Graph:
+    """Functions of one number between trained layers, on one path and on two, one of them cut off at both ends."""
+    net = NetBuilder(9, (6, 5, 2))
+    stem = net.table(net.conv("x", 5), functions.SILU, 0.04, -100)
+    left = net.table(net.prelu(net.conv(stem, 6)), functions.TANH, 0.9 / 128, 3)
+    right = net.table(net.conv(stem, 6, kernel=1), functions.SOFTPLUS, 0.03, -110)
+    both = net.table(net.add(left, right), functions.SIGMOID, 1 / 256, -128)
+    return net.graph(net.dense(net.flatten(net.global_pool(both)), 5))
 
 
 def siamese(*, shared: bool = True) -> Graph:

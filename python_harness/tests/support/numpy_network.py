@@ -28,7 +28,9 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     RequantizeAttributes,
+    TableAttributes,
     Tensor,
 )
 from support.traced_step import StepGradients
@@ -139,6 +141,10 @@ class NumpyNetwork:
                 inside = (windows < x.shape[0] * x.shape[1]).sum(axis=2)
                 pooled = _flat(x, 0.0)[windows].sum(axis=2) / inside[..., np.newaxis]
             return pooled
+        if isinstance(attributes, PreluAttributes):
+            return x * self._prelu_slopes(op)
+        if isinstance(attributes, TableAttributes):
+            return FUNCTIONS[attributes.function](x)
         assert op.kind in ("requantize", "reshape"), op.kind
         return x
 
@@ -274,9 +280,20 @@ class NumpyNetwork:
             elif isinstance(op.attributes, AddAttributes):
                 for operand in op.inputs:
                     walk.errors[operand] += g
+            elif isinstance(op.attributes, PreluAttributes):
+                walk.errors[op.inputs[0]] += g * of(self._prelu_slopes(op))
+            elif isinstance(op.attributes, TableAttributes):
+                slope = slope_of(FUNCTIONS[op.attributes.function], self.values[op.inputs[0]])
+                walk.errors[op.inputs[0]] += g * of(slope)
             else:
                 walk.errors[op.inputs[0]] += self._through(op, g)
         return walk
+
+    def _prelu_slopes(self, op: Operator) -> Real:
+        """Of each element of the input; that of 0 is alpha, as in PyTorch."""
+        x, alpha = self.values[op.inputs[0]], self.graph.tensors[op.inputs[1]]
+        assert alpha.data is not None
+        return np.where(x > 0, 1.0, alpha.data.astype(np.float64) * alpha.scale)
 
     def _longest_sum(self, op: Operator) -> int:
         if isinstance(op.attributes, ConvAttributes):
@@ -338,6 +355,23 @@ class NumpyNetwork:
         first = _flat(x, -np.inf)[windows].argmax(axis=2)  # numpy promises the first of equals
         np.put_along_axis(taken, first[:, :, np.newaxis], g[:, :, np.newaxis], axis=2)
         return _gathered(taken, windows, x.shape)
+
+
+# Written anew, for the functions of networks of tests.
+FUNCTIONS: dict[str, Operand] = {
+    "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(x / 2),
+    "silu": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
+    "softplus": lambda x: np.log(1 + np.exp(x)),
+    "tanh": np.tanh,
+}
+
+
+def slope_of(function: Operand, x: Real, distance: float = 1e-4) -> Real:
+    """The derivative, from four values about x: within a few distance^4 and 1e-16 / distance, both below a float32 rounding."""
+    near = function(x + distance) - function(x - distance)
+    far = function(x + 2 * distance) - function(x - 2 * distance)
+    slope: Real = (8 * near - far) / (12 * distance)
+    return slope
 
 
 def scales_of(weights: Tensor) -> Real:

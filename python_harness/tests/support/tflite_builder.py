@@ -279,14 +279,12 @@ def softmax_model(shape: tuple[int, ...], *, input: Quantization, beta: float = 
     return unary_model("SOFTMAX", shape, input=input, output=(1 / 256, -128), options={"Beta": beta})
 
 
-def run_litert(model: bytes, *inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Run one inference in LiteRT with its reference kernels (the default delegate rounds otherwise).
+def run_litert(model: bytes, *inputs: NDArray[np.generic], kernels: str = "BUILTIN_REF") -> NDArray[np.generic]:
+    """Run one inference in LiteRT with its reference kernels (the default delegate rounds otherwise), or other ones.
 
     inputs: in the order of the file, without the batch. Returns the first output without the batch.
     """
-    interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
-    )
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType[kernels], num_threads=1)
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], value[np.newaxis])

@@ -6,7 +6,7 @@ estimator), and none where the clamp bit: ``y = y_codes + (y_real - y_real.detac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,20 @@ from mcutrain.graph import (
     PadAttributes,
     Padding,
     PoolAttributes,
+    PreluAttributes,
     RequantizeAttributes,
+    TableAttributes,
 )
 from mcutrain.methods.classifier_head import find_head
 from support.traced_step import StepGradients, Target
 
 Real = NDArray[np.float64]
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "softplus": functional.softplus,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
 _TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
 
 
@@ -91,6 +99,15 @@ class TorchNetwork:
             return self._through(op, real / y.scale + y.zero_point, a.clamp)
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
+        if isinstance(a, PreluAttributes):
+            alpha = self.graph.tensors[op.inputs[1]]
+            slopes = torch.tensor(alpha.data.astype(np.float64) * alpha.scale)  # type: ignore[union-attr]
+            channels_first = torch.movedim(self._centred(x.name) * x.scale, -1, 0)[None]
+            real = torch.movedim(functional.prelu(channels_first, slopes)[0], 0, -1)
+            return self._through(op, real / y.scale + y.zero_point, (-128, 127))
+        if isinstance(a, TableAttributes):
+            real = _FUNCTIONS[a.function](self._centred(x.name) * x.scale)
+            return self._through(op, real / y.scale + y.zero_point, (-128, 127))
         if isinstance(a, PoolAttributes):
             image = self.values[x.name].reshape(x.image)
             if op.kind == "max_pool":

@@ -32,6 +32,30 @@ MCT_MUST_CHECK mct_status mct_error_scale_b16(const mct_error_scale_params *para
 MCT_MUST_CHECK mct_status mct_error_scale_f32(const mct_error_scale_params *params, const float *error, const uint32_t *inside,
                                               const float *scale, float *out);
 
+typedef struct {
+    int32_t elements, alphas; /* as in mct_prelu_s8_params */
+    int32_t input_zero_point;
+    int32_t slope_exponent; /* real slope = slope * 2^slope_exponent (b16: slope int32; f32: 0) */
+} mct_prelu_error_params;
+
+/* dX of prelu: out = inside ? error * (x > input_zero_point ? slope[0] : slope[1 + i % alphas]) : 0. slope: 1 + alphas. b16: 15-bit
+ * magnitude. inside may be NULL; out may be error. */
+MCT_MUST_CHECK mct_status mct_prelu_error_b16(const mct_prelu_error_params *params, const mct_b16 *error, const uint32_t *inside,
+                                              const int8_t *x, const int32_t *slope, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_prelu_error_f32(const mct_prelu_error_params *params, const float *error, const uint32_t *inside,
+                                              const int8_t *x, const float *slope, float *out);
+
+typedef struct {
+    int32_t elements;
+    int32_t slope_exponent; /* real slope of an input code = slope[code + 128] * 2^slope_exponent (b16: slope int32; f32: 0) */
+} mct_table_error_params;
+
+/* dX of table: out = error * slope[x + 128]. slope: 256 values. b16: 15-bit magnitude. out may be error. */
+MCT_MUST_CHECK mct_status mct_table_error_b16(const mct_table_error_params *params, const mct_b16 *error, const int8_t *x,
+                                              const int32_t *slope, mct_b16 *out);
+MCT_MUST_CHECK mct_status mct_table_error_f32(const mct_table_error_params *params, const float *error, const int8_t *x, const float *slope,
+                                              float *out);
+
 /* out = a + b where two branches meet; out may be a or b. */
 MCT_MUST_CHECK mct_status mct_error_sum_b16(const mct_elements_params *params, const mct_b16 *a, const mct_b16 *b, mct_b16 *out);
 MCT_MUST_CHECK mct_status mct_error_sum_f32(const mct_elements_params *params, const float *a, const float *b, float *out);

@@ -110,6 +110,18 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_pad_s8(const mct_pad_s8_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
+    int32_t elements, alphas; /* alpha of element i: i % alphas; alphas divides elements */
+    int32_t input_zero_point, output_zero_point;
+    int32_t multiplier, shift;             /* of s_x / s_y */
+    int32_t alpha_multiplier, alpha_shift; /* of s_x s_alpha / s_y */
+} mct_prelu_s8_params;
+
+/* y = clamp(requantise(x - input_zero_point) + output_zero_point), below 0 requantise((x - input_zero_point) alpha). |alpha| < 2^15.
+ * y may be x. */
+MCT_MUST_CHECK mct_status mct_prelu_s8(const mct_prelu_s8_params *params, const int8_t *x, const int32_t *alpha, int8_t *y,
+                                       uint32_t *inside);
+
+typedef struct {
     int32_t elements;
     int32_t input_zero_point, output_zero_point;
     int32_t multiplier, shift;
@@ -120,12 +132,32 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_requantize_s8(const mct_requantize_s8_params *params, const int8_t *x, int8_t *y, uint32_t *inside);
 
 typedef struct {
-    int32_t elements;
+    int32_t rows, depth;                                  /* depth <= 4095 */
     int32_t input_multiplier, input_left_shift, diff_min; /* of beta * input_scale in Q5.26 */
+    int32_t output_multiplier, output_shift;              /* of 1 / output_scale */
+    int32_t output_zero_point;
 } mct_softmax_s8_params;
 
-/* Softmax of one vector; output scale 1/256, zero point -128. */
+/* Softmax of every row. A code is rounded once, half up. */
 MCT_MUST_CHECK mct_status mct_softmax_s8(const mct_softmax_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t rows, depth;                                  /* depth <= 4095 */
+    int32_t input_multiplier, input_left_shift, diff_min; /* of input_scale in Q5.26 */
+    int32_t reverse_multiplier, reverse_shift;            /* of 1 / (input_scale * 2^26) */
+    int32_t output_multiplier, output_shift;              /* of 1 / (output_scale * 2^26) */
+    int32_t output_zero_point;
+} mct_log_softmax_s8_params;
+
+/* The logarithm of softmax of every row, rounded half away; -128 below diff_min, which may mean -15.5: for output scales of at most 1/16. */
+MCT_MUST_CHECK mct_status mct_log_softmax_s8(const mct_log_softmax_s8_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t elements;
+} mct_table_s8_params;
+
+/* y = table[x + 128]: any function of one number. table: 256 codes. May run in place. */
+MCT_MUST_CHECK mct_status mct_table_s8(const mct_table_s8_params *params, const int8_t *x, const int8_t *table, int8_t *y);
 
 typedef struct {
     int32_t pixels, in_channels;

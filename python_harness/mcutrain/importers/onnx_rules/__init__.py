@@ -5,13 +5,14 @@ To add an operator: a function from the file's node to its value, and one entry 
 
 from __future__ import annotations
 
-from mcutrain.importers.onnx_rules import convolution, elementwise, movement, reduction
+from mcutrain.importers.onnx_rules import convolution, elementwise, movement, pointwise, reduction
 from mcutrain.importers.onnx_rules.base import Rule
 
 RULES: dict[str, Rule] = {
     **convolution.RULES,
     **elementwise.RULES,
     **movement.RULES,
+    **pointwise.RULES,
     **reduction.RULES,
 }
 

@@ -1,20 +1,30 @@
-"""Add, Relu, Clip and Softmax."""
+"""Add, Clip, LogSoftmax, Max, Min, PRelu, Relu and Softmax."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from mcutrain.graph.attributes import AddAttributes, RequantizeAttributes, SoftmaxAttributes
+from mcutrain.graph.attributes import (
+    AddAttributes,
+    Attributes,
+    LogSoftmaxAttributes,
+    PreluAttributes,
+    RequantizeAttributes,
+    SoftmaxAttributes,
+)
+from mcutrain.graph.checks.elementwise import MAX_ALPHA
 from mcutrain.graph.model import Quantization
-from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.common import INT8_RANGE, UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
-from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, integer_attribute, optional_constant
+from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, constant_operand, is_over_last_axis
 from mcutrain.importers.onnx_rules.base import Rule
-from mcutrain.importers.onnx_values import Constant, Pending, Value, file_shape
+from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
+from mcutrain.importers.onnx_values import Clamp, Codes, Constant, Pending, Value, file_shape, graph_shape
 
+_LOG_SOFTMAX_OUTPUT = Quantization(np.array([1 / 16], np.float32), np.array([127], np.int32))
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
 
 
@@ -53,15 +63,16 @@ def _add_bias(context: Context, node: FileNode, product: Pending, bias: Constant
     return replace(product, inputs=(x.name, weights_name, name), awaits_bias=False)
 
 
-def _activation(context: Context, node: FileNode, low: float | None, high: float | None) -> Value:
-    value = context.value(node.inputs[0])
+def _activation(context: Context, node: FileNode, low: float | None, high: float | None, position: int = 0) -> Value:
+    """Limits of the operand at ``position``."""
+    value = context.value(node.inputs[position])
     if isinstance(value, Pending):
-        if context.sole_reader(node.inputs[0]) is None:
+        if context.sole_reader(node.inputs[position]) is None:
             raise UnsupportedError("its input is also read before it is quantised")
         lows = [limit for limit in (value.low, low) if limit is not None]
         highs = [limit for limit in (value.high, high) if limit is not None]
         return replace(value, low=max(lows, default=None), high=min(highs, default=None), awaits_bias=False)
-    x = codes_operand(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[position])
     operands, shape = (x.tensor.name,), x.tensor.shape
     name = f"requantize{node.position}"
     return Pending(name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high)
@@ -72,36 +83,87 @@ def _relu(context: Context, node: FileNode) -> Value:
 
 
 def _clip(context: Context, node: FileNode) -> Value:
-    limits: list[float | None] = []
-    for position, name in ((1, "min"), (2, "max")):
-        limit = node.attributes.get(name)
-        given = optional_constant(context, node, position, f"its {name}")
-        if given is not None:
-            if given.values.size != 1:
-                raise UnsupportedError(f"its {name} is not one number")
-            limit = float(given.real().reshape(()))
-        if limit is not None and not (isinstance(limit, int | float) and not math.isnan(limit)):
-            raise UnsupportedError(f"its {name} is not a number")
-        limits.append(None if limit is None or math.isinf(limit) else limit)
-    low, high = limits
-    if low is not None and high is not None and low > high:
-        raise UnsupportedError(f"its min {low:g} is above its max {high:g}")
-    return _activation(context, node, low, high)
+    return _activation(context, node, *clip_limits(context, node))
+
+
+def _extreme(*, is_maximum: bool) -> Callable[[Context, FileNode], Value]:
+    """Max and Min of a tensor and one number: a limit."""
+
+    def rule(context: Context, node: FileNode) -> Value:
+        limits = [single_number(context.value(name)) for name in node.inputs]
+        if sum(limit is not None for limit in limits) != 1:
+            raise UnsupportedError("it compares tensors, not one with a single number")
+        position = limits.index(None)
+        limit = limits[1 - position]
+        low, high = (limit, None) if is_maximum else (None, limit)
+        return _activation(context, node, low, high, position)
+
+    return rule
+
+
+def _prelu(context: Context, node: FileNode) -> Value:
+    x = codes_operand(context, node.inputs[0])
+    slope = constant_operand(context, node.inputs[1], "its slopes")
+    if slope.quantization is not None and slope.quantization.scale.size != 1:
+        raise UnsupportedError(f"its slopes have {slope.quantization.scale.size} scales")
+    real, rank = slope.real(), len(x.tensor.shape)
+    if not np.isfinite(real).all():
+        raise UnsupportedError("a slope is not finite")
+    while real.ndim > rank and real.shape[0] == 1:
+        real = real[0]
+    if real.ndim > rank or (x.order is not None and real.size > 1):
+        raise UnsupportedError(f"its slopes {list(slope.values.shape)} are not one a channel")
+    # Channels come last in the Graph. Slopes of 15 bits are far finer than codes.
+    real = real.reshape((1,) * (rank - real.ndim) + real.shape).transpose(graph_shape(tuple(range(rank))))
+    scale = np.float32(max(float(np.abs(real).max()) / MAX_ALPHA, float(np.finfo(np.float32).tiny)))
+    codes = np.clip(np.rint(real / scale), -MAX_ALPHA, MAX_ALPHA).astype(np.int32)
+    q = Quantization(np.array([scale], np.float32), np.zeros(1, np.int32))
+    alpha = context.graph.constant(f"{node.outputs[0]}_alpha", codes, q)
+    name, operands = f"prelu{node.position}", (x.tensor.name, alpha)
+    return Pending(name, "prelu", node.kind, operands, x.tensor.shape, x.order, _unclamped(PreluAttributes()))
 
 
 def _softmax(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0])
-    if len(x.tensor.shape) != 1 or x.order is not None or integer_attribute(node, "axis", 1) not in (1, -1):
-        raise UnsupportedError("it is not over the elements of one vector")
+    x = _over_last_axis(context, node)
     name, operands = f"softmax{node.position}", (x.tensor.name,)
+    attributes = _unclamped(SoftmaxAttributes())
+    return Pending(name, "softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_SOFTMAX_OUTPUT)
+
+
+def _log_softmax(context: Context, node: FileNode) -> Value:
+    x = _over_last_axis(context, node)
+    name, operands = f"log_softmax{node.position}", (x.tensor.name,)
+    attributes = _unclamped(LogSoftmaxAttributes())
     return Pending(
-        name, "softmax", node.kind, operands, x.tensor.shape, None, lambda _: SoftmaxAttributes(), own=_SOFTMAX_OUTPUT
+        name, "log_softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_LOG_SOFTMAX_OUTPUT
     )
+
+
+def _over_last_axis(context: Context, node: FileNode) -> Codes:
+    x = codes_operand(context, node.inputs[0])
+    if not is_over_last_axis(context, node, x.tensor.shape):
+        raise UnsupportedError("it is not over the elements of a vector or the channels of an image")
+    return x
+
+
+def _unclamped(attributes: Attributes) -> Callable[[Clamp], Attributes]:
+    """Attributes of an operator that has no clamp of its own."""
+
+    def made(clamp: Clamp) -> Attributes:
+        if clamp != INT8_RANGE:
+            raise UnsupportedError("a Relu or Clip cuts its output off")
+        return attributes
+
+    return made
 
 
 RULES: dict[str, Rule] = {
     "Add": Rule(_add, (2, 2)),
     "Clip": Rule(_clip, (1, 3), frozenset({"min", "max"})),
+    "LogSoftmax": Rule(_log_softmax, (1, 1), frozenset({"axis"})),
+    "Max": Rule(_extreme(is_maximum=True), (2, 2)),
+    "Min": Rule(_extreme(is_maximum=False), (2, 2)),
+    "PRelu": Rule(_prelu, (2, 2)),
     "Relu": Rule(_relu, (1, 1)),
     "Softmax": Rule(_softmax, (1, 1), frozenset({"axis"})),
 }

@@ -5,7 +5,7 @@ To add an operator: a function from the file's operator to a Graph operator, and
 
 from __future__ import annotations
 
-from mcutrain.importers.tflite_rules import convolution, elementwise, movement, reduction
+from mcutrain.importers.tflite_rules import convolution, elementwise, movement, reduction, unary
 from mcutrain.importers.tflite_rules.base import Rule
 
 RULES: dict[int, Rule] = {
@@ -13,6 +13,7 @@ RULES: dict[int, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
     **reduction.RULES,
+    **unary.RULES,
 }
 
 __all__ = ["RULES", "Rule"]

@@ -8,8 +8,10 @@ from mcutrain.ops.rules.conv2d import ConvRule, effective_scales, inputs_per_out
 from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.grouped_conv2d import ConvRuleByAttributes
 from mcutrain.ops.rules.mean import MeanRule
-from mcutrain.ops.rules.pointwise import PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
+from mcutrain.ops.rules.pointwise import LogSoftmaxRule, PadRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
+from mcutrain.ops.rules.prelu import PreluRule
+from mcutrain.ops.rules.table import TableRule
 
 RULES: dict[str, Rule] = {
     "conv2d": ConvRuleByAttributes(ConvRule()),
@@ -17,12 +19,15 @@ RULES: dict[str, Rule] = {
     "fully_connected": ConvRule(),
     "add": AddRule(),
     "average_pool": AveragePoolRule(),
+    "log_softmax": LogSoftmaxRule(),
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
     "pad": PadRule(),
+    "prelu": PreluRule(),
     "requantize": RequantizeRule(),
     "reshape": ReshapeRule(),
     "softmax": SoftmaxRule(),
+    "table": TableRule(),
 }
 
 __all__ = [

@@ -7,6 +7,7 @@ import numpy as np
 from mcutrain.errors import UsageError
 from mcutrain.graph import Operator, PadAttributes, RequantizeAttributes, SoftmaxAttributes
 from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.log_softmax import log_softmax_params
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.requantize import RequantizeS8Params
@@ -78,8 +79,8 @@ class SoftmaxRule(Rule):
 
     def forward(self, context: Lowering, op: Operator) -> None:
         assert isinstance(op.attributes, SoftmaxAttributes)
-        x = context.tensor(op.inputs[0])
-        params = softmax_params(x.elements, x.scale, op.attributes.beta)
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        params = softmax_params(x.shape, x.scale, op.attributes.beta, y.scale, y.zero_point)
         operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
         context.build.step(op.name, "softmax_s8", params, Phase.FORWARD, op.name, operands)
 
@@ -87,3 +88,13 @@ class SoftmaxRule(Rule):
         raise UsageError(
             f"{op.name}: a softmax inside the network cannot be trained through; only the last operator may be one"
         )
+
+
+class LogSoftmaxRule(SoftmaxRule):
+    """The int8 logarithm of a softmax; training replaces it too."""
+
+    def forward(self, context: Lowering, op: Operator) -> None:
+        x, y = context.tensor(op.inputs[0]), context.tensor(op.outputs[0])
+        params = log_softmax_params(x.shape, x.scale, y.scale, y.zero_point)
+        operands = {"x": context.place[x.name], "y": context.output_buffer(op)}
+        context.build.step(op.name, "log_softmax_s8", params, Phase.FORWARD, op.name, operands)
