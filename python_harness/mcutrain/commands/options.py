@@ -47,6 +47,12 @@ BatchOption = Annotated[int | None, typer.Option(min=1, help="Samples whose grad
 InputOption = Annotated[
     str | None, typer.Option("--input", help="Where the sample lies: sram, or external (memory that is mapped anyway).")
 ]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Tensor of the model file to end at, where it has several outputs or another is meant."
+    ),
+]
 MethodOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -13,6 +13,7 @@ from mcutrain.commands.options import (
     InputOption,
     JsonOption,
     MethodOption,
+    OutputOption,
     SchemeOption,
     WeightsOption,
     console,
@@ -35,6 +36,7 @@ from mcutrain.report.wording import input_words
 
 def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite, .onnx or .pkl file.")],
+    output: OutputOption = None,
     board: Annotated[str, typer.Option(help="The board it must fit.")] = "m4-256k",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = DEFAULT_METHOD,
     scheme: SchemeOption = None,
@@ -60,7 +62,7 @@ def plan(
         if budget <= 0:
             raise UsageError(f"--budget {budget}: give a positive number of bytes")
         target = target.model_copy(update={"sram_bytes": min(budget, target.sram_bytes)})
-    graph = load_model(find_model(model))
+    graph = load_model(find_model(model), output=output)
     if head is not None:
         graph = new_head(graph, head)
     made = compile_plan(chosen.build(graph, options), placement)

@@ -238,8 +238,12 @@ def compile_plan(training: TrainingGraph, input_placement: InputPlacement = "sra
     """Order the steps, share memory in place where a kernel allows it, and place every buffer.
 
     input_placement: "sram" plans the sample into the arena, where it is free once its last reader has run; "external" reads it where it
-    lies, on boards that have that memory mapped.
+    lies, on boards that have that memory mapped. Raises UsageError for a network of which nothing is left to run.
     """
+    if not any(moments(program) for program in training.programs.values()):
+        raise UsageError(
+            "the network computes nothing: its output holds the values of its input, in another shape at most"
+        )
     training = _with_input(training, input_placement)
     placed = _placed(training)
     offsets, sizes = dict(placed.arena.offsets), dict.fromkeys(PERSISTENT, 0)

@@ -62,6 +62,9 @@ class EpisodeDefinition(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
     model: str
+    output: str | None = Field(
+        default=None, min_length=1, description="tensor of the model file to end at; None for the file's own output"
+    )
     data: DataSource
     boards: tuple[str, ...] = Field(min_length=1)
     method: str = DEFAULT_METHOD

@@ -77,7 +77,7 @@ class PreparedEpisode:
 
 def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     """Import the model, derive and plan its training, load the data. Raises UsageError or NotAvailableError."""
-    graph = load_model(find_model(definition.model))
+    graph = load_model(find_model(definition.model), output=definition.output)
     if definition.new_head is not None:
         graph = new_head(graph, definition.new_head)
     training = find_method(definition.method).build(graph, definition.options)

@@ -18,20 +18,21 @@ DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 _IMPORTERS = {".tflite": import_tflite, ".onnx": import_onnx, ".pkl": import_tiny_training}
 
 
-def load_model(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Graph:
+def load_model(path: Path, *, output: str | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> Graph:
     """The quantised network in a .tflite, .onnx or tiny-training .pkl file.
 
     The file is not trusted: whatever it holds, the result is a valid Graph or one UsageError, in bounded time and
-    memory. Raises UsageError: no such file, over ``max_bytes``, of another format, damaged, or with operators or
-    tensors that are not supported, all of them named.
+    memory. output: the name of the tensor to take as the output, where the file has several or the network is to end
+    before its own; what that one does not need is left out. Raises UsageError: no such file, no such output, over
+    ``max_bytes``, of another format, damaged, or unsupported (it says what the model is, or names the first few problems).
     """
     content = _read(path, max_bytes)
     if content[4:8] == b"TFL3":
-        return import_tflite(path, content)
+        return import_tflite(path, content, output)
     importer = _IMPORTERS.get(path.suffix.lower())
     if importer is None:
         raise UsageError(f"{path}: not a model file this tool reads; give a .tflite, .onnx or .pkl file")
-    return importer(path, content)
+    return importer(path, content, output)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

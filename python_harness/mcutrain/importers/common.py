@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,11 @@ MAX_RANK = 8
 MAX_ELEMENTS = 1 << 26
 MAX_CHANNELS = 1 << 16
 
+# A message is read by a person: so many problems at once.
+MAX_LISTED = 5
+
+HOW_TO_CHOOSE = "choose one by its name, with --output NAME, or 'output: NAME' in an episode"
+
 
 def damaged(path: Path, why: str) -> UsageError:
     """The error for a file that does not hold what its format promises."""
@@ -39,24 +45,68 @@ def quoted(name: str) -> str:
 
 @dataclass
 class Problems:
-    """Everything about a model that is not supported, so that the user learns it at once and not one by one."""
+    """What about a model is not supported, so that the user learns it at once and not one by one.
+
+    found: in the order of the file. operators: of each kind of operator that has no rule, where they stand.
+    """
 
     path: Path
     found: list[str] = field(default_factory=list)
+    operators: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, problem: str) -> None:
         """Note one problem; repeated ones (a tensor with two readers) are kept once."""
         if problem not in self.found:
             self.found.append(problem)
 
-    def raise_if_any(self, supported: Iterable[str]) -> None:
-        """Raise UsageError with all problems on one line, and what is supported."""
-        if self.found:
-            listed = "; ".join(self.found)
-            operators = ", ".join(sorted(supported))
-            raise UsageError(
-                f"{self.path}: {len(self.found)} unsupported: {listed}. Supported are int8 networks of {operators}"
-            )
+    def add_operator(self, kind: str, place: str) -> None:
+        """Note an operator that has no rule; all of one kind are one problem."""
+        self.operators.setdefault(kind, []).append(place)
+
+    def raise_if_any(self) -> None:
+        """Raise UsageError with the first few problems on one line, and where it says what is supported."""
+        unknown = [
+            places[0] + (f" and {len(places) - 1} more {kind}" if len(places) > 1 else "")
+            for kind, places in self.operators.items()
+        ]
+        # Operators first: what they write is often of the wrong type only because of them.
+        problems = unknown + self.found
+        if not problems:
+            return
+        rest = len(problems) - MAX_LISTED
+        text = "; ".join(problems[:MAX_LISTED]) + (f"; and {rest} more" if rest > 0 else "")
+        if unknown:
+            text += ". Supported operators: docs/networks.md"
+        raise UsageError(f"{self.path}: {len(problems)} unsupported: {text}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names for a message."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(quoted(name) for name in names[:MAX_LISTED]) + more
+
+
+def one_end(path: Path, what: str, names: Sequence[str]) -> UsageError:
+    """The error for a network that has not one ``what`` ("input", "output") but these (none or several)."""
+    if not names:
+        return UsageError(f"{path}: the network has no {what}")
+    advice = HOW_TO_CHOOSE if what == "output" else "only networks of one input can be imported"
+    return UsageError(f"{path}: the network has {len(names)} {what}s ({listed(names)}): {advice}")
+
+
+def chosen_output(path: Path, output: str, names: Collection[str]) -> str:
+    """Which of the tensors ``names`` an output is: that of this name or, as messages cut long ones, '...' and the end of one.
+
+    Raises UsageError where there is none; it suggests near ones.
+    """
+    if output in names:
+        return output
+    ends = [name for name in names if output.startswith("...") and name.endswith(output[3:])]
+    if len(ends) == 1:
+        return ends[0]
+    near = difflib.get_close_matches(output, names, n=3, cutoff=0.5)
+    hint = f"; near it are {', '.join(quoted(name) for name in near)}" if near else ""
+    raise UsageError(f"{path}: output {quoted(output)}: no operator of the network writes such a tensor{hint}")
 
 
 class UnsupportedError(Exception):

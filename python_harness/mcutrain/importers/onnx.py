@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcutrain.errors import UsageError
 from mcutrain.graph.attributes import RequantizeAttributes
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
@@ -23,12 +24,15 @@ from mcutrain.importers.common import (
     activation_clamp,
     damaged,
     is_usable_scale,
+    one_end,
     quoted,
 )
 from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_constants import fold, fold_shape
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
+from mcutrain.importers.onnx_kinds import what_else_it_is
 from mcutrain.importers.onnx_operands import weighted_sum_range
+from mcutrain.importers.onnx_part import needed_part
 from mcutrain.importers.onnx_rules import RULES
 from mcutrain.importers.onnx_rules.movement import in_file_order
 from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
@@ -50,9 +54,19 @@ _OPSETS = range(10, 26)
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
-def import_onnx(path: Path, content: bytes) -> Graph:
-    """The Graph of an ONNX QDQ file whose bytes are ``content``. Raises UsageError (damaged or unsupported)."""
-    return _Import(path, content, read_onnx(path, content)).run()
+def import_onnx(path: Path, content: bytes, output: str | None = None) -> Graph:
+    """The Graph of an ONNX QDQ file whose bytes are ``content``, up to the tensor named ``output`` (the file's own: None).
+
+    Raises UsageError (damaged or unsupported).
+    """
+    model = needed_part(path, read_onnx(path, content), output)
+    kind = what_else_it_is(model)
+    if kind is not None:
+        raise UsageError(f"{path}: {kind}")
+    for what, ends in (("input", model.inputs), ("output", model.outputs)):
+        if len(ends) != 1:
+            raise one_end(path, what, [end.name for end in ends])
+    return _Import(path, content, model).run()
 
 
 class _Import:
@@ -79,16 +93,12 @@ class _Import:
             self.problems.add(f"tensor {quoted(name)} {reason}")
         if self._model.opset not in _OPSETS:
             self.problems.add(f"opset {self._model.opset}, outside {_OPSETS.start} to {_OPSETS.stop - 1}")
-        for what, ends in (("inputs", self._model.inputs), ("outputs", self._model.outputs)):
-            if len(ends) != 1:
-                listed = ", ".join(quoted(v.name) for v in ends) or "none"
-                self.problems.add(f"{len(ends)} {what} ({listed}), where a network must have one")
-        for end in self._model.inputs:
-            self._values[end.name] = self._network_input(end)
+        (end,) = self._model.inputs
+        self._values[end.name] = self._network_input(end)
         for node in self._model.nodes:
             self._import_node(node)
-        output = self._output(self._model.outputs[0]) if len(self._model.outputs) == 1 else ""
-        self.problems.raise_if_any([*RULES, *_QDQ])
+        output = self._output(self._model.outputs[0])
+        self.problems.raise_if_any()
         self._drop_unread_tables(output)
         return self.graph.finish(
             self._path,
@@ -158,7 +168,7 @@ class _Import:
             elif node.kind in RULES:
                 result = self._apply(node)
             else:
-                self.problems.add(_place(node))
+                self.problems.add_operator(node.kind, _place(node))
         except UnsupportedError as reason:
             self.problems.add(f"{_place(node)}: {reason}")
         for place, name in enumerate(node.outputs):

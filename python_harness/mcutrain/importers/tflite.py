@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tflite import BuiltinOperator
 
+from mcutrain.errors import UsageError
 from mcutrain.graph.attributes import Attributes
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
@@ -24,9 +24,19 @@ from mcutrain.importers.common import (
     UnsupportedError,
     damaged,
     is_usable_scale,
+    one_end,
     quoted,
 )
-from mcutrain.importers.tflite_file import FileModel, FileOperator, FileTensor, read_tflite
+from mcutrain.importers.tflite_file import FileModel, FileOperator, FileTensor, Options, read_tflite
+from mcutrain.importers.tflite_folding import FOLDING_OPTIONS, fold_constants
+from mcutrain.importers.tflite_kinds import what_else_it_is
+from mcutrain.importers.tflite_part import (
+    at_batch_one,
+    needed_part,
+    same_quantization,
+    with_int8_ends,
+    with_rows_in_a_sample,
+)
 from mcutrain.importers.tflite_rules import RULES
 
 _CONSTANT_DTYPES: dict[str, np.dtype[np.generic]] = {
@@ -36,30 +46,47 @@ _CONSTANT_DTYPES: dict[str, np.dtype[np.generic]] = {
 }
 
 
-def import_tflite(path: Path, content: bytes) -> Graph:
-    """The Graph of an int8 .tflite file whose bytes are ``content``. Raises UsageError (damaged or unsupported)."""
+def import_tflite(path: Path, content: bytes, output: str | None = None) -> Graph:
+    """The Graph of an int8 .tflite file whose bytes are ``content``, up to the tensor named ``output`` (the file's own: None).
+
+    Raises UsageError (damaged or unsupported).
+    """
+    model = needed_part(path, read_tflite(path, content, _options()), output)
+    kind = what_else_it_is(model)
+    if kind is not None:
+        raise UsageError(f"{path}: {kind}")
+    for what, ends in (("input", model.inputs), ("output", model.outputs)):
+        if len(ends) != 1 or ends[0] < 0:
+            raise one_end(path, what, [model.names[i] for i in ends if i >= 0])
+    prepared = with_rows_in_a_sample(fold_constants(with_int8_ends(at_batch_one(path, model))))
+    return _Import(path, content, prepared, model).run()
+
+
+def _options() -> Options:
+    """The options that rules and folding read."""
     options = {code: rule.options for code, rule in RULES.items() if rule.options is not None}
-    return _Import(path, content, read_tflite(path, content, options)).run()
+    for code, (table, fields) in FOLDING_OPTIONS.items():
+        known = options.get(code, (table, ()))[1]
+        options[code] = (table, tuple(dict.fromkeys((*known, *fields))))
+    return options
 
 
 class _Import:
-    """One import under way: the file's model, the problems found so far, and the Graph as far as it is built."""
+    """One import under way: the file's model, the problems found so far, and the Graph as far as it is built.
 
-    def __init__(self, path: Path, content: bytes, model: FileModel) -> None:
+    stated: the model before its ends were taken as int8.
+    """
+
+    def __init__(self, path: Path, content: bytes, model: FileModel, stated: FileModel) -> None:
         self.path = path
         self.model = model
         self.problems = Problems(path)
         self.graph = GraphBuilder()
+        self._stated = stated
         self._sha256 = hashlib.sha256(content).hexdigest()
-        repeated = Counter(t.name for t in model.tensors)
-        self._names = [t.name if repeated[t.name] == 1 else f"{t.name}#{t.index}" for t in model.tensors]
+        self._names = model.names
 
     def run(self) -> Graph:
-        inputs, outputs = self.model.inputs, self.model.outputs
-        for what, ends in (("inputs", inputs), ("outputs", outputs)):
-            if len(ends) != 1 or ends[0] < 0:
-                listed = ", ".join(self.label(i) for i in ends)
-                self.problems.add(f"{len(ends)} {what} ({listed}), where a network must have one")
         first, last, domain, operators = self._strip_ends()
         for op in operators:
             self._import_operator(op)
@@ -67,9 +94,9 @@ class _Import:
             complaint = self._complaint(index)
             if complaint is not None:
                 self.problems.add(complaint)
-            elif index >= 0 and self.model.tensors[index].data is not None:
+            elif self.model.tensors[index].data is not None:
                 self.problems.add(f"tensor {self.label(index)} is a constant, but the network's input or output")
-        self.problems.raise_if_any(rule.name for rule in RULES.values())
+        self.problems.raise_if_any()
         return self.graph.finish(
             self.path,
             input=self.activation(first).name,
@@ -82,21 +109,21 @@ class _Import:
     def _strip_ends(self) -> tuple[int, int, str, list[FileOperator]]:
         """Leave out the conversions between the user's numbers and int8 codes at both ends of the network."""
         operators = list(self.model.operators)
-        first = self.model.inputs[0] if self.model.inputs else -1
-        last = self.model.outputs[0] if self.model.outputs else -1
-        domain = "int8 codes"
+        first, last = self.model.inputs[0], self.model.outputs[0]
+        domain = "uint8 - 128" if self._stated.tensors[first].dtype == "uint8" else "int8 codes"
         readers = [op for op in operators if first in op.inputs]
         if len(readers) == 1 and readers[0].code == BuiltinOperator.QUANTIZE and readers[0].is_one_to_one:
             source, target = (self.model.tensors[i] for i in (first, readers[0].outputs[0]))
-            described = _input_domain(source, target)
-            if described is not None:
-                domain, first = described, target.index
+            is_real = source.dtype == "float32" and _is_int8(target)
+            if is_real or same_quantization(source, target):
+                domain = f"float32 / {target.scale[0]:.9g} + {target.zero_point[0]}" if is_real else domain
+                first = target.index
                 operators.remove(readers[0])
         writers = [op for op in operators if last in op.outputs]
         if len(writers) == 1 and writers[0].is_one_to_one:
             source, target = (self.model.tensors[i] for i in (writers[0].inputs[0], last))
             to_float = writers[0].code == BuiltinOperator.DEQUANTIZE and target.dtype == "float32"
-            to_uint8 = writers[0].code == BuiltinOperator.QUANTIZE and _is_shifted(target, source)
+            to_uint8 = writers[0].code == BuiltinOperator.QUANTIZE and same_quantization(source, target)
             if source.dtype == "int8" and (to_float or to_uint8):
                 last = source.index
                 operators.remove(writers[0])
@@ -111,7 +138,7 @@ class _Import:
                 sound = False
         rule = RULES.get(op.code)
         if rule is None:
-            self.problems.add(self.place(op))
+            self.problems.add_operator(op.kind, self.place(op))
         elif sound:
             try:
                 outputs = len(op.outputs)
@@ -132,17 +159,15 @@ class _Import:
         where = f"tensor {self.label(index)}"
         if t.variable or t.sparse:
             return f"{where} is {'a variable' if t.variable else 'sparse'}"
-        # A dynamic batch is no matter: the device runs batch 1.
-        fixed = t.shape if t.data is not None else t.shape[1:]
-        if any(n < 0 for n in fixed):
+        if any(n < 0 for n in t.shape):
             return f"{where} has the dynamic shape {list(t.shape)}"
-        if any(n == 0 for n in t.shape) or math.prod(fixed) > MAX_ELEMENTS:
+        if any(n == 0 for n in t.shape) or math.prod(t.shape) > MAX_ELEMENTS:
             return f"{where} has the shape {list(t.shape)}"
         if t.data is not None:
             return None if t.dtype in _CONSTANT_DTYPES else f"{where} is {t.dtype}"
         if t.dtype != "int8":
             return f"{where} is {t.dtype}, not int8"
-        if len(t.shape) < 2 or t.shape[0] not in (1, -1):
+        if len(t.shape) < 2 or t.shape[0] != 1:
             return f"{where} of shape {list(t.shape)} does not have batch 1"
         if t.scale.size != 1 or t.zero_point.size != 1:
             return f"{where} has {t.scale.size} scales and {t.zero_point.size} zero points, where one each is needed"
@@ -158,7 +183,8 @@ class _Import:
 
     def place(self, op: FileOperator) -> str:
         """An operator's kind, index and output for a message."""
-        outputs = ", ".join(quoted(self.model.tensors[i].name) for i in op.outputs if i >= 0)
+        names = [quoted(self.model.tensors[i].name) for i in op.outputs if i >= 0]
+        outputs = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)
         return f"{op.kind} #{op.index} (output {outputs or 'none'})"
 
     def activation(self, index: int) -> Tensor:
@@ -209,10 +235,12 @@ class _Import:
         bias_name, bias = f"{self._names[op.outputs[0]]}_bias", np.zeros(len(data), np.int32)
         if len(op.inputs) > 2 and op.inputs[2] >= 0:
             b = self.model.tensors[op.inputs[2]]
-            bias_name = self._names[op.inputs[2]]
             bias = self.values(op.inputs[2], "int32").astype(np.int32)
             stated = b.scale.size in (0, 1, bias_scale.size) and not b.zero_point.any()
-            if not stated or (b.scale.size and not np.allclose(b.scale, bias_scale, rtol=1e-3, atol=0)):
+            if stated and (not b.scale.size or np.allclose(b.scale, bias_scale, rtol=1e-3, atol=0)):
+                bias_name = self._names[op.inputs[2]]
+            elif bias.any():
+                # Zeros mean the same at any scale, and writers share one constant of them between operators.
                 raise UnsupportedError(f"the scale of bias {self.label(b.index)} is not that of input times weights")
         return name, self.graph.constant(bias_name, bias, Quantization(bias_scale, zeros, axis))
 
@@ -222,19 +250,6 @@ class _Import:
         self.graph.add_operator(f"{short}{op.index}", kind, inputs, output, attributes, op.kind)
 
 
-def _is_shifted(unsigned: FileTensor, signed: FileTensor) -> bool:
-    """Whether a uint8 tensor holds the codes of an int8 tensor plus 128."""
-    scales = unsigned.scale.size == signed.scale.size == unsigned.zero_point.size == signed.zero_point.size == 1
-    types = unsigned.dtype == "uint8" and signed.dtype == "int8"
-    return (
-        types
-        and scales
-        and unsigned.scale[0] == signed.scale[0]
-        and unsigned.zero_point[0] - 128 == signed.zero_point[0]
-    )
-
-
-def _input_domain(source: FileTensor, codes: FileTensor) -> str | None:
-    if source.dtype == "float32" and codes.dtype == "int8" and codes.scale.size == codes.zero_point.size == 1:
-        return f"float32 / {codes.scale[0]:.9g} + {codes.zero_point[0]}"
-    return "uint8 - 128" if _is_shifted(source, codes) else None
+def _is_int8(t: FileTensor) -> bool:
+    """Whether a tensor holds int8 codes of one scale."""
+    return t.dtype == "int8" and t.scale.size == t.zero_point.size == 1

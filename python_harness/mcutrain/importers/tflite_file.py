@@ -8,8 +8,10 @@ values whose sizes are bounded by one budget; what comes out may still be nonsen
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import tflite
 from numpy.typing import NDArray
 
 from mcutrain.importers.common import MAX_CHANNELS, MAX_OPERATORS, MAX_RANK, MAX_TENSORS, damaged
+
+# Of each operator code whose options matter: the name of their table, and the fields to read.
+Options = Mapping[int, tuple[str, tuple[str, ...]]]
 
 _TYPE_NAMES = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int) and k.isupper()}
 _OPERATOR_NAMES = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int) and k.isupper()}
@@ -58,18 +63,24 @@ class FileOperator:
 
 @dataclass(frozen=True)
 class FileModel:
-    """The one subgraph of a file."""
+    """The main subgraph of a file, its first; others run only where an operator of this one calls them."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """A name of its own for every tensor: that of the file, with its index where several share it."""
+        repeated = Counter(t.name for t in self.tensors)
+        return tuple(t.name if repeated[t.name] == 1 else f"{t.name}#{t.index}" for t in self.tensors)
 
-def read_tflite(path: Path, content: bytes, options: Mapping[int, tuple[str, tuple[str, ...]]]) -> FileModel:
+
+def read_tflite(path: Path, content: bytes, options: Options) -> FileModel:
     """Read ``content``, the bytes of the file ``path``.
 
-    options: of each operator code whose options matter, their table's name and the fields to read. Raises UsageError.
+    options: what to read of the operators' options. Raises UsageError.
     """
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise damaged(path, "it does not carry the mark 'TFL3' of a .tflite file")
@@ -87,7 +98,7 @@ class _WrongError(Exception):
 
 
 class _Reader:
-    def __init__(self, content: bytes, options: Mapping[int, tuple[str, tuple[str, ...]]]) -> None:
+    def __init__(self, content: bytes, options: Options) -> None:
         self._content = content
         self._options = options
         # Identical constants may share a buffer; without a limit a small file could unfold into an enormous model.
@@ -97,8 +108,8 @@ class _Reader:
         root = tflite.Model.GetRootAs(self._content, 0)
         if root.Version() != 3:
             raise _WrongError(f"its schema version is {root.Version()}, not 3")
-        if root.SubgraphsLength() != 1:
-            raise _WrongError(f"it holds {root.SubgraphsLength()} subgraphs, not 1")
+        if root.SubgraphsLength() < 1:
+            raise _WrongError("it holds no subgraph")
         graph = root.Subgraphs(0)
         tensors = self._count(graph.TensorsLength(), MAX_TENSORS, "tensors")
         operators = self._count(graph.OperatorsLength(), MAX_OPERATORS, "operators")
@@ -217,6 +228,9 @@ class _Reader:
             return {}
         table, fields = self._options[code]
         raw = op.BuiltinOptions()
+        if raw is None and op.BuiltinOptionsType() == tflite.BuiltinOptions.NONE:
+            # LiteRT takes options that the writer left out as all zero, whatever the schema's defaults.
+            return dict.fromkeys(fields, 0)
         if raw is None or op.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, table):
             raise _WrongError(f"operator {index} has no {table}")
         options = getattr(tflite, table)()

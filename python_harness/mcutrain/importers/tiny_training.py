@@ -35,8 +35,10 @@ Fields = Mapping[str, Any]
 Array = NDArray[Any]
 
 
-def import_tiny_training(path: Path, content: bytes) -> Graph:
+def import_tiny_training(path: Path, content: bytes, output: str | None = None) -> Graph:
     """The Graph of a tiny-training .pkl file whose bytes are ``content``. Raises UsageError (damaged or unsupported)."""
+    if output is not None:
+        raise UsageError(f"{path}: output {quoted(output)}: a .pkl file has one output; leave the choice out")
     network = read_torch_zip(path, content)
     try:
         return _Import(path, content).run(_fields(network, "the network"))

@@ -12,11 +12,17 @@ import numpy as np
 import tflite
 from numpy.typing import ArrayLike, NDArray
 
+Option = int | float | bool | tuple[int, ...]
+
 _DTYPES: dict[str, int] = {
+    "float16": tflite.TensorType.FLOAT16,
     "float32": tflite.TensorType.FLOAT32,
     "int16": tflite.TensorType.INT16,
+    "int4": tflite.TensorType.INT4,
     "int32": tflite.TensorType.INT32,
+    "int64": tflite.TensorType.INT64,
     "int8": tflite.TensorType.INT8,
+    "string": tflite.TensorType.STRING,
     "uint8": tflite.TensorType.UINT8,
 }
 
@@ -24,16 +30,22 @@ _DTYPES: dict[str, int] = {
 _OPERATORS: dict[str, tuple[str | None, int]] = {
     "ABS": (None, 2),
     "ADD": ("AddOptions", 2),
+    "ASSIGN_VARIABLE": ("AssignVariableOptions", 1),
     "AVERAGE_POOL_2D": ("Pool2DOptions", 2),
+    "BROADCAST_ARGS": ("BroadcastToOptions", 1),
+    "CAST": ("CastOptions", 1),
     "CONCATENATION": ("ConcatenationOptions", 2),
     "CONV_2D": ("Conv2DOptions", 3),
-    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", 1),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 3),
+    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", 1),
     "DEQUANTIZE": ("DequantizeOptions", 2),
     "ELU": (None, 1),
     "EXP": ("ExpOptions", 2),
     "EXPAND_DIMS": ("ExpandDimsOptions", 1),
+    "FILL": ("FillOptions", 1),
+    "FLOOR_DIV": ("FloorDivOptions", 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 4),
+    "GATHER": ("GatherOptions", 2),
     "GELU": ("GeluOptions", 2),
     "HARD_SWISH": (None, 1),
     "LEAKY_RELU": ("LeakyReluOptions", 2),
@@ -45,10 +57,14 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "MEAN": ("ReducerOptions", 2),
     "MINIMUM": ("MaximumMinimumOptions", 2),
     "MIRROR_PAD": ("MirrorPadOptions", 2),
+    "MUL": ("MulOptions", 2),
+    "PACK": ("PackOptions", 2),
     "PAD": ("PadOptions", 2),
     "PADV2": ("PadV2Options", 2),
     "PRELU": (None, 1),
     "QUANTIZE": ("QuantizeOptions", 2),
+    "RANGE": ("RangeOptions", 1),
+    "REDUCE_PROD": ("ReducerOptions", 1),
     "RELU": (None, 2),
     "RELU6": (None, 2),
     "RELU_0_TO_1": (None, 1),
@@ -56,6 +72,7 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "RESHAPE": ("ReshapeOptions", 1),
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", 3),
     "RSQRT": (None, 2),
+    "SHAPE": ("ShapeOptions", 1),
     "SLICE": ("SliceOptions", 2),
     "SOFTMAX": ("SoftmaxOptions", 2),
     "SPACE_TO_DEPTH": ("SpaceToDepthOptions", 2),
@@ -64,9 +81,13 @@ _OPERATORS: dict[str, tuple[str | None, int]] = {
     "SQRT": (None, 2),
     "SQUEEZE": ("SqueezeOptions", 1),
     "STRIDED_SLICE": ("StridedSliceOptions", 2),
+    "SUB": ("SubOptions", 2),
+    "SVDF": ("SVDFOptions", 3),
     "TANH": (None, 2),
     "TILE": ("TileOptions", 2),
     "TRANSPOSE": ("TransposeOptions", 2),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ("UnidirectionalSequenceLSTMOptions", 1),
+    "WHILE": ("WhileOptions", 1),
 }
 
 
@@ -87,7 +108,7 @@ class _Operator:
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Mapping[str, int | float | bool]
+    options: Mapping[str, Option] | None
 
 
 @dataclass
@@ -128,16 +149,20 @@ class Builder:
         kind: str,
         inputs: Sequence[int],
         outputs: Sequence[int],
-        options: Mapping[str, int | float | bool] | None = None,
+        options: Mapping[str, Option] | None = None,
     ) -> None:
-        """Add an operator: its name in the schema ("CONV_2D"), tensor indices (-1: absent), and its scalar options.
+        """Add an operator: its name in the schema ("CONV_2D"), tensor indices (-1: absent), and its options.
+
+        A custom operator is called "CUSTOM:" and its own name. Without options their table is left out.
 
         options: by the field names of the schema's accessors, e.g. {"StrideW": 2, "StrideH": 2, "Padding": 0}.
         """
-        self._operators.append(_Operator(kind, tuple(inputs), tuple(outputs), dict(options or {})))
+        self._operators.append(_Operator(kind, tuple(inputs), tuple(outputs), options))
 
-    def build(self, inputs: Sequence[int], outputs: Sequence[int], *, identifier: bytes = b"TFL3") -> bytes:
-        """The .tflite file: one subgraph with these inputs and outputs."""
+    def build(
+        self, inputs: Sequence[int], outputs: Sequence[int], *, identifier: bytes = b"TFL3", empty_subgraphs: int = 0
+    ) -> bytes:
+        """The .tflite file: a subgraph with these inputs and outputs, and behind it as many empty ones as said."""
         fb = flatbuffers.Builder(1024)
         # Buffer 0 is empty by convention: every tensor without data refers to it.
         blobs = [b""] + [t.data for t in self._tensors if t.data]
@@ -158,7 +183,8 @@ class Builder:
             "Operators": operators,
             "Name": fb.CreateString("main"),
         }
-        subgraphs = _offsets(fb, [_table(fb, "SubGraph", fields)])
+        others = [_table(fb, "SubGraph", {}) for _ in range(empty_subgraphs)]
+        subgraphs = _offsets(fb, [_table(fb, "SubGraph", fields), *others])
         codes = _offsets(fb, [_write_code(fb, kind) for kind in kinds])
         description = fb.CreateString("mcutrain test model")
         model = _table(
@@ -224,19 +250,24 @@ def _write_tensor(fb: flatbuffers.Builder, t: _Tensor, buffer: int) -> int:
 
 
 def _write_operator(fb: flatbuffers.Builder, op: _Operator, code: int) -> int:
-    options_table, _ = _OPERATORS[op.kind]
+    options_table, _ = _OPERATORS.get(op.kind, (None, 1))
     fields: dict[str, int | float | bool] = {
         "OpcodeIndex": code,
         "Inputs": _int32s(fb, op.inputs),
         "Outputs": _int32s(fb, op.outputs),
     }
-    if options_table is not None:
-        fields["BuiltinOptions"] = _table(fb, options_table, op.options)
+    if options_table is not None and op.options is not None:
+        options = {n: _int32s(fb, v) if isinstance(v, tuple) else v for n, v in op.options.items()}
+        fields["BuiltinOptions"] = _table(fb, options_table, options)
         fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, options_table)
     return _table(fb, "Operator", fields)
 
 
 def _write_code(fb: flatbuffers.Builder, kind: str) -> int:
+    if kind.startswith("CUSTOM:"):
+        name = fb.CreateString(kind.removeprefix("CUSTOM:"))
+        custom = tflite.BuiltinOperator.CUSTOM
+        return _table(fb, "OperatorCode", {"DeprecatedBuiltinCode": custom, "BuiltinCode": custom, "CustomCode": name})
     code = getattr(tflite.BuiltinOperator, kind)
     version = _OPERATORS[kind][1]
     # Readers take the larger of both code fields; the first one has a single byte.

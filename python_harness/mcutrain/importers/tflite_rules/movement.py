@@ -71,12 +71,15 @@ def _pad(m: Context, op: FileOperator) -> None:
 def _reshape(m: Context, op: FileOperator) -> None:
     # The output tensor has the shape; the operand that repeats it only must not be computed.
     if len(op.inputs) > 1 and op.inputs[1] >= 0:
-        m.values(op.inputs[1], "int32")
+        m.values(op.inputs[1], "int32", "int64")
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
 
 
-def _unit_axes(m: Context, op: FileOperator) -> None:
+def _same_values(m: Context, op: FileOperator) -> None:
+    """SQUEEZE and EXPAND_DIMS: the output tensor has the shape, and the values keep their order."""
+    if len(op.inputs) > 1:
+        m.values(op.inputs[1], "int32", "int64")
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     m.emit(op, "reshape", (x.name,), y.name, ReshapeAttributes())
 
@@ -228,7 +231,7 @@ RULES: dict[int, Rule] = {
     BuiltinOperator.DEPTH_TO_SPACE: Rule(
         "DEPTH_TO_SPACE", _depth_to_space, (1, 1), ("DepthToSpaceOptions", ("BlockSize",))
     ),
-    BuiltinOperator.EXPAND_DIMS: Rule("EXPAND_DIMS", _unit_axes, (2, 2)),
+    BuiltinOperator.EXPAND_DIMS: Rule("EXPAND_DIMS", _same_values, (2, 2)),
     BuiltinOperator.PAD: Rule("PAD", _pad, (2, 2)),
     BuiltinOperator.PADV2: Rule("PADV2", _pad, (3, 3)),
     BuiltinOperator.RESHAPE: Rule("RESHAPE", _reshape, (1, 2)),
@@ -239,7 +242,7 @@ RULES: dict[int, Rule] = {
     ),
     BuiltinOperator.SPLIT: Rule("SPLIT", _split, (2, 2), several_outputs=True),
     BuiltinOperator.SPLIT_V: Rule("SPLIT_V", _split_v, (3, 3), several_outputs=True),
-    BuiltinOperator.SQUEEZE: Rule("SQUEEZE", _unit_axes, (1, 1)),
+    BuiltinOperator.SQUEEZE: Rule("SQUEEZE", _same_values, (1, 1)),
     BuiltinOperator.STRIDED_SLICE: Rule("STRIDED_SLICE", _strided_slice, (4, 4), ("StridedSliceOptions", _MASKS)),
     BuiltinOperator.TILE: Rule("TILE", _tile, (2, 2)),
     BuiltinOperator.TRANSPOSE: Rule("TRANSPOSE", _transpose, (2, 2)),
