@@ -146,4 +146,4 @@ def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | Non
 
 def _plugin_option(plugin: Path, *arguments: str) -> list[str]:
     escaped = str(plugin).replace(",", ",,")  # a comma separates QEMU's options
-    return ["-plugin", ",".join([escaped, *arguments])]
+    return ["-plugin", ",".join([f"file={escaped}", *arguments])]
