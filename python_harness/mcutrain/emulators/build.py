@@ -27,7 +27,7 @@ from mcutrain.paths import PROJECT, build_directory
 BUILD_SECONDS = 300.0
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
-_DISK_FULL = re.compile("No space left on device|Disk quota exceeded")
+_DISK_FULL = re.compile(r"^.*(No space left on device|Disk quota exceeded)", re.MULTILINE)
 _ERRORS = tuple(map(re.compile, (r"\berror:", "undefined reference|multiple definition", "CMake Error", "FAILED:")))
 
 
@@ -192,9 +192,10 @@ def _run(command: Sequence[str], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise BuildError(f"'{' '.join(command[:2])}' took over {BUILD_SECONDS:.0f} s in {folder}") from None
     output = done.stdout + done.stderr
-    full = done.returncode != 0 and _DISK_FULL.search(output)
-    if full:
-        raise UsageError(f"{folder}: {full[0]}; make room there, or set MCUTRAIN_BUILD to a folder that has some")
+    full = _DISK_FULL.search(output) if done.returncode != 0 else None
+    if full is not None:
+        where, variable = (temporary, "TMPDIR") if str(temporary) in full[0] else (folder, "MCUTRAIN_BUILD")
+        raise UsageError(f"{where}: {full[1]}; make room there, or set {variable} to a folder that has some")
     write_file(log, output)
     if done.returncode == 0:
         return

@@ -14,7 +14,7 @@ from mcutrain.boards import Board
 from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Caches, Profile, read_profile
-from mcutrain.errors import NotAvailableError, UsageError
+from mcutrain.errors import MismatchError, NotAvailableError, UsageError
 
 PROGRAM = "qemu-system-arm"
 MARK_PREFIXES = ("mct_mark_", "mct_op_")
@@ -117,7 +117,11 @@ class QemuRunner(ProcessRunner):
 
     def profile(self) -> Profile:
         """The plugin's counts."""
-        return read_profile(self.folder / PROFILE_FILE)
+        try:
+            return read_profile(self.folder / PROFILE_FILE)
+        except MismatchError as error:
+            said = self.diagnostics()
+            raise MismatchError(f"{error}; {said}" if said else str(error)) from None
 
     def locate(self, pc: int) -> str:
         """The function of the firmware at ``pc``."""
