@@ -25,7 +25,9 @@ def write_atomically(path: Path, content: str | bytes, what: str) -> None:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"cannot write {what} to {path}: {reason}; name a path in a folder that is writable") from None
+        raise UsageError(
+            f"cannot write {what} to {path}: {reason}; name a path in a folder that is writable and has room"
+        ) from None
     finally:
         if temporary is not None:
             leftovers.remove(temporary)

@@ -116,8 +116,9 @@ def _outcome() -> tuple[int, str]:
 
 
 def _nameless() -> str:
-    """What an error without a path is about: our own files have one, and what standard output could not take it still holds."""
+    """What an error without a path is about: our own files have one, so it is standard output where that cannot take a line."""
     try:
+        sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError:
         return "standard output"

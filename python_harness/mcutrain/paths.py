@@ -23,6 +23,18 @@ def results_directory() -> Path:
     return Path(os.environ.get("MCUTRAIN_RESULTS") or PROJECT / "results")
 
 
+def require_writable(folder: Path, instead: str) -> None:
+    """Refuse a folder, there or still to be made, that cannot be written, before any work is done for it.
+
+    instead: what to set or give for another one. Raises UsageError.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not there.is_dir():
+        raise UsageError(f"cannot write to {folder}: {there} is no folder; {instead}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {folder}: {there} may not be written to; {instead}")
+
+
 def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
     """The model file called ``text``: a path, a path below ``relative_to``, or one below $MCUTRAIN_MODELS.
 

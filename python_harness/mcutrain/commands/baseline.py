@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcutrain.commands.options import JsonOption, console, log
-from mcutrain.commands.run import finish, run_with_bars
+from mcutrain.commands.run import finish, results_folder, run_with_bars
 from mcutrain.episode.baseline import (
     Locked,
     baseline_names,
@@ -24,7 +24,7 @@ from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import RunOptions
 from mcutrain.episode.runners import find_runner
 from mcutrain.errors import MismatchError, NotAvailableError, UsageError
-from mcutrain.paths import results_directory
+from mcutrain.paths import BASELINES, require_writable
 
 app = typer.Typer(help="Hold episodes against their locked figures, or lock new ones.", no_args_is_help=True)
 
@@ -49,6 +49,7 @@ def check(
     problems: list[str] = []
     unavailable: list[str] = []
     wanted = [find_runner(name).key for name in board or ()]
+    folder = results_folder(output, "baseline")
     for name in episodes or baseline_names():
         baseline = load_baseline(name)
         try:
@@ -71,7 +72,7 @@ def check(
         if unavailable:
             raise NotAvailableError(f"none of {', '.join(unavailable)} can run here")
         raise UsageError("no baseline to check; lock one: mcutrain baseline update EPISODE --reason '...'")
-    finish(records, output or results_directory() / "baseline", title="mcutrain baseline check", json=json)
+    finish(records, folder, title="mcutrain baseline check", json=json)
     if problems:
         raise MismatchError(f"{len(problems)} figures differ from the baselines, the first: {problems[0]}")
 
@@ -88,6 +89,7 @@ def update(
     if not reason.strip():
         raise UsageError("--reason is missing: say why the locked figures may change")
     wanted = [find_runner(name).key for name in board or ()]
+    require_writable(BASELINES, "work in a copy of the project that is yours")
     for name in episodes or baseline_names():
         definition = load_episode(name)
         prepared = prepare(definition)

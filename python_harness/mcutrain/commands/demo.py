@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from mcutrain.commands.options import JsonOption, console, log
-from mcutrain.commands.run import finish, run_with_bars
+from mcutrain.commands.run import finish, results_folder, run_with_bars
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.run import RunOptions
 from mcutrain.errors import MismatchError
-from mcutrain.paths import results_directory
 from mcutrain.report.text import render_episode
 
 EPISODE = "digits-sparse"
@@ -24,6 +23,7 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Train a small network on both cores under QEMU, step by step the same bits as the golden reference."""
+    folder = results_folder(output, "demo")
     definition = load_episode(EPISODE)
     log.print(f"{EPISODE}: {definition.description}")
     prepared = prepare(definition)
@@ -35,7 +35,7 @@ def demo(
             divergences.append(str(divergence))
         if not json:
             console.print(render_episode(record))
-    report = finish(records, output or results_directory() / "demo", title="mcutrain demo", json=json)
+    report = finish(records, folder, title="mcutrain demo", json=json)
     if not json:
         console.print(f"report: {report}")
     if divergences:

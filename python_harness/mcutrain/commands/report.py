@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from mcutrain.commands.options import JsonOption, console
-from mcutrain.commands.run import finish
-from mcutrain.paths import results_directory
+from mcutrain.commands.run import finish, results_folder
 from mcutrain.report.json_report import load_records
 from mcutrain.report.text import render_table
 
@@ -21,8 +20,9 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Merge the records of several runs into one report."""
+    folder = results_folder(output, "report")
     merged = [record for path in records for record in load_records(path)]
-    page = finish(merged, output or results_directory() / "report", title=title, json=json)
+    page = finish(merged, folder, title=title, json=json)
     if not json:
         console.print(render_table(merged))
         console.print(f"report: {page}")

@@ -28,7 +28,7 @@ from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import RunOptions, Watch, run_episode
 from mcutrain.episode.runners import find_runner, make_target
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.paths import results_directory
+from mcutrain.paths import require_writable, results_directory
 from mcutrain.report.html import write_report
 from mcutrain.report.json_report import dump_records, write_json
 from mcutrain.report.text import render_episode
@@ -65,8 +65,8 @@ def run(
     for name in boards:
         find_runner(name)
     options = RunOptions(steps=steps, test=test, golden_steps=golden_steps, profile=profile)
+    folder = results_folder(output, definition.name)
     prepared = prepare(definition)
-    folder = output or results_directory() / definition.name
     records: list[EpisodeRecord] = []
     divergences: list[Divergence] = []
     for name in boards:
@@ -81,6 +81,15 @@ def run(
         console.print(f"report: {report}")
     if divergences:
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
+
+
+def results_folder(output: Path | None, name: str) -> Path:
+    """Where a run leaves its report and records. Raises UsageError, before anything runs for hours, where it cannot be written."""
+    folder = output or results_directory() / name
+    require_writable(
+        folder, "give another --output" if output else "set MCUTRAIN_RESULTS to a folder of your own, or give --output"
+    )
+    return folder
 
 
 def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from mcutrain import leftovers
 from mcutrain.atomic import write_file
 from mcutrain.boards import Board
+from mcutrain.emulators.cmake_paths import fit_for_cmake
 from mcutrain.emulators.elf import ElfFacts, read_elf
 from mcutrain.emulators.locking import locked
 from mcutrain.errors import McutrainError, NotAvailableError, UsageError
@@ -26,7 +27,7 @@ from mcutrain.paths import PROJECT, build_directory
 BUILD_SECONDS = 300.0
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
-_DISK_FULL = re.compile("No space left on device|Disk quota exceeded")
+_DISK_FULL = re.compile(r"^.*(No space left on device|Disk quota exceeded)", re.MULTILINE)
 _ERRORS = tuple(map(re.compile, (r"\berror:", "undefined reference|multiple definition", "CMake Error", "FAILED:")))
 
 
@@ -147,35 +148,37 @@ def _library_folder(name: str, source_root: Path) -> Path:
 
 
 def _build_model(
-    model_dir: Path, build_dir: Path, arguments: Mapping[str, str], library: Path, source_root: Path
+    model_dir: Path, build_dir: Path, arguments: Mapping[str, str | Path], library: Path, source_root: Path
 ) -> None:
-    where = {"MCUTRAIN_MODEL_DIR": str(model_dir.resolve()), "MCUTRAIN_LIBRARY": str(library.resolve())}
+    where = {"MCUTRAIN_MODEL_DIR": model_dir.resolve(), "MCUTRAIN_LIBRARY": library.resolve()}
     _build(source_root, build_dir, {**arguments, **where}, "firmware")
 
 
-def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[str, str]:
+def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[str, str | Path]:
     """What the library and the model must be configured with alike."""
-    arguments = {} if dsp is None else {"MCT_DSP": str(int(dsp))}
+    arguments: dict[str, str | Path] = {} if dsp is None else {"MCT_DSP": str(int(dsp))}
     if board is not None:
-        arguments["CMAKE_TOOLCHAIN_FILE"] = str(source_root / "cmake" / "arm-none-eabi.cmake")
+        arguments["CMAKE_TOOLCHAIN_FILE"] = source_root / "cmake" / "arm-none-eabi.cmake"
         arguments["MCUTRAIN_BOARD"] = board.name
     return arguments
 
 
-def _build(source_root: Path, folder: Path, arguments: Mapping[str, str], *targets: str) -> None:
+def _build(source_root: Path, folder: Path, arguments: Mapping[str, str | Path], *targets: str) -> None:
     """Configure ``folder`` if it is new or the arguments have changed, then build ``targets`` in it."""
     _require("cmake", "cmake")
     _require("ninja", "ninja-build")
-    configure = ["cmake", "-S", str(source_root), "-B", str(folder), "-G", "Ninja", "-DBUILD_TESTING=OFF"]
-    configure += [f"-D{name}={value}" for name, value in sorted(arguments.items())]
-    stamp = folder / "configured.txt"
-    wanted = "\n".join(configure)
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        stamp.unlink(missing_ok=True)
-        (folder / "CMakeCache.txt").unlink(missing_ok=True)
-        _run(configure, folder)
-        write_file(stamp, wanted)
-    _run(["cmake", "--build", str(folder), "--target", *targets], folder)
+    paths = {name: value for name, value in arguments.items() if isinstance(value, Path)}
+    with fit_for_cmake(folder, {"source": source_root, "build": folder, **paths}) as fit:
+        configure = ["cmake", "-S", str(fit["source"]), "-B", str(fit["build"]), "-G", "Ninja", "-DBUILD_TESTING=OFF"]
+        configure += [f"-D{name}={fit.get(name, value)}" for name, value in sorted(arguments.items())]
+        stamp = folder / "configured.txt"
+        wanted = "\n".join(configure)
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+            stamp.unlink(missing_ok=True)
+            (folder / "CMakeCache.txt").unlink(missing_ok=True)
+            _run(configure, folder)
+            write_file(stamp, wanted)
+        _run(["cmake", "--build", str(fit["build"]), "--target", *targets], folder)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
@@ -189,9 +192,10 @@ def _run(command: Sequence[str], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise BuildError(f"'{' '.join(command[:2])}' took over {BUILD_SECONDS:.0f} s in {folder}") from None
     output = done.stdout + done.stderr
-    full = done.returncode != 0 and _DISK_FULL.search(output)
-    if full:
-        raise UsageError(f"{folder}: {full[0]}; make room there, or set MCUTRAIN_BUILD to a folder that has some")
+    full = _DISK_FULL.search(output) if done.returncode != 0 else None
+    if full is not None:
+        where, variable = (temporary, "TMPDIR") if str(temporary) in full[0] else (folder, "MCUTRAIN_BUILD")
+        raise UsageError(f"{where}: {full[1]}; make room there, or set {variable} to a folder that has some")
     write_file(log, output)
     if done.returncode == 0:
         return

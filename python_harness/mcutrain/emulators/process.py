@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from abc import abstractmethod
@@ -87,6 +88,8 @@ class ProcessRunner(Runner):
             self._folder = None
 
     def diagnostics(self) -> str:
-        """The first line of the process's standard error that is not a mere warning."""
+        """That the disk is full, or the first line of the process's standard error that is not a mere warning."""
+        if shutil.disk_usage(self.folder).free == 0:
+            return f"{self.folder}: no space left on device; set TMPDIR to a folder that has some"
         text = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace")
         return next((line[:200] for line in text.splitlines() if line.strip() and "warning:" not in line), "")

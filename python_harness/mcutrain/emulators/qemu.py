@@ -17,7 +17,7 @@ from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Caches, Profile, read_profile
 from mcutrain.emulators.request import Device
 from mcutrain.emulators.semihosting import SemihostingHost
-from mcutrain.errors import NotAvailableError, UsageError
+from mcutrain.errors import MismatchError, NotAvailableError, UsageError
 
 PROGRAM = "qemu-system-arm"
 MARK_PREFIXES = ("mct_mark_", "mct_op_")
@@ -169,7 +169,11 @@ class QemuRunner(ProcessRunner):
 
     def profile(self) -> Profile:
         """The plugin's counts."""
-        return read_profile(self.folder / PROFILE_FILE)
+        try:
+            return read_profile(self.folder / PROFILE_FILE)
+        except MismatchError as error:
+            said = self.diagnostics()
+            raise MismatchError(f"{error}; {said}" if said else str(error)) from None
 
     def locate(self, pc: int) -> str:
         """The function of the firmware at ``pc``."""
@@ -197,4 +201,4 @@ def profile_options(folder: Path, marks: Mapping[str, int], caches: Caches | Non
 
 def _plugin_option(plugin: Path, *arguments: str) -> list[str]:
     escaped = str(plugin).replace(",", ",,")  # a comma separates QEMU's options
-    return ["-plugin", ",".join([escaped, *arguments])]
+    return ["-plugin", ",".join([f"file={escaped}", *arguments])]

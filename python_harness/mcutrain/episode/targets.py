@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mcutrain.boards import Board
 from mcutrain.compiler.codegen import generate
 from mcutrain.compiler.plan import Fit, Plan, fit, require_fit
 from mcutrain.emulators.base import Limits
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host, runtime_static_bytes
 from mcutrain.errors import MismatchError
-from mcutrain.paths import build_directory
+from mcutrain.paths import build_directory, require_writable
 
 STACK_BYTES = 4096
 # Flash that start-up, runtime and every kernel of a network take; a build states the real size.
@@ -29,7 +31,7 @@ def build_for_board(plan: Plan, board: Board) -> BuiltFirmware:
     Raises UsageError where it does not fit, MismatchError where the build uses another number of bytes than planned.
     """
     require_fit(plan, board, fit_on_board(plan, board))
-    folder = build_directory() / "plans" / f"{plan.crc32:08x}"
+    folder = _folder(plan)
     generate(plan, folder / "model")
     built = build_firmware(folder / "model", board, folder / board.name, stack_bytes=STACK_BYTES)
     planned = planned_static_bytes(plan)
@@ -43,9 +45,14 @@ def build_for_board(plan: Plan, board: Board) -> BuiltFirmware:
 
 def build_for_host(plan: Plan) -> BuiltHost:
     """Generate and build the host library of ``plan``."""
-    folder = build_directory() / "plans" / f"{plan.crc32:08x}"
+    folder = _folder(plan)
     generate(plan, folder / "model")
     return build_host(folder / "model", folder / "host")
+
+
+def _folder(plan: Plan) -> Path:
+    require_writable(build_directory(), "set MCUTRAIN_BUILD to a folder of your own")
+    return build_directory() / "plans" / f"{plan.crc32:08x}"
 
 
 def planned_static_bytes(plan: Plan) -> int:
