@@ -31,7 +31,7 @@ from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_constants import fold, fold_shape
 from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_onnx
 from mcutrain.importers.onnx_kinds import what_else_it_is
-from mcutrain.importers.onnx_operands import weighted_sum_range
+from mcutrain.importers.onnx_operands import range_of, weighted_sum_range
 from mcutrain.importers.onnx_part import needed_part
 from mcutrain.importers.onnx_rules import RULES
 from mcutrain.importers.onnx_rules.movement import in_file_order
@@ -51,6 +51,8 @@ from mcutrain.importers.onnx_values import (
 
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
+# Operators that put out the elements of their first operand, in another place or under another shape.
+_MOVING = frozenset({"DepthToSpace", "Flatten", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"})
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -126,15 +128,41 @@ class _Import:
         return self._readers[name] > 0 or any(end.name == name for end in self._model.outputs)
 
     def settled(self, name: str) -> Value:
-        """What a name stands for; elements that were only moved and not quantised again are Real.
+        """What a name stands for; a result that is read before any QuantizeLinear is Real where its codes are known all the same.
 
-        The codes of moved elements are those they had: nothing has to wait for a QuantizeLinear to say so.
+        They are where elements were only moved: these keep the codes they had. Where a result is moved before it is quantised, the
+        QuantizeLinear behind the moves says what its codes are. And a function of one tensor has a range, which its 256 codes cover.
         """
         value = self.value(name)
-        if isinstance(value, Pending) and value.is_moved and not self._waits_for_input(value):
-            assert value.own is not None
-            value = self._values[name] = Real(self._emit(value, value.own, name))
+        q: Quantization | None = None
+        if isinstance(value, Pending) and value.is_moved:
+            q = None if self._waits_for_input(value) else value.own
+        elif isinstance(value, Pending | Pointwise):
+            q = self._quantized_behind_moves(name, value)
+        if q is None and isinstance(value, Pointwise):
+            q = range_of(value)
+            self.graph.notes.append(
+                f"{quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}, that of its range"
+            )
+        if q is not None and isinstance(value, Pending):
+            value = self._values[name] = Real(self._emit(value, q, name))
+        elif q is not None and isinstance(value, Pointwise):
+            value = self._values[name] = Real(self._emit_table(value, q, name))
         return value
+
+    def _quantized_behind_moves(self, name: str, value: Pending | Pointwise) -> Quantization | None:
+        """What the elements of ``name`` are quantised by behind nodes that only move them; None where something else reads them first."""
+        for _ in self._model.nodes:
+            reader = self.sole_reader(name)
+            if reader is None:
+                is_output = any(end.name == name for end in self._model.outputs)
+                return self._own_range(value, name) if is_output and self._readers[name] == 0 else None
+            if reader.kind == "QuantizeLinear":
+                return self._activation_quantization(reader, None)[0]
+            if reader.kind not in _MOVING or reader.inputs[0] != name or len(reader.outputs) != 1:
+                return None
+            name = reader.outputs[0]
+        return None
 
     def _network_input(self, end: FileValue) -> Value:
         where = f"input {quoted(end.name)}"
@@ -392,8 +420,8 @@ class _Import:
             raise damaged(self._path, f"no node writes the output {quoted(end.name)}")
         if isinstance(value, Pending):
             value = self._unquantized_output(value, end.name)
-        if isinstance(value, Pointwise) and value.unstated is not None:
-            value = self._emit_table(value, value.unstated, end.name)
+        if isinstance(value, Pointwise):
+            value = self._emit_table(value, value.unstated or range_of(value), end.name)
         if isinstance(value, Real):
             value = value.codes
         if isinstance(value, Codes):
@@ -405,18 +433,25 @@ class _Import:
 
     def _unquantized_output(self, p: Pending, name: str) -> Value:
         """The codes of an output that the file leaves without a QuantizeLinear, at a scale of our own where it needs one."""
-        q = p.own or p.unstated
-        if q is None and p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
+        q = self._own_range(p, name)
+        return p if q is None else self._emit(p, q, name)
+
+    def _own_range(self, p: Pending | Pointwise, name: str) -> Quantization | None:
+        """A quantisation for the output ``name``, for which the file states none: of what the operator can put out."""
+        if isinstance(p, Pointwise):
+            return p.unstated or range_of(p)
+        if p.own is not None or p.unstated is not None:
+            return p.own or p.unstated
+        q: Quantization | None = None
+        if p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
             q = weighted_sum_range(*(self.graph.tensors[operand] for operand in p.inputs))
-        if q is None and p.kind in ("average_pool", "mean"):
+        elif p.kind in ("average_pool", "mean"):
             q = self.graph.tensors[p.inputs[0]].quantization
-        if q is None:
-            return p
-        if p.own is None and p.unstated is None:
+        if q is not None:
             self.graph.notes.append(
                 f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"
             )
-        return self._emit(p, q, name)
+        return q
 
 
 def _constant_names(model: FileModel) -> frozenset[str]:

@@ -253,8 +253,22 @@ def weighted_sum_range(x: Tensor, weights: Tensor, bias: Tensor) -> Quantization
     mean = w.sum(axis=1) * (low + high) / 2
     reach = 8 * np.sqrt((w**2).sum(axis=1) * (256**2 - 1) / 12)
     unit = x.scale * np.broadcast_to(weights.quantization.scale, (len(w),)).astype(np.float64)
-    first = min(0.0, float(((np.maximum(smallest, mean - reach) + bias.data) * unit).min()))
-    last = max(0.0, float(((np.minimum(largest, mean + reach) + bias.data) * unit).max()))
+    first = float(((np.maximum(smallest, mean - reach) + bias.data) * unit).min())
+    last = float(((np.minimum(largest, mean + reach) + bias.data) * unit).max())
+    return _covering(first, last)
+
+
+def range_of(function: Pointwise) -> Quantization:
+    """A quantisation whose codes cover every value of a function of one tensor's codes."""
+    finite = function.values[np.isfinite(function.values)]
+    if not finite.size:
+        raise UnsupportedError(f"{function.function} of its operand is no finite number")
+    return _covering(float(finite.min()), float(finite.max()))
+
+
+def _covering(first: float, last: float) -> Quantization:
+    """int8 codes from ``first`` to ``last``, and 0 among them."""
+    first, last = min(first, 0.0), max(last, 0.0)
     scale = max((last - first) / 255, float(np.finfo(np.float32).tiny))
     zero_point = int(np.clip(round(-128 - first / scale), -128, 127))
     return Quantization(np.array([scale], np.float32), np.array([zero_point], np.int32))

@@ -281,3 +281,46 @@ def test_a_bias_that_does_not_fit_32_bits_widens_the_scale_of_its_filter(tmp_pat
     theirs = run_onnx(model, inputs)
     assert np.abs(real_outputs(graph, inputs) - theirs).max() <= graph.tensors[graph.output].scale * 1.001
     assert np.abs(theirs[:, 1] - 3.0).max() < 0.1
+
+
+def drop_quantization_behind(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
+    """The model without the QuantizeLinear and DequantizeLinear directly behind the only node of a kind."""
+    _, node = writer(model, kind)
+    q = next((n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == node.output[0]), None)
+    if q is not None:
+        dequantize = next(n for n in model.graph.node if q.output[0] in n.input)
+        for reader in model.graph.node:
+            reader.input[:] = [node.output[0] if name == dequantize.output[0] else name for name in reader.input]
+        model.graph.node.remove(q)
+        model.graph.node.remove(dequantize)
+    return model
+
+
+@pytest.mark.parametrize(("kind", "notes"), [("GlobalAveragePool", 0), ("HardSwish", 1)])
+def test_a_result_that_is_moved_or_averaged_before_it_is_quantised(tmp_path: Path, kind: str, notes: int) -> None:
+    m = FloatModel((3, 8, 8))
+    a = m.node("HardSwish", m.conv("x", 6, 3, 3, strides=[2, 2])) if kind == "HardSwish" else m.conv("x", 6, 3, 3)
+    flat = m.node("Reshape", m.node("GlobalAveragePool", a), m.constant(np.array([1, -1])))
+    inputs = samples(3, 8, 8)
+    model = quantize(m.build(m.node("Gemm", flat, m.random(6, 5), m.random(5))), inputs)
+    model = drop_quantization_behind(drop_quantization_behind(model, "GlobalAveragePool"), kind)
+    graph = load(tmp_path, model)
+    assert [note for note in graph.notes if "is not quantised in the file" in note][:1] == list(graph.notes)
+    assert len(graph.notes) == notes
+    ours, theirs = real_outputs(graph, inputs), run_onnx(model, inputs)
+    # A code of the features may fall to either side of a tie, and then so may the sums: a code each.
+    assert np.abs(ours - theirs).max() <= 2.001 * graph.tensors[graph.output].scale
+    assert (np.abs(ours - theirs) <= 1.001 * graph.tensors[graph.output].scale).mean() > 0.95
+    assert np.ptp(theirs) > 20 * graph.tensors[graph.output].scale
+
+
+def test_a_function_at_the_output_has_the_scale_of_its_range(tmp_path: Path) -> None:
+    m = FloatModel((6,))
+    inputs = samples(6)
+    model = quantize(m.build(m.node("Softplus", m.node("Gemm", "x", m.random(6, 5), m.random(5)))), inputs)
+    graph = load(tmp_path, drop_quantization_behind(model, "Softplus"))
+    ours, theirs = real_outputs(graph, inputs), run_onnx(model, inputs)
+    assert np.abs(ours - theirs).max() <= graph.tensors[graph.output].scale * 0.51
+    # All codes of the operand lie within the range: nothing is cut off.
+    codes = graph.operators[-1].attributes
+    assert min(codes.codes) >= -128 and max(codes.codes) == 127  # type: ignore[attr-defined]
