@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import Attributes, Padding
+from mcutrain.graph.attributes import Attributes, ConvAttributes, PadAttributes, Padding
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.validate import validate
 from mcutrain.importers.transposes import fold_transposes
@@ -172,8 +172,34 @@ class GraphBuilder:
     def add_operator(
         self, name: str, kind: str, inputs: tuple[str, ...], output: str, attributes: Attributes, source: str
     ) -> None:
-        """Append an operator."""
+        """Append an operator. A layer some of whose windows would lie in its padding alone gets it from a pad operator before it."""
+        if isinstance(attributes, ConvAttributes) and attributes.padding != Padding() and output in self.tensors:
+            inputs, attributes = self._padded_apart(name, inputs, output, attributes, source)
         self.operators.append(Operator(name, kind, inputs, (output,), attributes, source))
+
+    def _padded_apart(
+        self, name: str, inputs: tuple[str, ...], output: str, attributes: ConvAttributes, source: str
+    ) -> tuple[tuple[str, ...], ConvAttributes]:
+        """Inputs and attributes of a layer; the kernels need at least one tap of each window inside the image."""
+        x, weights, p = self.tensors[inputs[0]], self.tensors[inputs[1]], attributes.padding
+        if (attributes.dilation, attributes.groups) != ((1, 1), 1):  # these kernels take windows anywhere
+            return inputs, attributes
+        sides = zip(
+            x.image[:2],
+            weights.shape[1:3],
+            attributes.stride,
+            self.tensors[output].image[:2],
+            (p.top, p.left),
+            strict=True,
+        )
+        if all(pad < kernel and (out - 1) * stride - pad < side for side, kernel, stride, out, pad in sides):
+            return inputs, attributes
+        height, width, channels = x.image
+        whole = (height + p.top + p.bottom, width + p.left + p.right, channels)
+        shape = whole[-len(x.shape) :]
+        padded = self.add_tensor(Tensor(f"{output}_padded", shape, "int8", x.quantization))
+        self.operators.append(Operator(f"pad_of_{name}", "pad", (x.name,), (padded,), PadAttributes(p), source))
+        return (padded, *inputs[1:]), replace(attributes, padding=Padding())
 
     def finish(self, path: Path, *, input: str, output: str, source_format: str, sha256: str, domain: str) -> Graph:
         """The validated Graph. Raises UsageError with the file's name where it breaks an invariant."""

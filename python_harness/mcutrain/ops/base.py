@@ -39,6 +39,32 @@ class Window:
     pad_left: int
 
 
+_SIDE_LIMIT = 1 << 15
+
+
+def window_problem(window: Window) -> str | None:
+    """Why the kernels refuse a window, or None where they take it: mct_window_valid in Python."""
+    w = window
+    if w.in_channels < 1 or w.out_channels < 1:
+        return f"{w.in_channels} input and {w.out_channels} output channels"
+    for name, side, out, kernel, stride, pad in (
+        ("rows", w.in_height, w.out_height, w.kernel_height, w.stride_height, w.pad_top),
+        ("columns", w.in_width, w.out_width, w.kernel_width, w.stride_width, w.pad_left),
+    ):
+        largest = max(side, out, kernel, stride)
+        if min(side, out, kernel, stride) < 1 or largest >= _SIDE_LIMIT:
+            return (
+                f"{side} {name}, {out} of the output, a kernel of {kernel} and a stride of {stride}; the kernels take 1 to "
+                f"{_SIDE_LIMIT - 1}"
+            )
+        if not 0 <= pad < kernel or (out - 1) * stride - pad >= side:
+            return (
+                f"a window of {kernel} {name} lies in the padding alone ({side} {name}, padding {pad}, stride {stride}, "
+                f"{out} windows)"
+            )
+    return None
+
+
 @dataclass(frozen=True)
 class Params:
     """Base of kernel parameters. Field names and order are those of the C struct; int -> int32_t, float -> float, Window -> mct_window."""

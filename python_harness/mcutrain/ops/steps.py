@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.base import Kernel, Params, dtype_bytes, mask_words
+from mcutrain.errors import UsageError
+from mcutrain.ops.base import Kernel, Params, Window, dtype_bytes, mask_words, window_problem
 from mcutrain.ops.registry import KERNELS
 
 Region = Literal["constant", "trainable", "state", "arena", "io"]
@@ -178,7 +179,16 @@ class StepBuilder:
         *,
         once_a_batch: bool = False,
     ) -> None:
-        """Add a call of a kernel. Roles whose buffer is None are left out; the scratch buffer is added by itself."""
+        """Add a call of a kernel. Roles whose buffer is None are left out; the scratch buffer is added by itself.
+
+        Raises UsageError naming the layer where the kernel would refuse its window.
+        """
+        window = getattr(params, "window", None)
+        # The kernels of dilated and grouped convolutions take windows that lie anywhere.
+        anywhere = hasattr(params, "dilation_height")
+        problem = window_problem(window) if isinstance(window, Window) and not anywhere else None
+        if problem is not None:
+            raise UsageError(f"{layer}: {problem}")
         definition = KERNELS[kernel]
         given = {role: buffer for role, buffer in operands.items() if buffer is not None}
         roles = {role.name: role for role in (*definition.inputs, *definition.outputs) if role.dtype != "scratch"}

@@ -189,6 +189,25 @@ def test_an_average_is_rounded_once_to_the_scale_that_follows_it(tmp_path: Path,
     assert (ours == theirs).mean() > 0.97
 
 
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize(
+    ("pads", "stride"), [((3, 0, 0, 0), 1), ((2, 5, 4, 3), 2), ((0, 0, 0, 7), 1), ((0, 0, 6, 0), 3)]
+)
+def test_windows_in_the_padding_alone_yield_the_bias_as_in_onnxruntime(
+    pads: tuple[int, ...], stride: int, group: int, tmp_path: Path
+) -> None:
+    m = FloatModel((4, 6, 6))
+    inputs = samples(4, 6, 6)
+    model = quantize(m.build(m.conv("x", 8, 4, 3, pads=pads, strides=[stride, stride], group=group), 4), inputs)
+    graph = load(tmp_path, model)
+    # Depthwise layers have one group for each channel, and no kernel of groups.
+    assert graph.operators[0].kind == "pad"
+    x, y = graph.tensors[graph.input], graph.tensors[graph.output]
+    ours = golden_output(graph, quantized(x, inputs[0].transpose(1, 2, 0))).astype(int)
+    theirs = quantized(y, run_onnx(model, inputs[:1])[0]).transpose(1, 2, 0)
+    assert np.abs(ours - theirs).max() <= 1
+
+
 def test_a_matrix_product_takes_the_constant_added_to_it_as_its_bias(tmp_path: Path) -> None:
     m = FloatModel((20,))
     hidden = m.node("Relu", m.node("Add", m.node("MatMul", "x", m.random(20, 24)), m.random(24)))
