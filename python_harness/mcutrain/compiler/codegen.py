@@ -19,7 +19,7 @@ from mcutrain.atomic import write_atomically
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
 from mcutrain.errors import UsageError
 from mcutrain.methods.training_graph import INPUT, TARGET
-from mcutrain.ops.base import Params, Role, Window
+from mcutrain.ops.base import Params, Role
 from mcutrain.ops.programs import INFER, PROGRAMS, Program, Run
 from mcutrain.ops.steps import PERSISTENT, Step
 
@@ -204,7 +204,7 @@ def _symbol(plan: Plan, name: str) -> str:
 
 def _params(params: Params) -> str:
     def field(value: Any) -> str:
-        if isinstance(value, Window):
+        if dataclasses.is_dataclass(value):
             return "{" + ", ".join(f".{f.name} = {getattr(value, f.name)}" for f in dataclasses.fields(value)) + "}"
         return _float(value) if isinstance(value, float) else _integer(int(value))
 

@@ -46,9 +46,13 @@ def dilated(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, in
 
 @dataclass(frozen=True)
 class AddAttributes(Attributes):
-    """add. inputs: (a, b), of equal shape; both are rescaled to the output's scale."""
+    """add. inputs: (a, b), whose shapes broadcast as NumPy's do; both are rescaled to the output's scale. One may be a constant.
+
+    subtracts: a - b.
+    """
 
     clamp: tuple[int, int] = (-128, 127)
+    subtracts: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,13 @@ class PoolAttributes(Attributes):
 @dataclass(frozen=True)
 class MeanAttributes(Attributes):
     """mean: of every channel over the whole image or sequence, at a scale of its own. The output is one of a single pixel, or a vector."""
+
+    clamp: tuple[int, int] = (-128, 127)
+
+
+@dataclass(frozen=True)
+class MultiplyAttributes(Attributes):
+    """multiply. inputs: (a, b), whose shapes broadcast as NumPy's do. One may be a constant."""
 
     clamp: tuple[int, int] = (-128, 127)
 

@@ -78,9 +78,9 @@ class Tensor:
 class Operator:
     """One operator.
 
-    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, concatenate, log_softmax, max_pool, mean, pad, prelu,
-    requantize, reshape, resize_nearest, slice, softmax, table, transpose. source is what the file calls it ("CONV_2D", "QLinearConv", ...),
-    for messages.
+    kind is one of: conv2d, depthwise_conv2d, fully_connected, add, average_pool, concatenate, log_softmax, max_pool, mean, multiply, pad,
+    prelu, requantize, reshape, resize_nearest, slice, softmax, table, transpose. source is what the file calls it ("CONV_2D",
+    "QLinearConv", ...), for messages.
     """
 
     name: str

@@ -57,8 +57,10 @@ def _check_tensor(t: Tensor) -> None:
         require(t.dtype == "int8", f"{where} is an activation of type {t.dtype}, not int8")
         require(q.axis is None, f"{where} is an activation with a scale per channel")
         require(-128 <= t.zero_point <= 127, f"{where} has the zero point {t.zero_point}, outside [-128, 127]")
-    else:
+    elif t.dtype == "int32" or q.axis is not None:
         require(not q.zero_point.any(), f"{where} is a constant with a zero point other than 0")
+    else:
+        require(-128 <= t.zero_point <= 127, f"{where} has the zero point {t.zero_point}, outside [-128, 127]")
 
 
 def _check_wiring(graph: Graph) -> None:

@@ -67,7 +67,10 @@ def window_problem(window: Window) -> str | None:
 
 @dataclass(frozen=True)
 class Params:
-    """Base of kernel parameters. Field names and order are those of the C struct; int -> int32_t, float -> float, Window -> mct_window."""
+    """Base of kernel parameters. Field names and order are those of the C struct.
+
+    int -> int32_t, float -> float, Window -> mct_window, Broadcast -> mct_broadcast.
+    """
 
 
 @dataclass

@@ -285,7 +285,7 @@ def test_the_first_unsupported_operators_and_tensors_are_named_in_one_line(tmp_p
     t, grouped, wide, short, y, z = (b.tensor(n, shape, quantization=(0.1, 0)) for n in names)
     real = b.tensor("real", shape, "float32")
     weights = add_weights(b, random_codes(2, 1, 1, 3), BIAS[:2], input_scale=0.1, weight_scale=0.1)
-    one = b.tensor("one", (1, 1, 1, 2), quantization=(0.1, 0))
+    one = b.tensor("one", (1, 1, 1, 3), quantization=(0.1, 0))
     b.operator("CUSTOM:Bend", [x], [t])
     b.operator("CONV_2D", [t, *weights], [grouped], {"StrideW": 1, "StrideH": 1})
     b.operator("CONV_2D", [grouped, x, weights[1]], [wide], {"StrideW": 1, "StrideH": 1})
@@ -303,7 +303,7 @@ def test_the_first_unsupported_operators_and_tensors_are_named_in_one_line(tmp_p
         "DEQUANTIZE #4 (output 'real')",
         "CONV_2D #1 (output 'grouped'): its weights take 3 channels, of which its input of 2 is no multiple",
         "CONV_2D #2 (output 'wide'): operand 'x' (#0) is not constant",
-        "ADD #3 (output 'short'): it broadcasts [4, 4, 2] and [1, 1, 2]",
+        "ADD #3 (output 'short'): it broadcasts [4, 4, 2] and [1, 1, 3] to [4, 4, 2]",
         "; and 1 more",
     ):
         assert part in message

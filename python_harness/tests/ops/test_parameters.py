@@ -11,10 +11,11 @@ import pytest
 
 from mcutrain.emulators.c_header import declarations
 from mcutrain.ops.base import Window
+from mcutrain.ops.broadcast import Broadcast
 from mcutrain.ops.registry import KERNELS
 
 _HEADERS = ("status", "types", "forward", "loss", "backward", "update")
-_FIELDS = {int: "int32_t", float: "float", Window: "mct_window"}
+_FIELDS = {int: "int32_t", float: "float", Broadcast: "mct_broadcast", Window: "mct_window"}
 _ROLES = {
     "mask": "uint32_t",
     "b16": "mct_b16",
@@ -72,3 +73,7 @@ def test_operands_are_the_arguments_of_the_c_function_and_inputs_are_const(name:
 
 def test_a_window_has_the_fields_of_the_c_struct() -> None:
     assert [(field.name, "int32_t") for field in dataclasses.fields(Window)] == struct_fields("mct_window")
+
+
+def test_a_broadcast_has_the_fields_of_the_c_struct() -> None:
+    assert [(field.name, "int32_t") for field in dataclasses.fields(Broadcast)] == struct_fields("mct_broadcast")

@@ -19,6 +19,7 @@ from mcutrain.graph.attributes import (
     ConvAttributes,
     LogSoftmaxAttributes,
     MeanAttributes,
+    MultiplyAttributes,
     PadAttributes,
     Padding,
     PoolAttributes,
@@ -55,6 +56,8 @@ def run_graph(graph: Graph, codes: Codes, rounding: Rounding = half_away) -> Cod
     for op in graph.operators:
         y = graph.tensors[op.outputs[0]]
         operands = [values[name] for name in op.inputs if name in values]
+        if isinstance(op.attributes, AddAttributes | MultiplyAttributes):
+            operands = [values.get(name, np.asarray(graph.tensors[name].data)) for name in op.inputs]
         values[y.name] = _run(graph, op, operands, y, rounding).reshape(y.shape)
     return values[graph.output]
 
@@ -94,8 +97,13 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
             (sums + b.data) * (x.scale * w.quantization.scale.astype(np.float64)), y, attributes.clamp, rounding
         )
     if isinstance(attributes, AddAttributes):
-        total = sum(dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
-        return _codes(np.asarray(total), y, attributes.clamp, rounding)
+        left, right = (dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
+        total: Real = left - right if attributes.subtracts else left + right
+        return _codes(total, y, attributes.clamp, rounding)
+    if isinstance(attributes, MultiplyAttributes):
+        left, right = (dequantized(graph.tensors[n], v) for n, v in zip(op.inputs, values, strict=True))
+        product: Real = left * right
+        return _codes(product, y, attributes.clamp, rounding)
     if isinstance(attributes, PoolAttributes):
         image = values[0].astype(np.float64).reshape(x.image)
         patches = _patches(image, attributes.kernel, attributes.stride, attributes.padding, np.nan)

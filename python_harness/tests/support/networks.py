@@ -16,6 +16,7 @@ from mcutrain.graph import (
     ConvAttributes,
     Graph,
     MeanAttributes,
+    MultiplyAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -133,6 +134,24 @@ class NetBuilder:
         return self._operator(
             "add", "add", (a, b), self.tensors[a].shape, quantization(scale, zero_point), AddAttributes(clamp)
         )
+
+    def constant(self, shape: tuple[int, ...], scale: float, zero_point: int = 0) -> str:
+        """A constant operand of random codes."""
+        name = f"c{len(self.operators)}"
+        codes = self.random.integers(-128, 128, shape).astype(np.int8)
+        self.tensors[name] = Tensor(name, shape, "int8", quantization(scale, zero_point), codes)
+        return name
+
+    def arithmetic(self, kind: str, a: str, b: str, *, subtracts: bool = False, relu: bool = False) -> str:
+        """add or multiply of operands that broadcast."""
+        shape = np.broadcast_shapes(self.tensors[a].shape, self.tensors[b].shape)
+        scales = self.tensors[a].scale, self.tensors[b].scale
+        clamp, zero_point = _clamp(relu, int(self.random.integers(-10, 11)))
+        if kind == "multiply":
+            y = quantization(scales[0] * scales[1] * SPREAD, zero_point)
+            return self._operator(kind, kind, (a, b), shape, y, MultiplyAttributes(clamp))
+        y = quantization(math.hypot(*scales), zero_point)
+        return self._operator(kind, kind, (a, b), shape, y, AddAttributes(clamp, subtracts))
 
     def pool(self, kind: str, x: str, kernel: int, stride: int, *, same: bool = False) -> str:
         """average_pool or max_pool."""
@@ -374,6 +393,24 @@ def averaged() -> Graph:
     return net.graph(net.dense(net.flatten(net.average(y, 5, 5, finer=0.4)), 4))
 
 
+def gated() -> Graph:
+    """Squeeze and excite with its gate on either side, a square, constants, differences, and a column times a row."""
+    net = NetBuilder(19, (6, 5, 3))
+    y = net.conv("x", 6, relu=True)
+    gate = net.conv(net.global_pool(y), 6, kernel=1)
+    y = net.arithmetic("multiply", y, gate, relu=True)
+    y = net.arithmetic("multiply", y, net.constant((1, 1, 6), 0.01, 3))
+    y = net.arithmetic("add", y, net.constant((6,), 0.02, -7), relu=True)
+    y = net.arithmetic("add", net.arithmetic("multiply", y, y), net.conv(y, 1), subtracts=True)
+    gate = net.conv(net.global_pool(y), 6, kernel=1)
+    y = net.arithmetic("add", gate, net.arithmetic("multiply", gate, net.conv(y, 6)))
+    y = net.arithmetic("add", net.constant((1, 1, 1), 0.05), y, subtracts=True)
+    column = net.windowed("average_pool", y, 6, (1, 5), (1, 1), Padding())
+    row = net.windowed("max_pool", y, 6, (6, 1), (1, 1), Padding())
+    y = net.arithmetic("multiply", column, row)
+    return net.graph(net.dense(net.flatten(y), 4))
+
+
 def perceptron() -> Graph:
     """Hidden fully connected layers behind a convolution."""
     net = NetBuilder(5, (4, 4, 2))
@@ -506,6 +543,7 @@ def two_heads() -> Graph:
 
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "chain": chain,
+    "gated": gated,
     "residual": residual,
     "identity residual": identity_residual,
     "averaged": averaged,

@@ -24,6 +24,7 @@ from mcutrain.graph import (
     ConvAttributes,
     Graph,
     MeanAttributes,
+    MultiplyAttributes,
     Operator,
     Padding,
     PoolAttributes,
@@ -105,7 +106,8 @@ class NumpyNetwork:
 
     def _logits(self, sample: NDArray[np.int8]) -> Real:
         x = self.graph.tensors[self.graph.input]
-        self.values = {x.name: self._nudged(x.name, x.scale * (sample.astype(np.float64) - x.zero_point))}
+        self.values = constants_of(self.graph)
+        self.values |= {x.name: self._nudged(x.name, x.scale * (sample.astype(np.float64) - x.zero_point))}
         for op in self.body:
             y = self.graph.tensors[op.outputs[0]]
             real = self._real_output(op).reshape(y.shape)
@@ -128,7 +130,10 @@ class NumpyNetwork:
         if isinstance(attributes, ConvAttributes):
             return self._product(op, x)
         if isinstance(attributes, AddAttributes):
-            return x + self.values[op.inputs[1]]
+            other = self.values[op.inputs[1]]
+            return x - other if attributes.subtracts else x + other
+        if isinstance(attributes, MultiplyAttributes):
+            return x * self.values[op.inputs[1]]
         if isinstance(attributes, MeanAttributes):
             mean: Real = x.mean(axis=(0, 1))
             return mean
@@ -281,9 +286,14 @@ class NumpyNetwork:
             g = np.where(self.inside[op.name] & (op.name not in self.closed), error, 0.0)
             if isinstance(op.attributes, ConvAttributes):
                 self._into_layer(op, g, of, walk)
-            elif isinstance(op.attributes, AddAttributes):
-                for operand in op.inputs:
-                    walk.errors[operand] += g
+            elif isinstance(op.attributes, AddAttributes | MultiplyAttributes):
+                for side, operand in enumerate(op.inputs):
+                    part = g
+                    if isinstance(op.attributes, MultiplyAttributes):
+                        part = g * of(self.values[op.inputs[1 - side]])
+                    elif op.attributes.subtracts and side == 1:
+                        part = of(-np.ones(1)) * g
+                    walk.errors[operand] += summed_to(part, walk.errors[operand].shape)
             elif isinstance(op.attributes, PreluAttributes):
                 walk.errors[op.inputs[0]] += g * of(self._prelu_slopes(op))
             elif isinstance(op.attributes, TableAttributes):
@@ -308,6 +318,9 @@ class NumpyNetwork:
         if isinstance(op.attributes, ResizeNearestAttributes):
             rows, columns = op.attributes.rows, op.attributes.columns
             return max(map(rows.count, rows)) * max(map(columns.count, columns))
+        if isinstance(op.attributes, AddAttributes | MultiplyAttributes):
+            elements = self.graph.tensors[op.outputs[0]].elements
+            return max(elements // self.graph.tensors[name].elements for name in op.inputs)
         return math.prod(op.attributes.kernel) if isinstance(op.attributes, PoolAttributes) else 1
 
     def _back_to_where_it_came_from(self, op: Operator, g: Real, walk: _Walk) -> None:
@@ -390,6 +403,32 @@ def slope_of(function: Operand, x: Real, distance: float = 1e-4) -> Real:
     far = function(x + 2 * distance) - function(x - 2 * distance)
     slope: Real = (8 * near - far) / (12 * distance)
     return slope
+
+
+def constants_of(graph: Graph) -> dict[str, Real]:
+    """The real values of the constants that elementwise operators read."""
+    names = {
+        name
+        for op in graph.operators
+        if isinstance(op.attributes, AddAttributes | MultiplyAttributes)
+        for name in op.inputs
+    }
+    found = {name: graph.tensors[name] for name in names}
+    return {
+        name: tensor.scale * (tensor.data.astype(np.float64) - tensor.zero_point)
+        for name, tensor in found.items()
+        if tensor.data is not None
+    }
+
+
+def summed_to(values: Real, shape: tuple[int, ...]) -> Real:
+    """The sum over the axes along which ``shape`` was repeated."""
+    lacking = values.ndim - len(shape)
+    repeated = tuple(
+        axis for axis in range(values.ndim) if axis < lacking or (shape[axis - lacking] == 1 and values.shape[axis] > 1)
+    )
+    result: Real = values.sum(axis=repeated, keepdims=True).reshape(shape)
+    return result
 
 
 def scales_of(weights: Tensor) -> Real:

@@ -52,6 +52,11 @@ class FloatModel:
         self._nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
+    def quantized(self, x: str, scale: float, zero_point: int) -> str:
+        """Append a QuantizeLinear to int8 and its DequantizeLinear."""
+        by = (self.constant(np.array(scale, np.float32)), self.constant(np.array(zero_point, np.int8)))
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *by), *by)
+
     def conv(self, x: str, outputs: int, inputs: int, kernel: int, **attributes: Any) -> str:
         """Append a Conv with random weights and bias."""
         weights = self.random(outputs, inputs // attributes.get("group", 1), kernel, kernel)

@@ -20,6 +20,7 @@ from mcutrain.graph import (
     ConvAttributes,
     Graph,
     MeanAttributes,
+    MultiplyAttributes,
     Operator,
     PadAttributes,
     Padding,
@@ -98,8 +99,11 @@ class TorchNetwork:
         y = self.graph.tensors[op.outputs[0]]
         if isinstance(a, ConvAttributes):
             return self._through(op, self._sums(op) * x.scale / y.scale + y.zero_point, a.clamp)
-        if isinstance(a, AddAttributes):
-            real = sum(self._centred(name) * self.graph.tensors[name].scale for name in op.inputs)
+        if isinstance(a, AddAttributes | MultiplyAttributes):
+            left, right = (self._centred(name) * self.graph.tensors[name].scale for name in op.inputs)
+            if isinstance(a, AddAttributes):
+                right = -right if a.subtracts else right
+            real = left + right if isinstance(a, AddAttributes) else left * right
             return self._through(op, real / y.scale + y.zero_point, a.clamp)
         if isinstance(a, RequantizeAttributes):
             return self._through(op, self._centred(x.name) * x.scale / y.scale + y.zero_point, a.clamp)
@@ -140,6 +144,9 @@ class TorchNetwork:
         return self.values[x.name].reshape(y.shape)
 
     def _centred(self, name: str) -> Any:
+        tensor = self.graph.tensors[name]
+        if tensor.data is not None:
+            return torch.tensor(tensor.data.astype(np.float64) - tensor.zero_point)
         return self.values[name] - self.graph.tensors[name].zero_point
 
     def _sums(self, op: Operator) -> Any:

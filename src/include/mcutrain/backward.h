@@ -135,6 +135,19 @@ MCT_MUST_CHECK mct_status mct_bias_gradient_b16(const mct_bias_gradient_params *
 MCT_MUST_CHECK mct_status mct_bias_gradient_f32(const mct_bias_gradient_params *params, const float *g, float *gradient);
 
 typedef struct {
+    mct_broadcast broadcast;  /* a: the operand whose error is computed; b: what it was multiplied by */
+    int32_t other_zero_point; /* of b */
+    int32_t negates;          /* 1: minus the sums */
+} mct_broadcast_error_params;
+
+/* Of each element of a, the sum of error * (other - other_zero_point) over the elements of the output that read it. other: b, or NULL
+ * for a factor of 1. */
+MCT_MUST_CHECK mct_status mct_broadcast_error_b16(const mct_broadcast_error_params *params, const mct_b16 *error, const int8_t *other,
+                                                  mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_broadcast_error_f32(const mct_broadcast_error_params *params, const float *error, const int8_t *other,
+                                                  float *out);
+
+typedef struct {
     mct_window window;
     int32_t headroom_bits; /* b16: extra right shift that keeps overlapping windows within int32 */
 } mct_average_pool_error_params;

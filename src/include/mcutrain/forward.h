@@ -68,6 +68,30 @@ typedef struct {
 MCT_MUST_CHECK mct_status mct_add_s8(const mct_add_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y, uint32_t *inside);
 
 typedef struct {
+    mct_broadcast broadcast;
+    int32_t subtracts; /* 1: a - b */
+    int32_t a_zero_point, b_zero_point, output_zero_point;
+    int32_t a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift;
+    int32_t left_shift; /* 20 */
+    int32_t clamp_min, clamp_max;
+} mct_add_broadcast_s8_params;
+
+/* add_s8 of operands that are repeated, or their difference. */
+MCT_MUST_CHECK mct_status mct_add_broadcast_s8(const mct_add_broadcast_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y,
+                                               uint32_t *inside);
+
+typedef struct {
+    mct_broadcast broadcast;
+    int32_t a_zero_point, b_zero_point, output_zero_point;
+    int32_t multiplier, shift; /* of s_a s_b / s_y */
+    int32_t clamp_min, clamp_max;
+} mct_multiply_s8_params;
+
+/* y = clamp(requantise((a - a_zero_point) * (b - b_zero_point)) + output_zero_point). */
+MCT_MUST_CHECK mct_status mct_multiply_s8(const mct_multiply_s8_params *params, const int8_t *a, const int8_t *b, int8_t *y,
+                                          uint32_t *inside);
+
+typedef struct {
     mct_window window; /* out_channels == in_channels */
 } mct_pool_s8_params;
 

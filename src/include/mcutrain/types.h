@@ -85,6 +85,14 @@ typedef struct {
     int32_t out_height, out_width;
 } mct_resize_nearest_params;
 
+/* Two operands that are repeated along axes of their output, the last axis innermost: its sizes, and how many elements apart its neighbours
+ * along each axis lie in a and in b (0: repeated). */
+typedef struct {
+    int32_t size_0, size_1, size_2, size_3;
+    int32_t a_step_0, a_step_1, a_step_2, a_step_3;
+    int32_t b_step_0, b_step_1, b_step_2, b_step_3;
+} mct_broadcast;
+
 static inline size_t mct_mask_words(size_t elements)
 {
     return (elements + 31u) / 32u;

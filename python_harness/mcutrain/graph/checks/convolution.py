@@ -36,6 +36,9 @@ def _check_weighted(op: Operator, attributes: ConvAttributes, operands: list[Ten
     check_clamp(op, attributes.clamp)
     outputs = weights.shape[0]
     require(weights.dtype == "int8", f"{op.name}: weights '{weights.name}' are {weights.dtype}, not int8")
+    require(
+        not weights.quantization.zero_point.any(), f"{op.name}: weights '{weights.name}' have a zero point other than 0"
+    )
     require(weights.quantization.axis in (None, 0), f"{op.name}: the scales of '{weights.name}' are not per output")
     require(bias.dtype == "int32", f"{op.name}: bias '{bias.name}' is {bias.dtype}, not int32")
     require(bias.shape == (outputs,), f"{op.name}: bias '{bias.name}' has shape {bias.shape}, not ({outputs},)")

@@ -1,4 +1,4 @@
-"""Checks of add, log_softmax, prelu, requantize, softmax and table."""
+"""Checks of log_softmax, prelu, requantize, softmax and table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from mcutrain.graph.attributes import (
-    AddAttributes,
     LogSoftmaxAttributes,
     PreluAttributes,
     RequantizeAttributes,
@@ -18,17 +17,6 @@ from mcutrain.graph.checks.base import Check, check_clamp, check_operands, check
 from mcutrain.graph.model import Graph, Operator
 
 MAX_ALPHA = 2**15 - 1  # times a code less its zero point: 23 bits
-
-
-def _add(graph: Graph, op: Operator) -> None:
-    a, b, y = check_operands(graph, op, AddAttributes, (False, False))
-    assert isinstance(op.attributes, AddAttributes)
-    check_clamp(op, op.attributes.clamp)
-    require(a.shape == b.shape, f"{op.name}: '{a.name}' {a.shape} and '{b.name}' {b.shape} would need broadcasting")
-    check_shape(op, y, a.shape)
-    # Operands are widened by 20 bits and halved: the output's multiplier 2 max(s_a, s_b) / (2^20 s_y) must be below 1.
-    smallest = 2 * max(a.scale, b.scale) / 2**20
-    require(y.scale > smallest, f"{op.name}: the scale of '{y.name}' is too small for those of its operands")
 
 
 def _prelu(graph: Graph, op: Operator) -> None:
@@ -84,7 +72,6 @@ def _table(graph: Graph, op: Operator) -> None:
 
 
 CHECKS: dict[str, Check] = {
-    "add": _add,
     "log_softmax": _log_softmax,
     "prelu": _prelu,
     "requantize": _requantize,

@@ -5,10 +5,11 @@ To add an operator: a function from the file's node to its value, and one entry 
 
 from __future__ import annotations
 
-from mcutrain.importers.onnx_rules import convolution, elementwise, movement, pointwise, reduction
+from mcutrain.importers.onnx_rules import arithmetic, convolution, elementwise, movement, pointwise, reduction
 from mcutrain.importers.onnx_rules.base import Rule
 
 RULES: dict[str, Rule] = {
+    **arithmetic.RULES,
     **convolution.RULES,
     **elementwise.RULES,
     **movement.RULES,

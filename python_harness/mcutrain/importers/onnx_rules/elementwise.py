@@ -1,4 +1,4 @@
-"""Add, Clip, LogSoftmax, Max, Min, PRelu, Relu and Softmax."""
+"""Clip, LogSoftmax, Max, Min, PRelu, Relu and Softmax."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from mcutrain.graph.attributes import (
-    AddAttributes,
     Attributes,
     LogSoftmaxAttributes,
     PreluAttributes,
@@ -19,48 +18,13 @@ from mcutrain.graph.checks.elementwise import MAX_ALPHA
 from mcutrain.graph.model import Quantization
 from mcutrain.importers.common import INT8_RANGE, UnsupportedError
 from mcutrain.importers.onnx_file import FileNode
-from mcutrain.importers.onnx_operands import Context, bias_codes, codes_operand, constant_operand, is_over_last_axis
+from mcutrain.importers.onnx_operands import Context, codes_operand, constant_operand, is_over_last_axis
 from mcutrain.importers.onnx_rules.base import Rule
 from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
-from mcutrain.importers.onnx_values import Clamp, Codes, Constant, Pending, Value, file_shape, graph_shape
+from mcutrain.importers.onnx_values import Clamp, Codes, Pending, Value, graph_shape
 
 _LOG_SOFTMAX_OUTPUT = Quantization(np.array([1 / 16], np.float32), np.array([127], np.int32))
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
-
-
-def _add(context: Context, node: FileNode) -> Value:
-    values = [context.value(name) for name in node.inputs]
-    for value, other in (values, values[::-1]):
-        if isinstance(value, Pending) and value.awaits_bias and isinstance(other, Constant):
-            return _add_bias(context, node, value, other)
-    a, b = (codes_operand(context, name) for name in node.inputs)
-    if a.tensor.shape != b.tensor.shape:
-        raise UnsupportedError(f"it broadcasts {file_shape(a.tensor.shape)} and {file_shape(b.tensor.shape)}")
-    if a.order != b.order:
-        raise UnsupportedError("its operands are flattened from different shapes")
-    operands = (a.tensor.name, b.tensor.name)
-    return Pending(f"add{node.position}", "add", node.kind, operands, a.tensor.shape, a.order, AddAttributes)
-
-
-def _add_bias(context: Context, node: FileNode, product: Pending, bias: Constant) -> Value:
-    """MatMul and the addition of a constant: one fully connected operator, as exact as the two with a Q between."""
-    x, weights, zeros = (context.graph.tensors[name] for name in product.inputs)
-    assert zeros.quantization is not None
-    assert weights.quantization is not None and weights.data is not None
-    exact = bias_codes(bias, zeros.quantization.scale, zeros.shape[0])
-    scales = weights.quantization.scale
-    codes, values, wider = context.graph.with_room(f"MatMul before #{node.index}", weights.data, exact, scales)
-    del context.graph.tensors[zeros.name]
-    weights_name, quantization = weights.name, zeros.quantization
-    if wider is not scales:
-        no_shift = np.zeros(wider.shape, np.int32)
-        weights_name = context.graph.constant(
-            f"{weights.name}_of_{node.index}", codes, Quantization(wider, no_shift, 0)
-        )
-        with np.errstate(over="ignore", under="ignore"):
-            quantization = Quantization(np.float32(x.scale) * wider, no_shift, 0)
-    name = context.graph.constant(f"{bias.name}_of_{node.index}", values, quantization)
-    return replace(product, inputs=(x.name, weights_name, name), awaits_bias=False)
 
 
 def _activation(context: Context, node: FileNode, low: float | None, high: float | None, position: int = 0) -> Value:
@@ -158,7 +122,6 @@ def _unclamped(attributes: Attributes) -> Callable[[Clamp], Attributes]:
 
 
 RULES: dict[str, Rule] = {
-    "Add": Rule(_add, (2, 2)),
     "Clip": Rule(_clip, (1, 3), frozenset({"min", "max"})),
     "LogSoftmax": Rule(_log_softmax, (1, 1), frozenset({"axis"})),
     "Max": Rule(_extreme(is_maximum=True), (2, 2)),

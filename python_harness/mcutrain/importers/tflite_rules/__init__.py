@@ -5,10 +5,11 @@ To add an operator: a function from the file's operator to a Graph operator, and
 
 from __future__ import annotations
 
-from mcutrain.importers.tflite_rules import convolution, elementwise, movement, reduction, unary
+from mcutrain.importers.tflite_rules import arithmetic, convolution, elementwise, movement, reduction, unary
 from mcutrain.importers.tflite_rules.base import Rule
 
 RULES: dict[int, Rule] = {
+    **arithmetic.RULES,
     **convolution.RULES,
     **elementwise.RULES,
     **movement.RULES,

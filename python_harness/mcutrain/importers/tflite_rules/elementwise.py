@@ -1,4 +1,4 @@
-"""ADD, LOG_SOFTMAX, MAXIMUM, MINIMUM, PRELU, QUANTIZE, stand-alone activations and SOFTMAX."""
+"""LOG_SOFTMAX, MAXIMUM, MINIMUM, PRELU, QUANTIZE, stand-alone activations and SOFTMAX."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from tflite import BuiltinOperator
 
 from mcutrain.graph.attributes import (
-    AddAttributes,
     LogSoftmaxAttributes,
     PreluAttributes,
     RequantizeAttributes,
@@ -18,14 +17,7 @@ from mcutrain.graph.attributes import (
 from mcutrain.graph.model import Quantization
 from mcutrain.importers.common import UnsupportedError, activation_clamp, is_usable_scale
 from mcutrain.importers.tflite_file import FileOperator
-from mcutrain.importers.tflite_rules.base import LIMITS, Context, Rule, fused_clamp
-
-
-def _add(m: Context, op: FileOperator) -> None:
-    a, b, y = (m.activation(i) for i in (*op.inputs, *op.outputs))
-    if a.shape != b.shape:
-        raise UnsupportedError(f"it broadcasts {list(a.shape)} and {list(b.shape)}")
-    m.emit(op, "add", (a.name, b.name), y.name, AddAttributes(fused_clamp(op, y)))
+from mcutrain.importers.tflite_rules.base import LIMITS, Context, Rule
 
 
 def _requantize(limits: str) -> Callable[[Context, FileOperator], None]:
@@ -89,7 +81,6 @@ def _log_softmax(m: Context, op: FileOperator) -> None:
 
 
 RULES: dict[int, Rule] = {
-    BuiltinOperator.ADD: Rule("ADD", _add, (2, 2), ("AddOptions", ("FusedActivationFunction",))),
     BuiltinOperator.LOG_SOFTMAX: Rule("LOG_SOFTMAX", _log_softmax, (1, 1)),
     BuiltinOperator.MAXIMUM: Rule("MAXIMUM", _extreme(is_maximum=True), (2, 2)),
     BuiltinOperator.MINIMUM: Rule("MINIMUM", _extreme(is_maximum=False), (2, 2)),

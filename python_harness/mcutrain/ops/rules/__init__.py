@@ -9,6 +9,7 @@ from mcutrain.ops.rules.depthwise_conv2d import DepthwiseConvRule
 from mcutrain.ops.rules.grouped_conv2d import ConvRuleByAttributes
 from mcutrain.ops.rules.mean import MeanRule
 from mcutrain.ops.rules.movement import ConcatenateRule, PadRule, ResizeNearestRule, SliceRule, TransposeRule
+from mcutrain.ops.rules.multiply import MultiplyRule
 from mcutrain.ops.rules.pointwise import LogSoftmaxRule, RequantizeRule, ReshapeRule, SoftmaxRule
 from mcutrain.ops.rules.pool import AveragePoolRule, MaxPoolRule
 from mcutrain.ops.rules.prelu import PreluRule
@@ -24,6 +25,7 @@ RULES: dict[str, Rule] = {
     "log_softmax": LogSoftmaxRule(),
     "max_pool": MaxPoolRule(),
     "mean": MeanRule(),
+    "multiply": MultiplyRule(),
     "pad": PadRule(),
     "prelu": PreluRule(),
     "requantize": RequantizeRule(),

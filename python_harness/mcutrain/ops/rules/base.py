@@ -78,6 +78,14 @@ class Lowering:
             self.place[name] = self.build.buffer(f"{op.name}.{role}", tensor.dtype, tensor.shape, region, tensor.data)
         return self.place[name]
 
+    def operand(self, op: Operator, name: str) -> str:
+        """The buffer of an operand of ``op``, which may be a constant that does not train."""
+        if name not in self.place:
+            tensor = self.tensor(name)
+            assert tensor.data is not None, name
+            self.place[name] = self.build.constant(f"{op.name}.constant", np.asarray(tensor.data))
+        return self.place[name]
+
     def require_unshared(self, op: Operator, name: str) -> None:
         """Raise UsageError where another operator reads the tensor ``name`` too: its gradient would not be that of ``op`` alone."""
         readers = [other.name for other in self.graph.operators if name in other.inputs]
