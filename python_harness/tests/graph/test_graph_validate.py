@@ -127,14 +127,17 @@ def test_a_result_that_nothing_reads_is_refused() -> None:
     )
 
 
-def test_an_add_must_not_broadcast() -> None:
+def test_an_add_of_shapes_that_do_not_broadcast_is_refused() -> None:
     x, y = activation("x", 4, 4, 2), activation("y", 4, 4, 2)
     graph = of_one("add", AddAttributes(), x, y, x)
     validate(graph)
-    relu = Operator("pool", "average_pool", ("x",), ("small",), PoolAttributes((4, 4), (1, 1)))
+    pool = Operator("pool", "average_pool", ("x",), ("small",), PoolAttributes((4, 4), (1, 1)))
     add = Operator("add0", "add", ("x", "small"), ("y",), AddAttributes())
     tensors = {**graph.tensors, "small": activation("small", 1, 1, 2)}
-    assert "would need broadcasting" in complaint(replace(graph, tensors=tensors, operators=(relu, add)))
+    validate(replace(graph, tensors=tensors, operators=(pool, add)))
+    pool = replace(pool, attributes=PoolAttributes((2, 4), (2, 1)))
+    tensors |= {"small": activation("small", 2, 1, 2)}
+    assert "broadcast" in complaint(replace(graph, tensors=tensors, operators=(pool, add)))
 
 
 def test_an_add_whose_output_scale_is_far_below_its_inputs_is_refused() -> None:
