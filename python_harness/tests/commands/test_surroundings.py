@@ -53,6 +53,15 @@ def test_a_plan_is_shown_on_any_terminal_and_in_any_locale(setting: str, tmp_pat
     assert max(map(len, done.stdout.splitlines())) > 40
 
 
+@pytest.mark.parametrize("setting", ["LC_ALL=C", "PYTHONIOENCODING=latin-1:strict"])
+def test_a_name_that_the_locale_cannot_write_is_written_as_an_escape(setting: str, tmp_path: Path) -> None:
+    shutil.copy2(DIGITS, tmp_path / "netz\N{RIGHTWARDS ARROW}.onnx")
+    settings = (setting, "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0")
+    done = tool("inspect", "netz\N{RIGHTWARDS ARROW}.onnx", folder=tmp_path, settings=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "netz\\" in done.stdout
+
+
 @pytest.mark.parametrize("variable", ["COLUMNS", "LINES"])
 @pytest.mark.parametrize("value", ["", "0", "1", "-1", "wide", str(10**20), "\N{SUPERSCRIPT TWO}", "80"])
 def test_only_a_size_that_something_fits_in_is_believed(

@@ -29,12 +29,23 @@ def _operand(m: Context, index: int, rank: int) -> str:
     return m.graph.constant(f"constant{index}_of_rank{rank}", values.reshape(shape[1:]), quantization)
 
 
+def _broadcast_to(shapes: list[tuple[int, ...]], shape: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(*shapes) == shape
+    except ValueError:
+        return False
+
+
 def _rule(kind: str, attributes: Callable[[tuple[int, int]], Attributes]) -> Callable[[Context, FileOperator], None]:
     def rule(m: Context, op: FileOperator) -> None:
         y: Tensor = m.activation(op.outputs[0])
         if all(m.model.tensors[i].data is not None for i in op.inputs):
             raise UnsupportedError("both of its operands are constants")
         a, b = (_operand(m, i, len(y.shape)) for i in op.inputs)
+        shapes = [m.graph.tensors[name].shape for name in (a, b)]
+        if not _broadcast_to(shapes, y.shape):
+            stated = " and ".join(str(list(shape)) for shape in shapes)
+            raise UnsupportedError(f"it broadcasts {stated} to {list(y.shape)}")
         m.emit(op, kind, (a, b), y.name, attributes(fused_clamp(op, y)))
 
     return rule
