@@ -86,7 +86,7 @@ class EpisodeDefinition(StrictModel):
     )
     learning_rate: float = Field(ge=SMALLEST_FLOAT32, le=LARGEST_FLOAT32, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
-    epochs: int = Field(default=1, ge=1, le=1_000_000)
+    epochs: int = Field(default=1, ge=1, le=MOST)
     steps: int | None = Field(default=None, ge=0, le=MOST, description="stop after this many steps of the schedule")
     seed: int = Field(default=1, ge=1, lt=2**32)
     golden_steps: int = Field(

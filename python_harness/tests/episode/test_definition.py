@@ -53,7 +53,7 @@ def test_the_smallest_episode_file_is_enough(tmp_path: Path) -> None:
         ({"learning_rate": 1e39}, "learning_rate"),
         ({"learning_rate": 1e-60}, "learning_rate"),
         ({"epochs": "1e10"}, "epochs"),
-        ({"epochs": 10**18}, "epochs: Input should be less than or equal to 1000000"),
+        ({"epochs": 10**18}, "epochs: Input should be less than or equal to 2147483647"),
         ({"steps": 2**31}, "steps: "),
         ({"golden_steps": 2**40}, "golden_steps: "),
         ({"batch": 2**31}, "batch: "),
