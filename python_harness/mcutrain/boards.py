@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mcutrain.errors import UsageError
 from mcutrain.paths import PROJECT
+from mcutrain.strict import StrictModel, one_line
+from mcutrain.yaml_file import read_yaml
 
 BOARDS_FOLDER = PROJECT / "emulation" / "boards"
 
 
-class Board(BaseModel):
+class Board(StrictModel):
     """A board that firmware is built for and runs on. Addresses and sizes in bytes, clock in hertz.
 
     external_base and external_bytes are the memory that holds the episode image. compiler_flags select the core and its
@@ -22,24 +23,22 @@ class Board(BaseModel):
     which supply_source is for, for those of energy. A board may lack either.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     core: Literal["cortex-m4", "cortex-m7"]
     clock_hz: int = Field(gt=0)
-    flash_base: int = Field(ge=0)
-    flash_bytes: int = Field(gt=0)
-    sram_base: int = Field(ge=0)
-    sram_bytes: int = Field(gt=0)
-    external_base: int = Field(ge=0)
-    external_bytes: int = Field(gt=0)
+    flash_base: int = Field(ge=0, lt=1 << 32)
+    flash_bytes: int = Field(gt=0, lt=1 << 32)
+    sram_base: int = Field(ge=0, lt=1 << 32)
+    sram_bytes: int = Field(gt=0, lt=1 << 32)
+    external_base: int = Field(ge=0, lt=1 << 32)
+    external_bytes: int = Field(gt=0, lt=1 << 32)
     compiler_flags: str
     qemu_machine: str
     emulator: str = "qemu"
     flash_part: str | None = None
     flash_wait_states: int | None = Field(default=None, ge=0)
-    supply_ua_per_mhz: float | None = Field(default=None, gt=0)
-    supply_mv: float | None = Field(default=None, gt=0)
+    supply_ua_per_mhz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    supply_mv: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     supply_source: str | None = None
 
     @model_validator(mode="after")
@@ -64,13 +63,9 @@ def load_board(name: str) -> Board:
         raise UsageError(f"unknown board '{name}': the boards are {', '.join(board_names())}")
     path = BOARDS_FOLDER / f"{name}.yaml"
     try:
-        board = Board.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        board = Board.model_validate(read_yaml(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path.name}: {where}: {first['msg']}; correct the board's file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is not YAML ({str(error).splitlines()[0]}); correct the board's file") from None
+        raise UsageError(f"{path.name}: {one_line(error)}; correct the board's file") from None
     if board.name != name:
         raise UsageError(f"{path.name}: name is '{board.name}'; it must be the name of the file")
     return board

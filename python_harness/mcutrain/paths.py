@@ -35,6 +35,14 @@ def require_writable(folder: Path, instead: str) -> None:
         raise UsageError(f"cannot write to {folder}: {there} may not be written to; {instead}")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have (too long) has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
     """The model file called ``text``: a path, a path below ``relative_to``, or one below $MCUTRAIN_MODELS.
 
@@ -43,7 +51,7 @@ def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
     models = os.environ.get(MODELS_VARIABLE)
     candidates = [Path(text), relative_to / text, PROJECT / text, *([Path(models) / text] if models else [])]
     for candidate in candidates:
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     if text.startswith(("mlperf_tiny/", "mcunet/")):
         where = f"{MODELS_VARIABLE}={models} does not hold it" if models else f"{MODELS_VARIABLE} is not set"

@@ -6,8 +6,16 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+MOST = (1 << 31) - 1
+"""What no count of a user's comes near; what is computed from two of them still fits 64 bits."""
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
+"""The devices compute with float32: a number outside would be infinite or nothing there."""
+_LONGEST = 500  # characters of a message; a key or value in it may have thousands
 
 
 class StrictModel(BaseModel):
@@ -20,7 +28,7 @@ class StrictModel(BaseModel):
     def _refuse_unknown_keys(cls, document: Any) -> Any:
         if isinstance(document, dict):
             unknown = [key for key in document if key not in cls.model_fields]
-            refuse({str(key): no_such_key(str(key), cls.model_fields) for key in unknown})
+            refuse({str(key): no_such_key(str(key), cls.model_fields) for key in unknown[:1]})
         return document
 
 
@@ -66,4 +74,5 @@ def one_line(error: ValidationError) -> str:
     """The first problem: the key as it was written, and what is wrong with it."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "document"
-    return f"{where}: {first['msg']}"
+    said = "".join(c if c.isprintable() else "?" for c in f"{where}: {first['msg']}")
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 3]}..."

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,6 +20,7 @@ from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.errors import UsageError
 from mcutrain.interrupt import before_end
 from mcutrain.timing.memory import FlashMemory, flash_memory
+from mcutrain.yaml_file import parse_yaml
 
 # Standard output is for results; with --json it holds one document and nothing else. Progress and logs go to standard error.
 # A file or a pipe has no width of its own: take one that no table has to squeeze into.
@@ -88,8 +88,8 @@ def method_options(
 def _scalar(text: str, value: str) -> Any:
     """A value as a YAML file would have it."""
     try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        found = parse_yaml(value)
+    except UsageError as error:
         raise UsageError(f"--option {text!r}: {value!r} is no YAML value; put it into quotes") from error
     if isinstance(found, dict | list):
         raise UsageError(f"--option {text!r}: give one value; put it into quotes if it is text")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
+import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,13 @@ from numpy.typing import NDArray
 from mcutrain.datasets.base import Dataset, EpisodeData
 from mcutrain.errors import UsageError
 
+MOST_BYTES = 1 << 30
+"""Of all arrays of a file together: as much as fits what boards have of memory many times over."""
+_FREE_BYTES = 1 << 24
+_MOST_RATIO = 200
+_MOST_AXES = 8
+_NAMES = frozenset(f"{part}_{kind}" for part in ("adapt", "test") for kind in ("samples", "labels", "targets"))
+_NPY_MAGIC = b"\x93NUMPY"
 MOST_CLASSES = 1 << 16  # as many as a new head can have
 
 
@@ -67,15 +78,75 @@ def _first(array: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that are read, and no other: what a file has besides costs nothing. Sizes are checked before anything is unpacked."""
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise UsageError(f"{path.name}: one array alone; np.savez writes several into a .npz file")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: cannot be read as a .npz data file: {reason}") from error
+        with path.open("rb") as file:
+            if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
+                raise UsageError(f"{path.name}: one array alone; np.savez writes several into a .npz file")
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.removesuffix(".npy") in _NAMES]
+            names = [member.filename.removesuffix(".npy") for member in members]
+            for name in names:
+                if names.count(name) > 1:
+                    raise UsageError(f"{path.name}: array {name!r} is in the file twice; write it anew with np.savez")
+            _check_sizes(path, members)
+            return {name: _array(archive, member) for name, member in zip(names, members, strict=True)}
+    # RuntimeError: a member is encrypted; NotImplementedError: it is packed in a way that zipfile does not know; the others: it is damaged.
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        reason = "".join(c if c.isprintable() else " " for c in " ".join(str(error).split()))
+        raise UsageError(f"{path}: cannot be read as a .npz data file: {reason[:300]}") from error
+
+
+def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    total = sum(member.file_size for member in members)
+    if total > MOST_BYTES:
+        raise UsageError(
+            f"{path.name}: its arrays take {total:,} bytes, at most {MOST_BYTES:,} are read; give fewer samples"
+        )
+    for member in members:
+        # Real samples, even black pictures, do not come near; a bomb does. Small ones may be anything.
+        if member.file_size > max(_FREE_BYTES, _MOST_RATIO * member.compress_size):
+            raise UsageError(
+                f"{path.name}: {member.filename} would unpack {member.compress_size:,} bytes to {member.file_size:,}: "
+                "no samples; save them with np.savez"
+            )
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array of one member; of its header the type and the shape are held against the member's size before it is read."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read_header is None:
+            raise ValueError(f"{member.filename} is of .npy version {version[0]}.{version[1]}")
+        try:
+            shape, fortran_order, dtype = read_header(file)
+        except Exception as error:  # NumPy evaluates the header's text: any error can come of that
+            raise ValueError(f"{member.filename} has a damaged header") from error
+        if dtype.hasobject:
+            raise ValueError(f"Object arrays cannot be loaded: {member.filename} holds Python objects, give numbers")
+        if dtype.kind not in "biufc" or len(shape) > _MOST_AXES or any(length < 0 for length in shape):
+            raise ValueError(f"{member.filename} has {dtype} of {len(shape)} axes, which are no samples")
+        size = dtype.itemsize * math.prod(shape)
+        if size != member.file_size - file.tell():
+            raise ValueError(f"{member.filename} claims {size:,} bytes, and has {member.file_size - file.tell():,}")
+        content = file.read(size)  # to the end of the member, where zipfile compares the checksum
+    if len(content) != size:
+        raise ValueError(f"{member.filename} is cut short")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
 
 
 def _part(path: Path, arrays: Mapping[str, NDArray[Any]], part: str) -> _Part:

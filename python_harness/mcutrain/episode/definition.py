@@ -8,20 +8,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from mcutrain.boards import board_names
-from mcutrain.emulators.image import MOST_BYTES
 from mcutrain.errors import UsageError
 from mcutrain.methods.new_head import MOST_CLASSES
 from mcutrain.methods.options import MethodOptions, NoOptions
 from mcutrain.methods.registry import DEFAULT_METHOD, METHODS, find_method, methods_with_option
-from mcutrain.paths import EPISODES
-from mcutrain.strict import StrictModel, no_such_key, one_line, refuse, relocated
+from mcutrain.paths import EPISODES, is_file
+from mcutrain.strict import (
+    LARGEST_FLOAT32,
+    MOST,
+    SMALLEST_FLOAT32,
+    StrictModel,
+    no_such_key,
+    one_line,
+    refuse,
+    relocated,
+)
+from mcutrain.yaml_file import read_yaml
 
 RATE_TABLE_ENTRIES = 250
+MOST_STEPS = 1 << 24  # 64 MiB of order; a day of the fastest network on a board
 
 
 class DataSource(StrictModel):
@@ -37,12 +46,12 @@ class DataSource(StrictModel):
     set: str | None = None
     shift: str | None = None
     severity: int = Field(default=5, ge=1, le=5)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     file: str | None = None
-    adapt: int | None = Field(default=None, ge=1)
-    test: int | None = Field(default=None, ge=1)
+    adapt: int | None = Field(default=None, ge=1, le=MOST)
+    test: int | None = Field(default=None, ge=1, le=MOST)
     targets: Literal["input"] | None = None
-    pixel_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    pixel_scale: float | None = Field(default=None, ge=SMALLEST_FLOAT32, le=LARGEST_FLOAT32, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSource:
@@ -59,7 +68,7 @@ class EpisodeDefinition(StrictModel):
     method: a name of the table of methods. options: its own model; their keys may also stand beside those of the episode.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     description: str
     model: str
     output: str | None = Field(
@@ -75,12 +84,14 @@ class EpisodeDefinition(StrictModel):
     input: Literal["sram", "external"] = Field(
         default="sram", description="where the sample lies: in SRAM, or in memory that the board has mapped anyway"
     )
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(ge=SMALLEST_FLOAT32, le=LARGEST_FLOAT32, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
-    epochs: int = Field(default=1, ge=1)
-    steps: int | None = Field(default=None, ge=0, description="stop after this many steps of the schedule")
+    epochs: int = Field(default=1, ge=1, le=MOST)
+    steps: int | None = Field(default=None, ge=0, le=MOST, description="stop after this many steps of the schedule")
     seed: int = Field(default=1, ge=1, lt=2**32)
-    golden_steps: int = Field(default=200, ge=0, description="steps that the golden reference repeats on every run")
+    golden_steps: int = Field(
+        default=200, ge=0, le=MOST, description="steps that the golden reference repeats on every run"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -118,17 +129,19 @@ class EpisodeDefinition(StrictModel):
         return self.epochs * adapt_count
 
     def order(self, adapt_count: int) -> NDArray[np.uint32]:
-        """Sample of every step: each epoch its own permutation, from the seed. Raises UsageError for more steps than an image holds."""
+        """Sample of every step: each epoch its own permutation, from the seed. Raises UsageError for more than MOST_STEPS."""
         total = self.total_steps(adapt_count)
         steps = total if self.steps is None else min(total, self.steps)
-        if 4 * steps > MOST_BYTES:
+        if steps > MOST_STEPS:
             raise UsageError(
-                f"{self.name}: {steps:,} steps, an episode image holds at most {MOST_BYTES // 4:,}; lower epochs or give steps"
+                f"{self.name}: {steps:,} steps, a run takes at most {MOST_STEPS:,}; lower epochs or give steps"
             )
         # RandomState: NumPy has frozen its streams, and baselines rest on them.
         random = np.random.RandomState(self.seed)
-        epochs = [random.permutation(adapt_count).astype(np.uint32) for _ in range(-(-steps // max(adapt_count, 1)))]
-        return np.concatenate([np.zeros(0, np.uint32), *epochs])[:steps]
+        order = np.empty(steps, np.uint32)
+        for start in range(0, steps, max(adapt_count, 1)):
+            order[start : start + adapt_count] = random.permutation(adapt_count)[: steps - start]
+        return order
 
     def learning_rates(self, adapt_count: int) -> tuple[NDArray[np.float32], int]:
         """(rates, steps per rate). Cosine: rate * (1 + cos(pi n / steps)) / 2 at the first step of each entry."""
@@ -152,7 +165,7 @@ def _gathered(document: dict[str, Any], method: str, own: set[str]) -> dict[str,
     beside = {key: value for key, value in document.items() if key in model.model_fields}
     refuse({key: "given twice, in 'options' and beside it; leave one out" for key in beside if key in nested})
     unknown = [str(key) for key in document if key not in own and key not in beside and key != "options"]
-    refuse({key: _not_an_option(key, method, own | {"options"}) for key in unknown})
+    refuse({key: _not_an_option(key, method, own | {"options"}) for key in unknown[:1]})
     try:
         options = model.model_validate({**nested, **beside})
     except ValidationError as error:
@@ -171,9 +184,9 @@ def _not_an_option(key: str, method: str, others: Iterable[str] = ()) -> str:
 def _beside(definition: EpisodeDefinition, folder: Path) -> EpisodeDefinition:
     """Model and data that lie beside the episode's file are meant there, wherever the tool is started."""
     changes: dict[str, object] = {}
-    if (folder / definition.model).is_file():
+    if is_file(folder / definition.model):
         changes["model"] = str(folder / definition.model)
-    if definition.data.file is not None and (folder / definition.data.file).is_file():
+    if definition.data.file is not None and is_file(folder / definition.data.file):
         changes["data"] = definition.data.model_copy(update={"file": str(folder / definition.data.file)})
     return definition.model_copy(update=changes)
 
@@ -187,7 +200,7 @@ def load_episode(name_or_path: str) -> EpisodeDefinition:
     """An episode by name, or from the YAML file of a user. Raises UsageError with one line for anything wrong."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(f"no episode file {name_or_path!r}")
     else:
         path = EPISODES / f"{name_or_path}.yaml"
@@ -196,10 +209,7 @@ def load_episode(name_or_path: str) -> EpisodeDefinition:
                 f"no episode {name_or_path!r}; there are {', '.join(episode_names())}, or give a .yaml file"
             )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        definition = _beside(EpisodeDefinition.model_validate(document), path.parent)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from error
+        definition = _beside(EpisodeDefinition.model_validate(read_yaml(path)), path.parent)
     except ValidationError as error:
         raise UsageError(f"{path.name}: {one_line(error)}") from error
     for board in definition.boards:

@@ -69,6 +69,12 @@ def _code(dataset: Dataset, limit: int | None, source: DataSource, training: Tra
     tensor = graph.tensors[graph.input]
     shape = dataset.samples.shape[1:]
     if int(np.prod(shape)) != tensor.elements or (len(shape) == len(tensor.shape) and shape != tensor.shape):
+        if len(shape) > 1 and shape != tensor.shape and (*shape[1:], shape[0]) == tensor.shape:
+            axes = (0, *range(2, len(shape) + 1), 1)
+            raise UsageError(
+                f"{dataset.name}: samples are (n, {', '.join(map(str, shape))}): channels first; {graph.name} reads them last: "
+                f"transpose{axes}"
+            )
         raise UsageError(
             f"{dataset.name}: samples of shape {shape} do not fit the input {tensor.shape} of {graph.name}"
         )

@@ -204,7 +204,9 @@ def _array(name: str, t: onnx.TensorProto) -> Array:
     else:
         is_float, is_long = t.data_type == TensorProto.FLOAT, t.data_type == TensorProto.INT64
         numbers = t.float_data if is_float else t.int64_data if is_long else t.int32_data
-        values = np.array(numbers, np.float32 if is_float else np.int64)
+        if len(numbers) != elements:
+            raise _WrongError(f"constant {quoted(name)} has {len(numbers)} numbers for the shape {list(shape)}")
+        values = np.fromiter(numbers, np.float32 if is_float else np.int64 if is_long else np.int32, elements)
         typed = values.astype(dtype)
         if not is_float and np.any(typed != values):
             raise _WrongError(f"constant {quoted(name)} has values outside its type")

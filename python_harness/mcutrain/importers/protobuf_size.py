@@ -11,6 +11,7 @@ from collections.abc import Mapping
 _MAX_FIELDS = 300_000
 _MAX_OTHER_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 8
+_MAX_VARINT_BYTES = 16 * 1024 * 1024
 
 # Of each message of onnx.proto that is walked: its fields that are walked again, and those that hold plain numbers.
 _WALKED: Mapping[str, Mapping[int, str]] = {
@@ -21,6 +22,9 @@ _WALKED: Mapping[str, Mapping[int, str]] = {
     "Tensor": {},
 }
 _NUMBERS: Mapping[str, frozenset[int]] = {"Tensor": frozenset({4, 5, 7, 9, 10, 11})}
+_VARINTS = frozenset(
+    {5, 7, 11}
+)  # of the numbers of a Tensor: a zero takes one byte in the file and up to eight once parsed
 
 
 class OutsizedError(Exception):
@@ -37,6 +41,7 @@ class _Walk:
         self._content = content
         self._fields = 0
         self._other_bytes = 0
+        self._varint_bytes = 0
 
     def message(self, kind: str, at: int, end: int, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -65,6 +70,12 @@ class _Walk:
                 self._other_bytes += length
                 if self._other_bytes > _MAX_OTHER_BYTES:
                     raise OutsizedError(f"it has more than {_MAX_OTHER_BYTES} bytes that are no weights")
+            elif wire == 2 and field in numbers & _VARINTS:
+                self._varint_bytes += length
+                if self._varint_bytes > _MAX_VARINT_BYTES:
+                    raise OutsizedError(
+                        f"it has more than {_MAX_VARINT_BYTES} bytes of numbers of changing length; save the weights as raw_data"
+                    )
             at += length
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:

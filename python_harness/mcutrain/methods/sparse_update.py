@@ -32,6 +32,7 @@ from mcutrain.ops.errors import ERROR_MODES
 from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, Run
 from mcutrain.ops.rules import Lowering
 from mcutrain.ops.steps import Phase, StepBuilder
+from mcutrain.strict import MOST
 
 
 class SparseUpdateOptions(MethodOptions):
@@ -39,6 +40,7 @@ class SparseUpdateOptions(MethodOptions):
 
     scheme: str = Field(
         default="biases",
+        max_length=4096,
         description="what trains: head, biases, full, or e.g. 'b20; 24@1/4 conv30@1/2' (docs/schemes.md)",
     )
     errors: Literal["b16", "f32"] = Field(
@@ -58,6 +60,7 @@ class SparseUpdateOptions(MethodOptions):
     step_cap: float = Field(
         default=0.5,
         ge=0,
+        le=MOST,
         allow_inf_nan=False,
         description="largest step of a tensor, in LSB (weights) or output LSB (biases); 0 for none",
     )

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mcutrain.paths import PROJECT
+from mcutrain.yaml_file import read_yaml
 
 TABLES_FOLDER = PROJECT / "emulation" / "timing"
 
@@ -127,7 +127,7 @@ class MemoryPart(_Table):
 
 
 def _read(name: str) -> object:
-    return yaml.safe_load((TABLES_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_yaml(TABLES_FOLDER / f"{name}.yaml")
 
 
 @cache

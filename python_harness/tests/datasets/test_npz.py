@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +107,7 @@ def halved(samples: NDArray[Any]) -> NDArray[Any]:
         ),
         (
             {"test_samples": arrays()["test_samples"].transpose(0, 3, 1, 2)},
-            "samples of shape (1, 8, 8) do not fit the input (8, 8, 1)",
+            "samples are (n, 1, 8, 8): channels first; digits reads them last: transpose(0, 2, 3, 1)",
         ),
         (
             {"test_samples": np.array([object()] * 4)},
@@ -131,3 +135,143 @@ def test_what_is_no_npz_file_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_pixel_scale_for_int8_codes_is_refused(tmp_path: Path) -> None:
     said = refusal_of(written(tmp_path, arrays(np.int8)), pixel_scale=1.0)
     assert "int8 samples are input codes already; leave pixel_scale out" in said
+
+
+# Files that are no honest ones
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def claiming(shape: str, dtype: str = "|u1", content: bytes = b"\0" * 64) -> bytes:
+    """An array whose header says what its content is not."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
+def zipped(folder: Path, members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> Path:
+    path = folder / "mine.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def good_members() -> list[tuple[str, bytes]]:
+    return [(f"{name}.npy", npy(array)) for name, array in arrays().items()]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (claiming("(1000000, 1000, 1000)"), "claims 1,000,000,000,000 bytes, and has 64"),
+        (claiming(f"({10**30},)"), "claims 1,000,000,000,000,000"),
+        (claiming("(-1, 8)"), "no samples"),
+        (claiming("(0, " + str(10**30) + ")", content=b""), "cannot be read as a .npz data file"),
+        (claiming("(2,)"), "claims 2 bytes, and has 64"),
+        (claiming("(65,)"), "claims 65 bytes, and has 64"),
+        (claiming("(8, 8"), "cannot be read as a .npz data file"),
+        (claiming("(" * 3000), "cannot be read as a .npz data file"),
+        (claiming("(8, 8.0)"), "cannot be read as a .npz data file"),
+        (claiming("(64,)", "|O"), "Object arrays cannot be loaded"),
+        (claiming("(8,)", "<M8[s]"), "no samples"),
+        (claiming("(1,)", "|S64"), "no samples"),
+        (claiming("(" + "1, " * 9 + "64)"), "10 axes"),
+        (npy(np.zeros(4, [("a", "<i4"), ("b", "<f4")])), "no samples"),
+        (npy(np.array([{}, 1], object)), "Object arrays cannot be loaded"),
+        (npy(np.zeros((4, 8, 8, 1), np.float16)), "test_samples are float16: give uint8 pixels"),
+        (npy(np.zeros((4, 8, 8, 1), bool)), "test_samples are bool"),
+        (npy(np.zeros((4, 8, 8, 1), complex)), "test_samples are complex128"),
+        (npy(np.zeros((4, 8, 8, 1), np.longdouble)), "test_samples are "),
+        (npy(np.uint8(3)), "the first axis counts samples"),
+        (npy(np.zeros((0, 8, 8, 1), np.uint8)), "0 samples but 4 labels"),
+        (b"", "cannot be read as a .npz data file"),
+        (b"hello", "cannot be read as a .npz data file"),
+        (b"\x93NUMPY\x03\x00\x00\x00\x00\x00", "of .npy version 3.0"),
+    ],
+)
+def test_a_member_that_is_no_array_of_numbers_is_refused_in_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    members = [member for member in good_members() if member[0] != "test_samples.npy"]
+    assert said in refusal_of(zipped(tmp_path, [*members, ("test_samples.npy", content)]), pixel_scale=1 / 255)
+
+
+@pytest.mark.parametrize("fortran", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_order_of_bytes_and_axes_reads_alike(order: str, fortran: bool, tmp_path: Path) -> None:
+    saved = arrays(np.float32)
+    for name in saved:
+        other = saved[name].astype(saved[name].dtype.newbyteorder(order))
+        saved[name] = np.asfortranarray(other) if fortran else other
+    test = read_npz(written(tmp_path, saved)).test
+    assert test.samples.dtype == np.dtype(np.float32) and test.samples.flags.c_contiguous
+    np.testing.assert_array_equal(test.samples, arrays(np.float32)["test_samples"])
+
+
+def test_an_array_that_is_not_read_costs_nothing_whatever_it_is(tmp_path: Path) -> None:
+    giant = claiming("(1000000000000,)")
+    members = [*good_members(), ("giant.npy", giant), ("zeros.npy", bytes(1 << 26)), ("notes.txt", b"hello")]
+    path = zipped(tmp_path, members, zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    assert len(read_npz(path).test) == 4
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    bomb = ("test_samples.npy", npy(np.zeros((1 << 20, 8, 8, 1), np.uint8)))
+    path = zipped(tmp_path, [*good_members()[:2], bomb], zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    with pytest.raises(UsageError, match=r"mine\.npz: test_samples\.npy would unpack [0-9,]+ bytes to 67,108,992"):
+        read_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_a_size_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = zipped(tmp_path, good_members())
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02")  # the directory's entry of the last array: its size in the file, and unpacked
+    content[at + 20 : at + 28] = struct.pack("<II", 0xF0000000, 0xF0000000)
+    path.write_bytes(content)
+    assert "at most 1,073,741,824 are read" in refusal_of(path)
+
+
+def test_an_encrypted_a_cut_and_a_changed_member_are_refused_in_one_line(tmp_path: Path) -> None:
+    content = zipped(tmp_path, good_members()).read_bytes()
+    path = tmp_path / "mine.npz"
+    encrypted = bytearray(content)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        encrypted[encrypted.index(mark) + flags] |= 1
+    changed = bytearray(content)
+    changed[content.index(b"\x93NUMPY") + 200] ^= 1
+    unknown = bytearray(content)
+    for mark, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        unknown[unknown.index(mark) + method] = 77
+    for damaged, said in (
+        (encrypted, "is encrypted"), (content[:-30], "not a zip file"), (changed, "Bad CRC-32"), (unknown, "compression"),
+    ):  # fmt: skip
+        path.write_bytes(damaged)
+        assert said in refusal_of(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for again in ("test_labels.npy", "test_labels"):
+        path = zipped(tmp_path, [*good_members(), (again, npy(np.zeros(4, int)))])
+        assert "'test_labels' is in the file twice" in refusal_of(path)
+
+
+def test_samples_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    for value in (np.nan, np.inf):
+        saved = arrays(np.float32)
+        saved["test_samples"][2, 3, 4, 0] = value
+        with pytest.raises(UsageError, match="samples hold a value that is not finite"):
+            read_back(written(tmp_path, saved))
+
+
+def read_back(path: Path) -> None:
+    graph = load_model(find_model("examples/digits/digits.onnx"))
+    load_coded_data(DataSource(file=str(path)), inference(graph))

@@ -49,6 +49,22 @@ def test_the_smallest_episode_file_is_enough(tmp_path: Path) -> None:
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"step_cap": float("nan")}, "step_cap"),
         ({"step_cap": float("inf")}, "step_cap"),
+        ({"step_cap": 1e39}, "step_cap: Input should be less than or equal to 2147483647"),
+        ({"learning_rate": 1e39}, "learning_rate"),
+        ({"learning_rate": 1e-60}, "learning_rate"),
+        ({"epochs": "1e10"}, "epochs"),
+        ({"epochs": 10**18}, "epochs: Input should be less than or equal to 2147483647"),
+        ({"steps": 2**31}, "steps: "),
+        ({"golden_steps": 2**40}, "golden_steps: "),
+        ({"batch": 2**31}, "batch: "),
+        ({"new_head": 10**9}, "new_head: "),
+        ({"scheme": "b1;" * 2000}, "scheme: String should have at most 4096 characters"),
+        ({"name": "a" * 101}, "name: "),
+        ({"k" * 5000: 1}, "kkk..."),
+        ({"a\nb": 1}, "a?b: there is no such key"),
+        ({"data": {"set": "digits", "shift": "none", "seed": 2**32}}, "data.seed"),
+        ({"data": {"file": "x.npz", "test": 2**40}}, "data.test"),
+        ({"data": {"file": "x.npz", "pixel_scale": 1e60}}, "data.pixel_scale"),
         ({"epochs": 0}, "epochs"),
         ({"seed": 0}, "seed"),
         ({"seed": 2**32}, "seed"),
@@ -92,6 +108,24 @@ def test_what_is_no_episode_file_is_refused_in_one_line(content: str, tmp_path: 
     with pytest.raises(UsageError, match=r"mine\.yaml") as refusal:
         load_episode(written(tmp_path, content))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_million_epochs_are_read_as_a_number_and_cost_nothing(tmp_path: Path) -> None:
+    definition = load_episode(written(tmp_path, yaml.safe_dump(GOOD) + "epochs: 1e6\n"))
+    assert definition.epochs == 10**6 and type(definition.epochs) is int
+    with pytest.raises(UsageError, match="40,000,000 steps, a run takes at most 16,777,216; lower epochs"):
+        definition.order(40)
+
+
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mine\.yaml: .*line 10: 'learning_rate' is given twice, first in line 7"):
+        load_episode(written(tmp_path, yaml.safe_dump(GOOD) + "learning_rate: 3\n"))
+
+
+def test_a_model_with_a_name_that_no_file_can_have_is_not_found(tmp_path: Path) -> None:
+    definition = load_episode(written(tmp_path, {**GOOD, "model": "m" * 5000}))
+    with pytest.raises(UsageError, match="no model file 'mmm"):
+        find_model(definition.model)
 
 
 def test_unknown_names_and_missing_files_are_refused() -> None:

@@ -144,7 +144,5 @@ def test_an_order_of_few_steps_is_the_beginning_of_the_whole_and_too_many_steps_
     for steps in (0, 1, 100, 101, 499):
         np.testing.assert_array_equal(digits(epochs=5, steps=steps).order(100), whole[:steps])
     assert len(digits(epochs=10**9, steps=7).order(100)) == 7
-    with pytest.raises(
-        UsageError, match=r"100,000,000,000 steps, an episode image holds at most 1,073,741,823; lower epochs"
-    ):
+    with pytest.raises(UsageError, match=r"100,000,000,000 steps, a run takes at most 16,777,216; lower epochs"):
         digits(epochs=10**9).order(100)

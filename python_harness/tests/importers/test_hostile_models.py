@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -263,3 +265,25 @@ def test_a_small_onnx_file_that_unfolds_into_millions_of_nodes_is_refused(tmp_pa
     content = b"\x3a" + varint + empty_nodes
     assert len(onnx.ModelProto.FromString(content).graph.node) == 500_000
     assert "more than 300000 parts" in outcome(tmp_path / "bomb.onnx", content)
+
+
+def varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+@pytest.mark.parametrize(("kind", "field"), [(TensorProto.INT8, 5), (TensorProto.INT64, 7)])
+@pytest.mark.parametrize(
+    ("count", "said"), [(1 << 25, "numbers of changing length"), (1 << 20, "has 1048576 numbers for the shape [2]")]
+)
+def test_zeros_that_are_packed_cost_no_more_than_a_modest_multiple(
+    kind: int, field: int, count: int, said: str, tmp_path: Path
+) -> None:
+    zeros = varint(field << 3 | 2) + varint(count) + bytes(count)
+    tensor = b"\x08\x02" + b"\x10" + varint(kind) + b"\x42\x01w" + zeros  # shape (2,), type, name
+    node = b"\x0a\x0c" + b"\x0a\x01x\x12\x01y\x22\x04Relu"
+    graph = node + b"\x2a" + varint(len(tensor)) + tensor
+    content = b"\x3a" + varint(len(graph)) + graph
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    assert said in outcome(tmp_path / "zeros.onnx", content)
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 * 1024
