@@ -52,6 +52,13 @@ from mcutrain.importers.onnx_values import (
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
+# Each value they write is one that they read or a constant: they commute with a QuantizeLinear.
+_MOVES = frozenset(
+    {
+        *("DepthToSpace", "Flatten", "GlobalMaxPool", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth"),
+        *("Squeeze", "Transpose", "Unsqueeze"),
+    }
+)
 
 
 def import_onnx(path: Path, content: bytes, output: str | None = None) -> Graph:
@@ -134,7 +141,23 @@ class _Import:
         if isinstance(value, Pending) and value.is_moved and not self._waits_for_input(value):
             assert value.own is not None
             value = self._values[name] = Real(self._emit(value, value.own, name))
+        if isinstance(value, Pending | Pointwise) and (q := self.quantization_behind(name)) is not None:
+            emitted = self._emit(value, q, name) if isinstance(value, Pending) else self._emit_table(value, q, name)
+            value = self._values[name] = Real(emitted)
         return value
+
+    def quantization_behind(self, name: str) -> Quantization | None:
+        """How the elements of ``name`` are quantised, at once or when they have moved, where nothing else reads them; else None."""
+        for _ in self._model.nodes:
+            reader = self.sole_reader(name)
+            if reader is None or not reader.outputs:
+                return None
+            if reader.kind == "QuantizeLinear":
+                return self._activation_quantization(reader, None)[0]
+            if reader.kind not in _MOVES or reader.inputs[0] != name:
+                return None
+            name = reader.outputs[0]
+        return None
 
     def _network_input(self, end: FileValue) -> Value:
         where = f"input {quoted(end.name)}"
