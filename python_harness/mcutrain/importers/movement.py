@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -92,14 +93,19 @@ class Movement:
     def pad(self, x: Tensor, amounts: Sequence[tuple[int, int]], value: int | None = None) -> Tensor:
         """Elements of one code before and behind along each axis; negative amounts cut.
 
-        value: the code; None: the zero point. Raises UnsupportedError for more than three dimensions.
+        value: the code; None: the zero point.
         """
         x = self.slice(x, [range(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.shape, amounts, strict=True)])
         added = [(max(0, a), max(0, b)) for a, b in amounts]
         if not any(map(any, added)):
             return x
         if len(x.shape) > 3:
-            raise UnsupportedError(f"it pads {len(x.shape) + 1} dimensions, more than 4")
+            # A pad is of an image: the axes behind the second first, and then the first two, of which an element is all of those.
+            first, second, *inner = x.shape
+            images = self.pad(self.reshape(x, (first * second, *inner)), [(0, 0), *added[2:]], value)
+            inner = list(images.shape[1:])
+            whole = self.pad(self.reshape(images, (first, second, math.prod(inner))), [*added[:2], (0, 0)], value)
+            return self.reshape(whole, (*whole.shape[:2], *inner))
         rows, columns, channels = (*[(0, 0)] * (3 - len(added)), *added)
         attributes = PadAttributes(Padding(*rows, *columns), channels, value)
         image = self.reshape(x, (1, *x.shape)) if len(x.shape) == 1 else x

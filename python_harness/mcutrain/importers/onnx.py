@@ -51,9 +51,14 @@ from mcutrain.importers.onnx_values import (
 
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
-# Operators that put out the elements of their first operand, in another place or under another shape.
-_MOVING = frozenset({"DepthToSpace", "Flatten", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"})
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
+# Each value they write is one that they read or a constant: they commute with a QuantizeLinear.
+_MOVES = frozenset(
+    {
+        *("DepthToSpace", "Flatten", "GlobalMaxPool", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth"),
+        *("Squeeze", "Transpose", "Unsqueeze"),
+    }
+)
 
 
 def import_onnx(path: Path, content: bytes, output: str | None = None) -> Graph:
@@ -138,7 +143,10 @@ class _Import:
         if isinstance(value, Pending) and value.is_moved:
             q = None if self._waits_for_input(value) else value.own
         elif isinstance(value, Pending | Pointwise):
-            q = self._quantized_behind_moves(name, value)
+            q = self.quantization_behind(name)
+            moved_to = self._moved_to(name)
+            if q is None and self._readers[moved_to] == 0 and self.is_read(moved_to):
+                q = self._own_range(value, moved_to)  # the file ends without a QuantizeLinear
         if q is None and isinstance(value, Pointwise):
             q = range_of(value)
             self.graph.notes.append(
@@ -150,19 +158,23 @@ class _Import:
             value = self._values[name] = Real(self._emit_table(value, q, name))
         return value
 
-    def _quantized_behind_moves(self, name: str, value: Pending | Pointwise) -> Quantization | None:
-        """What the elements of ``name`` are quantised by behind nodes that only move them; None where something else reads them first."""
+    def quantization_behind(self, name: str) -> Quantization | None:
+        """How the elements of ``name`` are quantised, at once or when they have moved, where nothing else reads them; else None."""
+        reader = self.sole_reader(self._moved_to(name))
+        return (
+            None
+            if reader is None or reader.kind != "QuantizeLinear"
+            else self._activation_quantization(reader, None)[0]
+        )
+
+    def _moved_to(self, name: str) -> str:
+        """The name of the elements of ``name`` behind all nodes that only move them, as long as nothing else reads them."""
         for _ in self._model.nodes:
             reader = self.sole_reader(name)
-            if reader is None:
-                is_output = any(end.name == name for end in self._model.outputs)
-                return self._own_range(value, name) if is_output and self._readers[name] == 0 else None
-            if reader.kind == "QuantizeLinear":
-                return self._activation_quantization(reader, None)[0]
-            if reader.kind not in _MOVING or reader.inputs[0] != name or len(reader.outputs) != 1:
-                return None
+            if reader is None or reader.kind not in _MOVES or reader.inputs[0] != name or len(reader.outputs) != 1:
+                break
             name = reader.outputs[0]
-        return None
+        return name
 
     def _network_input(self, end: FileValue) -> Value:
         where = f"input {quoted(end.name)}"

@@ -46,6 +46,9 @@ class Context(Protocol):
     def is_read(self, name: str) -> bool:
         """Whether a node reads a name, or the network's user."""
 
+    def quantization_behind(self, name: str) -> Quantization | None:
+        """How the elements of a name are quantised, at once or when they have moved, where nothing else reads them; else None."""
+
 
 class UnknownInputError(Exception):
     """An operand comes from a node that has already been complained about."""

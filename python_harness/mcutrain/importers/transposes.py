@@ -243,8 +243,9 @@ def inverse(values: Sequence[int], permutation: Shape) -> Shape:
 
 
 def _permuted_pad(attributes: PadAttributes, permutation: Shape) -> PadAttributes:
-    before, behind = (inverse(edges, permutation) for edges in zip(*attributes.amounts, strict=True))
-    rows, columns, channels = zip(before, behind, strict=True)
+    own = attributes.amounts[-len(permutation) :]  # a sequence has no rows
+    before, behind = (inverse(edges, permutation) for edges in zip(*own, strict=True))
+    rows, columns, channels = (*[(0, 0)] * (3 - len(own)), *zip(before, behind, strict=True))
     return PadAttributes(Padding(*rows, *columns), channels, attributes.value)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
-from mcutrain.graph import Graph
+from mcutrain.graph import Graph, PadAttributes
 from mcutrain.importers import load_model
 from mcutrain.importers.onnx_values import file_shape, graph_axes
 from mcutrain.methods.inference import inference
@@ -181,6 +181,52 @@ def test_pads_and_cuts_of_any_axis_with_any_value(value: float, shape: Shape, am
         return m.node("Pad", x, flat, m.constant(np.array(value, np.float32)))
 
     assert_same_codes(model_of(shape, network, 4), seed)
+
+
+def test_a_border_that_has_no_code_at_its_operand_s_scale_has_one_at_the_output_s() -> None:
+    """The operand reaches to 13.4, the output to 26.8."""
+
+    def network(m: FloatModel, x: str) -> str:
+        return m.node("Pad", x, integers(m, 0, 1, 0, 2, 0, 0, 1, 0), m.constant(np.array(20.0, np.float32)))
+
+    m = FloatModel((3, 4, 2))
+    graph = assert_same_codes(m.build(qdq(m, network(m, qdq(m, "x")), 0.2, -7), 4), codes_apart=1)
+    (op,) = (op for op in graph.operators if op.kind == "pad")
+    assert isinstance(op.attributes, PadAttributes)
+    assert op.attributes.value == 93
+
+
+@pytest.mark.parametrize(
+    ("kind", "move"),
+    [
+        ("Tanh", lambda m, x: m.node("Flatten", x)),
+        (
+            "Tanh",
+            lambda m, x: m.node(
+                "Slice", m.node("Reshape", x, integers(m, 1, -1)), *(integers(m, n) for n in (1, 9, 1))
+            ),
+        ),
+        ("Relu", lambda m, x: m.node("Transpose", x, perm=[0, 2, 3, 1])),
+        ("PRelu", lambda m, x: m.node("MaxPool", x, kernel_shape=[2, 2])),
+        ("GlobalAveragePool", lambda m, x: m.node("Flatten", x)),
+    ],
+)
+def test_what_is_quantised_behind_a_move_has_those_codes_before_it(kind: str, move: Network) -> None:
+    """The quantiser leaves such operators, and what moves their results, in float."""
+    m = FloatModel((3, 4, 2))
+    slopes = [m.constant(np.array([[[0.25]], [[-0.5]], [[0.1]]], np.float32))] if kind == "PRelu" else []
+    moved = move(m, m.node(kind, qdq(m, "x"), *slopes))
+    rank = 2 if kind in ("Tanh", "GlobalAveragePool") else 4
+    assert_same_codes(m.build(qdq(m, moved, 0.05, 3), rank), codes_apart=1)
+
+
+def test_the_border_of_a_sequence_turns_with_it() -> None:
+    def network(m: FloatModel, x: str) -> str:
+        turned = m.node("Transpose", x, perm=[0, 2, 1])
+        padded = m.node("Pad", turned, integers(m, 0, 1, 0, 0, 2, 3))
+        return m.node("Transpose", padded, perm=[0, 2, 1])
+
+    assert transposes(assert_same_codes(model_of((3, 4), network, 3))) == 0
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])

@@ -57,6 +57,13 @@ class FloatModel:
         by = (self.constant(np.array(scale, np.float32)), self.constant(np.array(zero_point, np.int8)))
         return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *by), *by)
 
+    def split(self, x: str, sizes: str, axis: int) -> list[str]:
+        """Append a Split into two; the names of its outputs."""
+        name = f"split_{len(self._nodes)}"
+        outputs = [f"{name}_{i}" for i in range(2)]
+        self._nodes.append(helper.make_node("Split", [x, sizes], outputs, name=name, axis=axis))
+        return outputs
+
     def conv(self, x: str, outputs: int, inputs: int, kernel: int, **attributes: Any) -> str:
         """Append a Conv with random weights and bias."""
         weights = self.random(outputs, inputs // attributes.get("group", 1), kernel, kernel)
@@ -107,8 +114,14 @@ def quantize(
 
 def run_onnx(model: onnx.ModelProto, samples: Sequence[FloatArray]) -> FloatArray:
     """The model's outputs, one row per sample, without graph optimisation: every Q and DQ as the file has it."""
+    session = session_of(model)
+    return np.stack([session.run(None, {"x": sample[np.newaxis]})[0][0] for sample in samples])
+
+
+def session_of(model: onnx.ModelProto) -> Any:
+    """An onnxruntime session that runs every node of the file as it stands."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.stack([session.run(None, {"x": sample[np.newaxis]})[0][0] for sample in samples])
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -15,12 +15,13 @@ from mcutrain.graph.attributes import (
     ConcatenateAttributes,
     PadAttributes,
     Padding,
+    RequantizeAttributes,
     ReshapeAttributes,
     ResizeNearestAttributes,
     TransposeAttributes,
 )
 from mcutrain.graph.model import Tensor
-from mcutrain.importers.common import MAX_TENSORS, UnsupportedError
+from mcutrain.importers.common import INT8_RANGE, MAX_TENSORS, UnsupportedError
 from mcutrain.importers.movement import Movement, check_resized, onnx_nearest
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
@@ -315,9 +316,24 @@ def _pad(context: Context, node: FileNode) -> Value:
         if real != 0.0 or rank not in (3, 4) or min(min(pair) for pair in own) < 0:
             raise UnsupportedError("before it is quantised, an image or a sequence can be padded with zeros alone")
         return _padded_input(node, x, own)
+    x = _at_scale_behind(context, node, x) if real != 0.0 else x
     codes = float(np.clip(np.rint(np.float32(real) / np.float32(x.tensor.scale)) + x.tensor.zero_point, -128, 127))
     code = None if real == 0.0 else int(codes)
     return _moved(context, node, "pad", lambda m: m.pad(in_file_order(m, x), own, code))
+
+
+def _at_scale_behind(context: Context, node: FileNode, x: Codes) -> Codes:
+    """The operand at the scale at which the padded tensor is quantised: the border's value may have no code at its own."""
+    q, own = context.quantization_behind(node.outputs[0]), x.tensor.quantization
+    assert own is not None
+    if q is None or (q.scale[0], q.zero_point[0]) == (own.scale[0], own.zero_point[0]):
+        return x
+    rescaled = Tensor(f"{node.outputs[0]}_unpadded", x.tensor.shape, "int8", q)
+    context.graph.add_tensor(rescaled)
+    name = f"pad{node.position}_requantize"
+    attributes = RequantizeAttributes(INT8_RANGE)
+    context.graph.add_operator(name, "requantize", (x.tensor.name,), rescaled.name, attributes, node.kind)
+    return Codes(rescaled, x.order)
 
 
 def _padded_input(node: FileNode, x: Codes, amounts: Sequence[tuple[int, int]]) -> Value:
