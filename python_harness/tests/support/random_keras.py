@@ -26,7 +26,7 @@ def _image_layer(random: np.random.Generator, x: Any) -> Any:
     kernel = [int(random.integers(1, min(n, 4) + 1)) for n in (height, width)]
     padding = str(random.choice(["same", "valid"]))
     strides = [int(n) for n in random.integers(1, 3, 2)]
-    activation = random.choice([None, "relu", "relu6", "tanh", "sigmoid"])
+    activation = (None, "relu", "relu6", "tanh", "sigmoid")[int(random.integers(5))]
     filters = int(random.integers(1, 7))
     choices = [
         lambda: layers.Conv2D(filters, kernel, strides, padding, activation=activation)(x),
@@ -73,7 +73,7 @@ def keras_network(seed: int) -> RandomNetwork[bytes]:
             x = draw(random, x)
     pool = layers.GlobalAveragePooling2D if rank == 3 else layers.GlobalAveragePooling1D
     x = pool()(x) if random.random() < 0.5 else layers.Flatten()(x)
-    x = layers.Dense(int(random.integers(2, 6)), activation=random.choice([None, "softmax"]))(x)
+    x = layers.Dense(int(random.integers(2, 6)), activation=(None, "softmax")[int(random.integers(2))])(x)
     model = keras.Model(inputs, x)
 
     def samples() -> Iterator[list[NDArray[np.float32]]]:
