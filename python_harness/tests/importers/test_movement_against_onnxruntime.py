@@ -291,6 +291,14 @@ def test_a_flattened_image_that_is_cut_is_in_the_order_of_the_file() -> None:
     assert_same_codes(model_of((3, 2, 4), network, 2))
 
 
+def test_the_slopes_of_a_flattened_image_follow_its_elements() -> None:
+    slopes = np.linspace(-1, 1, 24, dtype=np.float32)
+    assert_same_codes(
+        model_of((3, 2, 4), lambda m, x: m.node("PRelu", qdq(m, m.node("Flatten", x)), m.constant(slopes)), 2),
+        codes_apart=1,
+    )
+
+
 def test_an_image_that_comes_channels_last_is_taken_as_it_comes() -> None:
     def network(m: FloatModel, x: str) -> str:
         first = qdq(m, m.node("Transpose", x, perm=[0, 3, 1, 2]))

@@ -10,7 +10,7 @@ of its own rounding; where its operands agree it is off by one code at most.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,18 @@ from mcutrain.graph import (
     TableAttributes,
 )
 from mcutrain.importers.onnx_values import graph_axes
+from mcutrain.methods.classifier_head import find_head, trainable_layers
 from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.golden_inference import loaded
 from support.host_models import CModel
 from support.inference import golden_output
+from support.numpy_network import NumpyNetwork
 from support.onnx_models import session_of
 from support.plans import isolated
 from support.random_networks import RandomNetwork, onnx_network, tflite_network
 from support.tflite_builder import run_litert
+from support.traced_step import traced_step
 
 Codes = NDArray[np.int8]
 Steps = tuple[str, ...]
@@ -202,9 +206,93 @@ def assert_mostly_the_same_class(seeds: range) -> None:
 
 
 def test_random_onnx_networks_have_onnxruntime_s_codes() -> None:
-    assert_mostly_the_same_class(range(40))
+    assert_mostly_the_same_class(range(120))
 
 
 @pytest.mark.exhaustive
 def test_many_random_onnx_networks_have_onnxruntime_s_codes() -> None:
-    assert_mostly_the_same_class(range(40, 640))
+    assert_mostly_the_same_class(range(120, 640))
+
+
+# What both oracles of gradients have, and of tables those of one function that torch has too.
+DIFFERENTIABLE = (
+    *("add", "average_pool", "concatenate", "conv2d", "depthwise_conv2d", "fully_connected", "max_pool", "mean", "pad"),
+    *("requantize", "reshape", "resize_nearest", "slice", "transpose"),
+)
+
+
+def trainable(seeds: Iterable[int]) -> Iterator[tuple[int, Graph, RandomNetwork[bytes]]]:
+    """The classifiers among the networks whose every operator the oracle has, and that have a layer to train in front of the head."""
+    for seed in seeds:
+        network = tflite_network(seed)
+        if not network.is_classifier:
+            continue
+        graph = loaded(network.model)
+        if all(op.kind in DIFFERENTIABLE for op in graph.operators[: find_head(graph).index]) and trainable_layers(
+            graph
+        ):
+            yield seed, graph, network
+
+
+def assert_gradients(graph: Graph, seed: int, steps: Steps) -> bool:
+    """Every gradient of a training step is within the float32 bound of torch's.
+
+    False where there is none: a value lies on the edge of a clamp, or every one of some layer is clamped.
+    """
+    from support.torch_network import TorchNetwork
+
+    (x,) = random_inputs(graph.tensors[graph.input].shape, seed, 1)
+    options = SparseUpdateOptions.model_validate({"scheme": "full", "errors": "f32"})
+    ours = traced_step(isolated(sparse_update(graph, options)), x, 1)
+    bounds = NumpyNetwork(graph, ours.activations).bounds(x, 1)
+    try:
+        theirs = TorchNetwork(graph, ours.activations).gradients(x, 1)
+    except AssertionError as error:
+        if "edge of the clamp" in str(error):
+            return False
+        raise
+    found = {**ours.weights, "head": ours.head_weights}
+    expected = {**theirs.weights, "head": theirs.head_weights}
+    within = {**bounds.weights, "head": bounds.head_weights}
+    for name, gradient in found.items():
+        difference = np.abs(gradient - expected[name].reshape(gradient.shape))
+        assert (difference <= within[name].reshape(gradient.shape)).all(), f"seed {seed}, {name}: {steps}"
+    for name, gradient in ours.biases.items():
+        assert (np.abs(gradient - theirs.biases[name]) <= bounds.biases[name]).all(), f"seed {seed}, {name}: {steps}"
+    return all(bool(gradient.any()) for gradient in theirs.weights.values())
+
+
+def assert_all_gradients(seeds: range, fewest: int) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: install requirements-torch.txt for this oracle")
+    compared = sum(assert_gradients(graph, seed, network.steps) for seed, graph, network in trainable(seeds))
+    assert compared >= fewest
+
+
+def test_the_gradients_of_random_classifiers_are_those_of_torch() -> None:
+    assert_all_gradients(range(60), 5)
+
+
+@pytest.mark.exhaustive
+def test_the_gradients_of_many_random_classifiers_are_those_of_torch() -> None:
+    assert_all_gradients(range(60, 2000), 150)
+
+
+def assert_keras_bits(seeds: range) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed: it writes Keras's networks")
+    from support.random_keras import keras_network
+
+    for seed in seeds:
+        network = keras_network(seed)
+        graph = loaded(network.model)
+        for x in random_inputs(network.input_shape, seed):
+            message = f"seed {seed}: {network.steps}"
+            np.testing.assert_array_equal(golden_output(graph, x), run_litert(network.model, x), message)
+
+
+def test_random_keras_networks_have_litert_s_bits() -> None:
+    assert_keras_bits(range(3))
+
+
+@pytest.mark.exhaustive
+def test_many_random_keras_networks_have_litert_s_bits() -> None:
+    assert_keras_bits(range(3, 120))

@@ -75,8 +75,11 @@ def _prelu(context: Context, node: FileNode) -> Value:
         raise UnsupportedError("a slope is not finite")
     while real.ndim > rank and real.shape[0] == 1:
         real = real[0]
-    if real.ndim > rank or (x.order is not None and real.size > 1):
+    if real.ndim > rank:
         raise UnsupportedError(f"its slopes {list(slope.values.shape)} are not one a channel")
+    if x.order is not None and real.size > 1:
+        # The file flattens channels first, the Graph channels last: the slopes follow the elements.
+        real = np.broadcast_to(real, x.tensor.shape).reshape(x.order).transpose(1, 2, 0).reshape(-1)
     # Channels come last in the Graph. Slopes of 15 bits are far finer than codes.
     real = real.reshape((1,) * (rank - real.ndim) + real.shape).transpose(graph_shape(tuple(range(rank))))
     scale = np.float32(max(float(np.abs(real).max()) / MAX_ALPHA, float(np.finfo(np.float32).tiny)))
