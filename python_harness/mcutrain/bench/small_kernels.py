@@ -10,6 +10,7 @@ from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Oper
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import AveragePoolRescaleS8Params, PoolS8Params, average_multipliers
 from mcutrain.ops.base import Window, mask_words
+from mcutrain.ops.broadcast import BroadcastErrorParams, broadcast
 from mcutrain.ops.copy import Side, contiguous, copy_params
 from mcutrain.ops.error_quantize import ElementsParams
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
@@ -53,6 +54,8 @@ def _forward() -> Iterator[Case]:
     image = codes((16, 16, 32), "image")
     pooled: Operands = {"x": image, "y": Output((8, 8, 32)), "argmax": Output((8, 8, 32))}
     yield Case("max_pool_s8", "2x2 /2 16x16x32", PoolS8Params(_POOL), Phase.FORWARD, pooled, 8 * 8 * 32)
+    placed: Operands = {"x": codes((8, 8, 64), "mean"), "y": Output((64,)), "argmax": Output((64,))}
+    yield Case("max_pool_wide_s8", "8x8x64", PoolS8Params(_GLOBAL), Phase.FORWARD, placed, 8 * 8 * 64)
     mean = MeanS8Params(64, 64, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *mean_multiplier(0.9, 64), -128, 127)
     averaged: Operands = {"x": codes((8, 8, 64), "mean"), "y": Output((64,)), "inside": Output((mask_words(64),))}
     yield Case("mean_s8", "8x8x64", mean, Phase.FORWARD, averaged, 8 * 8 * 64)
@@ -144,6 +147,19 @@ def _backward() -> Iterator[Case]:
     argmax = generator("argmax").integers(0, 4, errors.shape).astype(np.uint8)
     largest: Operands = {"error": errors, "argmax": argmax, "sums": Output((16, 16, 32))}
     yield Case("max_pool_error_b16", "2x2 /2 16x16x32", MaxPoolErrorParams(_POOL), Phase.BACKWARD, largest, 8192)
+    words: Operands = {
+        "error": mantissas((64,), "global"),
+        "argmax": generator("words").integers(0, 64, 64).astype(np.int32),
+        "sums": Output((8, 8, 64)),
+    }
+    yield Case("max_pool_wide_error_b16", "8x8x64", MaxPoolErrorParams(_GLOBAL), Phase.BACKWARD, words, 8 * 8 * 64)
+    factors: Operands = {
+        "error": mantissas((16, 16, 32), "factors"),
+        "other": codes((16, 16, 32), "factor"),
+        "sums": Output((32,)),
+    }
+    summed = BroadcastErrorParams(broadcast((1, 1, 32), (16, 16, 32)), INPUT_ZERO_POINT, 0)
+    yield Case("broadcast_error_b16", "32 of 16x16x32", summed, Phase.BACKWARD, factors, 8192)
     border: Operands = {"error": mantissas((18, 18, 32), "border"), "out": Output((16, 16, 32))}
     yield Case("pad_error_b16", "16x16x32", PadErrorParams(16, 16, 32, 1, 1, 1, 1), Phase.BACKWARD, border, 8192)
     slopes = generator("slopes").integers(-(1 << 30), 1 << 31, 256).astype(np.int32)

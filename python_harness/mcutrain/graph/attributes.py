@@ -77,9 +77,13 @@ class PoolAttributes(Attributes):
 
 @dataclass(frozen=True)
 class MeanAttributes(Attributes):
-    """mean: of every channel over the whole image or sequence, at a scale of its own. The output is one of a single pixel, or a vector."""
+    """mean: over ``axes`` (ascending), at a scale of its own; of an image over rows and columns unless they say other.
+
+    The output has these axes with one element each, or lacks them.
+    """
 
     clamp: tuple[int, int] = (-128, 127)
+    axes: tuple[int, ...] = (0, 1)
 
 
 @dataclass(frozen=True)

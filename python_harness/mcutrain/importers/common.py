@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import Attributes, ConvAttributes, PadAttributes, Padding
+from mcutrain.graph.attributes import (
+    Attributes,
+    ConvAttributes,
+    PadAttributes,
+    Padding,
+    PoolAttributes,
+    ReshapeAttributes,
+)
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
+from mcutrain.graph.reductions import reduced_shapes, reduction
 from mcutrain.graph.validate import validate
 from mcutrain.importers.transposes import fold_transposes
 
@@ -234,6 +242,34 @@ def _same_constant(known: Tensor, values: NDArray[np.generic], quantization: Qua
         and np.array_equal(own.zero_point, quantization.zero_point)
         and own.axis == quantization.axis
     )
+
+
+def add_maximum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tuple[int, ...], source: str) -> None:
+    """Add the maximum of ``x`` over ``axes`` as the tensor ``y``: a max pool whose windows tile an image of the same bytes."""
+    if y.shape not in reduced_shapes(x.shape, axes):
+        raise UnsupportedError(f"its output {list(y.shape)} is not {list(x.shape)} without the axes {list(axes)}")
+    graph.add_tensor(y)
+    try:
+        n = reduction(x.shape, axes)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from None
+    wide = n.run == 1
+    image = (n.outer * n.pixels, 1, n.channels) if wide else (n.outer * n.pixels, n.channels * n.run, 1)
+    pooled = (n.outer, 1, n.channels) if wide else (n.outer, n.channels, 1)
+    if len(x.shape) == 3 and axes == (0, 1):
+        image, pooled, kernel = (x.shape[0], x.shape[1], x.shape[2]), (1, 1, x.shape[2]), x.shape[:2]
+    else:
+        kernel = (n.pixels, n.run)
+    operand, result = x.name, y.name
+    if image != x.shape:
+        operand = graph.add_tensor(Tensor(f"{y.name}_image", image, "int8", x.quantization))
+        graph.add_operator(f"{name}_image", "reshape", (x.name,), operand, ReshapeAttributes(), source)
+    if pooled != y.shape:
+        result = graph.add_tensor(Tensor(f"{y.name}_pooled", pooled, "int8", x.quantization))
+    attributes = PoolAttributes((kernel[0], kernel[1]), (kernel[0], kernel[1]))
+    graph.add_operator(name, "max_pool", (operand,), result, attributes, source)
+    if pooled != y.shape:
+        graph.add_operator(f"{name}_shape", "reshape", (result,), y.name, ReshapeAttributes(), source)
 
 
 def activation_clamp(

@@ -31,7 +31,8 @@ def new_head(graph: Graph, classes: int) -> Graph:
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name in used}
     if averaged:
         mean = Tensor("new_head_mean", (features.shape[2],), "int8", features.quantization)
-        kept.append(Operator("new_head_mean", "mean", (features.name,), (mean.name,), MeanAttributes(), "new head"))
+        pixels = MeanAttributes(axes=tuple(range(len(features.shape) - 1)))
+        kept.append(Operator("new_head_mean", "mean", (features.name,), (mean.name,), pixels, "new head"))
         tensors[mean.name] = features = mean
     if len(features.shape) != 1:
         flat = Tensor("new_head_features", (features.elements,), "int8", features.quantization)

@@ -1,4 +1,4 @@
-"""max_pool_s8: the largest code of each window's part inside the image, and where it stood."""
+"""max_pool_s8: the largest code of each window's part inside the image, and where it stood, as a byte or (wide) as a word."""
 
 from __future__ import annotations
 
@@ -39,4 +39,13 @@ MAX_POOL_S8 = Kernel(
     golden=_golden,
 )
 
-KERNELS = (MAX_POOL_S8,)
+MAX_POOL_WIDE_S8 = Kernel(
+    name="max_pool_wide_s8",
+    c_params="mct_pool_s8_params",
+    params=PoolS8Params,
+    inputs=(Role("x", "int8"),),
+    outputs=(Role("y", "int8"), Role("argmax", "int32", optional=True)),
+    golden=_golden,
+)
+
+KERNELS = (MAX_POOL_S8, MAX_POOL_WIDE_S8)

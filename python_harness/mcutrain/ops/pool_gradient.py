@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def _average_f32(params: AveragePoolErrorParams, views: Mapping[str, Any]) -> No
     views["out"][...] = out.reshape(views["out"].shape)
 
 
-def _maximum_elements(window: Window, argmax: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _maximum_elements(window: Window, argmax: NDArray[np.uint8] | NDArray[np.int32]) -> NDArray[np.int64]:
     """Input element (flat) of each output element's maximum, in raster order."""
     oh, ow, channel = np.indices(output_shape(window))
     kernel_row, kernel_column = np.divmod(argmax.reshape(output_shape(window)).astype(np.int64), window.kernel_width)
@@ -124,4 +124,19 @@ MAX_POOL_ERROR_F32 = Kernel(
     golden=_max_f32,
 )
 
-KERNELS = (AVERAGE_POOL_ERROR_B16, AVERAGE_POOL_ERROR_F32, MAX_POOL_ERROR_B16, MAX_POOL_ERROR_F32)
+MAX_POOL_WIDE_ERROR_B16 = replace(
+    MAX_POOL_ERROR_B16, name="max_pool_wide_error_b16", inputs=(Role("error", "b16"), Role("argmax", "int32"))
+)
+
+MAX_POOL_WIDE_ERROR_F32 = replace(
+    MAX_POOL_ERROR_F32, name="max_pool_wide_error_f32", inputs=(Role("error", "float32"), Role("argmax", "int32"))
+)
+
+KERNELS = (
+    AVERAGE_POOL_ERROR_B16,
+    AVERAGE_POOL_ERROR_F32,
+    MAX_POOL_ERROR_B16,
+    MAX_POOL_ERROR_F32,
+    MAX_POOL_WIDE_ERROR_B16,
+    MAX_POOL_WIDE_ERROR_F32,
+)

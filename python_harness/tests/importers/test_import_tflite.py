@@ -110,10 +110,10 @@ def test_a_mean_over_the_image_means_what_litert_computes(
     assert_means_the_same(graph, model)
 
 
-@pytest.mark.parametrize("axes", [(1,), (1, 2, 3), (0, 1), (1, 9)])
-def test_a_mean_over_anything_else_is_refused(tmp_path: Path, axes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("axes", [(0,), (0, 1), (1, 9)])
+def test_a_mean_over_the_batch_or_over_no_axis_is_refused(tmp_path: Path, axes: tuple[int, ...]) -> None:
     model = mean_model((5, 4, 40), input=(0.1, -7), output=(0.03, 9), keep_dims=True, axes=axes)
-    with pytest.raises(UsageError, match=r"MEAN #0 \(output 'y'\): it is the mean of 4 dimensions over"):
+    with pytest.raises(UsageError, match=r"MEAN #0 \(output 'y'\): it reduces 4 dimensions over"):
         load(tmp_path, model)
 
 

@@ -9,6 +9,7 @@ from cffi import FFI
 
 from mcutrain.ops import (
     bias_gradient,
+    broadcast,
     conv2d_gradient,
     depthwise_conv2d_gradient,
     error_normalize,
@@ -29,6 +30,7 @@ from support.ckernels import HEADERS, c_function, c_params, forms
 
 MODULES = (
     bias_gradient,
+    broadcast,
     conv2d_gradient,
     depthwise_conv2d_gradient,
     error_normalize,
@@ -53,6 +55,7 @@ VALID: dict[type[Params], Params] = {
     depthwise_conv2d_gradient.DepthwiseWeightGradientParams: depthwise_conv2d_gradient.DepthwiseWeightGradientParams(
         ONE, 0, 1
     ),
+    broadcast.BroadcastErrorParams: broadcast.BroadcastErrorParams(broadcast.broadcast((1,), (1,)), 0, 0),
     bias_gradient.BiasGradientParams: bias_gradient.BiasGradientParams(1, 1),
     pool_gradient.AveragePoolErrorParams: pool_gradient.AveragePoolErrorParams(ONE, 0),
     pool_gradient.MaxPoolErrorParams: pool_gradient.MaxPoolErrorParams(ONE),

@@ -21,6 +21,8 @@ from mcutrain.ops.pool_gradient import (
     AVERAGE_POOL_ERROR_F32,
     MAX_POOL_ERROR_B16,
     MAX_POOL_ERROR_F32,
+    MAX_POOL_WIDE_ERROR_B16,
+    MAX_POOL_WIDE_ERROR_F32,
     AveragePoolErrorParams,
     MaxPoolErrorParams,
 )
@@ -95,6 +97,9 @@ def test_errors_of_a_max_pool_have_goldens_bits(form: str, w: Window, seed: int)
     out = np.zeros(input_shape(w), np.float32)
     floats: dict[str, Any] = {"error": random_floats(rng, output_shape(w)), "argmax": argmax, "out": out}
     golden_and_c_agree(form, MAX_POOL_ERROR_F32, MaxPoolErrorParams(w), floats)
+    words = {"argmax": argmax.astype(np.int32)}
+    golden_and_c_agree(form, MAX_POOL_WIDE_ERROR_B16, MaxPoolErrorParams(w), blocks | words)
+    golden_and_c_agree(form, MAX_POOL_WIDE_ERROR_F32, MaxPoolErrorParams(w), floats | words)
 
 
 @both_forms
@@ -182,6 +187,9 @@ def test_wrong_pools_are_refused(form: str) -> None:
     assert refused(form, AVERAGE_POOL_ERROR_B16, AveragePoolErrorParams(w, -1), average)
     beyond_a_byte = replace(w, kernel_height=17, kernel_width=16)
     assert refused(form, MAX_POOL_ERROR_B16, MaxPoolErrorParams(beyond_a_byte), largest)
+    words = largest | {"argmax": np.zeros(output_shape(w), np.int32)}
+    overlapping = replace(w, kernel_height=257, kernel_width=256, stride_height=1, stride_width=1)
+    assert refused(form, MAX_POOL_WIDE_ERROR_B16, MaxPoolErrorParams(overlapping), words)
 
 
 @both_forms

@@ -20,7 +20,7 @@ from mcutrain.ops.average_pool import (
 )
 from mcutrain.ops.base import Window
 from mcutrain.ops.gather_channels import GATHER_CHANNELS_S8, GatherChannelsS8Params
-from mcutrain.ops.max_pool import MAX_POOL_S8
+from mcutrain.ops.max_pool import MAX_POOL_S8, MAX_POOL_WIDE_S8
 from mcutrain.ops.pad import PAD_S8, PadS8Params
 from support.ckernels import call, forms, index_list, run_everywhere
 from support.examples import examples
@@ -105,6 +105,22 @@ def test_max_pool_is_bit_exact_to_litert(geometry: Geometry, zero_point: int, ge
     np.testing.assert_array_equal(got["y"], pool_in_litert("MAX_POOL_2D", geometry, x, zero_point))
     alone = run_everywhere(MAX_POOL_S8, PoolS8Params(geometry.window), {"x": x}, {"y": y})
     np.testing.assert_array_equal(got["y"], alone["y"])
+
+
+@given(st.integers(1, 3), st.integers(15, 30), st.integers(15, 30), st.integers(1, 3), generators)
+@examples(30)
+def test_a_word_names_the_first_maximum_of_a_window_of_any_size(
+    stride: int, height: int, width: int, channels: int, generator: np.random.Generator
+) -> None:
+    w = Window(height + stride, width, channels, 2, 1, channels, height, width, stride, stride, 0, 0)
+    x, y = input_and_output(w, generator)
+    x //= 64  # few different codes: many ties
+    outputs = {"y": y, "argmax": rubbish(generator, y.shape, np.int32)}
+    got = run_everywhere(MAX_POOL_WIDE_S8, PoolS8Params(w), {"x": x}, outputs)
+    for row in range(2):
+        part = x[row * stride : row * stride + height].reshape(-1, channels)
+        np.testing.assert_array_equal(got["argmax"][row, 0], part.argmax(axis=0))
+        np.testing.assert_array_equal(got["y"][row, 0], part.max(axis=0))
 
 
 @given(geometries(pool=True), generators)

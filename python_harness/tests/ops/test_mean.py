@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcutrain.graph.reductions import reduction
 from mcutrain.ops.base import mask_words, unpack_mask
 from mcutrain.ops.mean import MEAN_S8, MeanS8Params, mean_multiplier
 from support.backward_cases import refused
 from support.ckernels import forms, run_everywhere
 from support.examples import examples
 from support.forward_cases import generators, random_codes, scales, zero_points
-from support.tflite_builder import mean_model, run_litert
+from support.tflite_builder import mean_model, reduced_model, run_litert
 
 
 def outputs_of(channels: int) -> dict[str, Any]:
@@ -56,6 +57,36 @@ def test_mean_is_bit_exact_to_litert(
     x = random_codes(generator, shape)
     model = mean_model(shape, input=(x_scale, x_zero), output=(y_scale, y_zero), keep_dims=keep_dims)
     got = run_everywhere(MEAN_S8, params, {"x": x}, outputs_of(shape[2]))
+    np.testing.assert_array_equal(got["y"], run_litert(model, x).reshape(-1))
+
+
+@given(
+    st.lists(st.integers(1, 7), min_size=3, max_size=3),
+    st.sets(st.integers(0, 2), min_size=1),
+    scales(),
+    st.sampled_from([0.5, 1.0, 2.0, 0.37, 1.9]),
+    zero_points,
+    zero_points,
+    generators,
+)
+@examples(80)
+def test_means_over_any_axes_are_those_of_litert(
+    sides: list[int],
+    over: set[int],
+    x_scale: float,
+    ratio: float,
+    x_zero: int,
+    y_zero: int,
+    generator: np.random.Generator,
+) -> None:
+    shape, axes = tuple(sides), tuple(sorted(over))
+    n = reduction(shape, axes)
+    y_scale = float(np.float32(x_scale / ratio))
+    multiplier, shift = mean_multiplier(x_scale / y_scale, n.pixels * n.run)
+    params = MeanS8Params(n.pixels, n.channels, x_zero, y_zero, multiplier, shift, -128, 127, n.outer, n.run)
+    x = random_codes(generator, shape)
+    got = run_everywhere(MEAN_S8, params, {"x": x}, outputs_of(n.outer * n.channels))
+    model = reduced_model("MEAN", shape, axes, input=(x_scale, x_zero), output=(y_scale, y_zero))
     np.testing.assert_array_equal(got["y"], run_litert(model, x).reshape(-1))
 
 

@@ -115,7 +115,7 @@ def _run(graph: Graph, op: Operator, values: list[Codes], y: Tensor, rounding: R
             return (rounding(pooled - x.zero_point) + x.zero_point).astype(np.int8)
         return rounding(pooled).astype(np.int8)
     if isinstance(attributes, MeanAttributes):
-        return _codes(dequantized(x, values[0]).reshape(x.image).mean((0, 1)), y, attributes.clamp, rounding)
+        return _codes(dequantized(x, values[0]).mean(attributes.axes), y, attributes.clamp, rounding)
     if isinstance(attributes, MOVING):
         return moved(attributes, values, y.shape, border_code(attributes, x))
     if isinstance(attributes, RequantizeAttributes):

@@ -142,7 +142,9 @@ class NetBuilder:
         self.tensors[name] = Tensor(name, shape, "int8", quantization(scale, zero_point), codes)
         return name
 
-    def arithmetic(self, kind: str, a: str, b: str, *, subtracts: bool = False, relu: bool = False) -> str:
+    def arithmetic(
+        self, kind: str, a: str, b: str, *, subtracts: bool = False, relu: bool = False, coarser: float = 1.0
+    ) -> str:
         """add or multiply of operands that broadcast."""
         shape = np.broadcast_shapes(self.tensors[a].shape, self.tensors[b].shape)
         scales = self.tensors[a].scale, self.tensors[b].scale
@@ -150,7 +152,7 @@ class NetBuilder:
         if kind == "multiply":
             y = quantization(scales[0] * scales[1] * SPREAD, zero_point)
             return self._operator(kind, kind, (a, b), shape, y, MultiplyAttributes(clamp))
-        y = quantization(math.hypot(*scales), zero_point)
+        y = quantization(coarser * math.hypot(*scales), zero_point)
         return self._operator(kind, kind, (a, b), shape, y, AddAttributes(clamp, subtracts))
 
     def pool(self, kind: str, x: str, kernel: int, stride: int, *, same: bool = False) -> str:
@@ -182,7 +184,14 @@ class NetBuilder:
         """The mean of the whole image as a vector, at a finer scale."""
         scale = self.tensors[x].scale * 0.4
         channels = self.tensors[x].shape[-1]
-        return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), MeanAttributes())
+        attributes = MeanAttributes(axes=tuple(range(len(self.tensors[x].shape) - 1)))
+        return self._operator("mean", "mean", (x,), (channels,), quantization(scale, 7), attributes)
+
+    def mean_over(self, x: str, *axes: int) -> str:
+        """The mean over some axes, at a finer scale; these stay, with one element each."""
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(self.tensors[x].shape))
+        y = quantization(self.tensors[x].scale * 0.6, -3)
+        return self._operator("mean", "mean", (x,), shape, y, MeanAttributes(axes=axes))
 
     def pad(self, x: str) -> str:
         """One row above, two below, one column to the right."""
@@ -411,6 +420,17 @@ def gated() -> Graph:
     return net.graph(net.dense(net.flatten(y), 4))
 
 
+def reduced() -> Graph:
+    """Means over rows, over columns and over channels that scale an image, and a max pool of more than 256 positions."""
+    net = NetBuilder(11, (17, 16, 2))
+    y = net.conv("x", 3)
+    gates = [net.mean_over(y, *axes) for axes in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2))]
+    for gate in gates:
+        y = net.arithmetic("add", y, gate, coarser=1.6)  # no code reaches the clamp
+    largest = net.windowed("max_pool", y, 3, (17, 16), (1, 1), Padding())
+    return net.graph(net.dense(net.flatten(largest), 4))
+
+
 def perceptron() -> Graph:
     """Hidden fully connected layers behind a convolution."""
     net = NetBuilder(5, (4, 4, 2))
@@ -549,6 +569,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "averaged": averaged,
     "pooled": pooled,
     "perceptron": perceptron,
+    "reduced": reduced,
     "separable": separable,
     "dilated and grouped": dilated_and_grouped,
     "sequence": sequence,

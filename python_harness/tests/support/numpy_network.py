@@ -135,7 +135,7 @@ class NumpyNetwork:
         if isinstance(attributes, MultiplyAttributes):
             return x * self.values[op.inputs[1]]
         if isinstance(attributes, MeanAttributes):
-            mean: Real = x.mean(axis=(0, 1))
+            mean: Real = x.mean(axis=attributes.axes)
             return mean
         if isinstance(attributes, MOVING):
             source = self.graph.tensors[op.inputs[0]]
@@ -365,10 +365,11 @@ class NumpyNetwork:
     def _through(self, op: Operator, g: Real) -> Real:
         """The error of the input of an operator of one input without weights."""
         attributes, x = op.attributes, self.values[op.inputs[0]]
-        if isinstance(attributes, MeanAttributes | PoolAttributes):
-            x = x.reshape(self._image(op.inputs[0]))
-            if not isinstance(attributes, MeanAttributes):
-                g = g.reshape(self._image(op.outputs[0]))
+        if isinstance(attributes, MeanAttributes):
+            kept = [1 if axis in attributes.axes else n for axis, n in enumerate(x.shape)]
+            return np.broadcast_to(g.reshape(kept) * (math.prod(kept) / x.size), x.shape)
+        if isinstance(attributes, PoolAttributes):
+            x, g = x.reshape(self._image(op.inputs[0])), g.reshape(self._image(op.outputs[0]))
             return self._through_window(op, g, x).reshape(self.graph.tensors[op.inputs[0]].shape)
         assert isinstance(attributes, RequantizeAttributes) or op.kind == "reshape", op.kind
         return g.reshape(x.shape)

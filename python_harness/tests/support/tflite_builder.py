@@ -43,6 +43,7 @@ __all__ = [
     "output_size",
     "pad_model",
     "pool_model",
+    "reduced_model",
     "run_litert",
     "softmax_model",
     "unary_model",
@@ -159,6 +160,25 @@ def mean_model(
     shape = (1, 1, 1, input_shape[2]) if keep_dims else (1, input_shape[2])
     y = b.tensor("y", shape, quantization=output)
     b.operator("MEAN", [x, indices], [y], {"KeepDims": keep_dims})
+    return b.build([x], [y])
+
+
+def reduced_model(
+    kind: str,
+    shape: tuple[int, ...],
+    axes: Sequence[int],
+    *,
+    input: Quantization,
+    output: Quantization,
+    keep_dims: bool = True,
+) -> bytes:
+    """MEAN or REDUCE_MAX over ``axes``, which do not count the batch."""
+    b = Builder()
+    x = b.tensor("x", (1, *shape), quantization=input)
+    indices = b.tensor("axes", (len(axes),), "int32", data=np.asarray(axes, np.int32) + 1)
+    sides = [1 if axis in axes else n for axis, n in enumerate(shape) if keep_dims or axis not in axes]
+    y = b.tensor("y", (1, *sides), quantization=output)
+    b.operator(kind, [x, indices], [y], {"KeepDims": keep_dims})
     return b.build([x], [y])
 
 

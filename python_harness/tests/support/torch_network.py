@@ -123,7 +123,7 @@ class TorchNetwork:
             real = self._mean(image, a).reshape(y.shape) - x.zero_point
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, MeanAttributes):
-            real = self._centred(x.name).reshape(x.image).mean((0, 1)).reshape(y.shape)
+            real = self._centred(x.name).mean(a.axes).reshape(y.shape)
             return self._through(op, real * x.scale / y.scale + y.zero_point, a.clamp)
         if isinstance(a, PadAttributes):
             value = x.zero_point if a.value is None else a.value

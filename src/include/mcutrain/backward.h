@@ -163,6 +163,10 @@ MCT_MUST_CHECK mct_status mct_max_pool_error_b16(const mct_max_pool_error_params
                                                  mct_b32 *sums);
 MCT_MUST_CHECK mct_status mct_max_pool_error_f32(const mct_max_pool_error_params *params, const float *error, const uint8_t *argmax,
                                                  float *out);
+MCT_MUST_CHECK mct_status mct_max_pool_wide_error_b16(const mct_max_pool_error_params *params, const mct_b16 *error, const int32_t *argmax,
+                                                      mct_b32 *sums);
+MCT_MUST_CHECK mct_status mct_max_pool_wide_error_f32(const mct_max_pool_error_params *params, const float *error, const int32_t *argmax,
+                                                      float *out);
 
 typedef struct {
     int32_t in_height, in_width, channels; /* of the unpadded image */

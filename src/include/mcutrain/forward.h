@@ -112,18 +112,23 @@ MCT_MUST_CHECK mct_status mct_average_pool_rescale_s8(const mct_average_pool_res
                                                       uint32_t *inside);
 
 typedef struct {
-    int32_t pixels, channels; /* pixels < 2^23 */
+    int32_t pixels, channels; /* pixels * run < 2^23 */
     int32_t input_zero_point, output_zero_point;
-    int32_t multiplier, shift; /* of s_x / (s_y * pixels) */
+    int32_t multiplier, shift; /* of s_x / (s_y * pixels * run) */
     int32_t clamp_min, clamp_max;
+    int32_t outer, run; /* 1: the mean of an image over its pixels */
 } mct_mean_s8_params;
 
-/* y[c] = clamp(requantise(sum over pixels of x - input_zero_point) + output_zero_point). */
+/* x is (outer, pixels, channels, run), y (outer, channels):
+ * y[o][c] = clamp(requantise(sum over pixels and run of x - input_zero_point) + output_zero_point). */
 MCT_MUST_CHECK mct_status mct_mean_s8(const mct_mean_s8_params *params, const int8_t *x, int8_t *y, uint32_t *inside);
 
 /* argmax: one byte an output element, the first maximum's index kernel_row * kernel_width + kernel_column in the window; or NULL.
  * With argmax, kernel_height * kernel_width <= 256. */
 MCT_MUST_CHECK mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y, uint8_t *argmax);
+
+/* The same with a word an output element, for windows of any size. */
+MCT_MUST_CHECK mct_status mct_max_pool_wide_s8(const mct_pool_s8_params *params, const int8_t *x, int8_t *y, int32_t *argmax);
 
 typedef struct {
     int32_t in_height, in_width, channels;

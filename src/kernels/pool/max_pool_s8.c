@@ -3,6 +3,7 @@
 
 #include "mcutrain/forward.h"
 
+#include "kernels/common/compiler.h"
 #include "kernels/common/window.h"
 
 typedef struct {
@@ -28,11 +29,13 @@ static maximum find_maximum(const int8_t *x, mct_taps rows, mct_taps columns, in
     return best;
 }
 
-mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *restrict x, int8_t *restrict y, uint8_t *restrict argmax)
+/* Only one of bytes and words may be there. */
+static MCT_SPECIALISED mct_status max_pool(const mct_pool_s8_params *params, const int8_t *restrict x, int8_t *restrict y,
+                                           uint8_t *restrict bytes, int32_t *restrict words)
 {
     if (params == NULL || x == NULL || y == NULL || !mct_window_valid(&params->window) ||
         params->window.out_channels != params->window.in_channels ||
-        (argmax != NULL && (int64_t)params->window.kernel_height * params->window.kernel_width > UINT8_MAX + 1)) {
+        (bytes != NULL && (int64_t)params->window.kernel_height * params->window.kernel_width > UINT8_MAX + 1)) {
         return MCT_ERROR_ARGUMENT;
     }
     const mct_window *w = &params->window;
@@ -49,11 +52,24 @@ mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *restr
                 const maximum best = find_maximum(first + c, rows, columns, w->kernel_width, row_step, channels);
 
                 *y++ = best.code;
-                if (argmax != NULL) {
-                    *argmax++ = (uint8_t)best.index;
+                if (bytes != NULL) {
+                    *bytes++ = (uint8_t)best.index;
+                }
+                if (words != NULL) {
+                    *words++ = best.index;
                 }
             }
         }
     }
     return MCT_OK;
+}
+
+mct_status mct_max_pool_s8(const mct_pool_s8_params *params, const int8_t *restrict x, int8_t *restrict y, uint8_t *restrict argmax)
+{
+    return max_pool(params, x, y, argmax, NULL);
+}
+
+mct_status mct_max_pool_wide_s8(const mct_pool_s8_params *params, const int8_t *restrict x, int8_t *restrict y, int32_t *restrict argmax)
+{
+    return max_pool(params, x, y, NULL, argmax);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mcutrain.errors import UsageError
 from mcutrain.graph.attributes import MeanAttributes, PoolAttributes
 from mcutrain.graph.checks.base import (
     Check,
@@ -19,6 +20,7 @@ from mcutrain.graph.checks.base import (
     window_shape,
 )
 from mcutrain.graph.model import Graph, Operator, Tensor
+from mcutrain.graph.reductions import reduced_shapes, reduction
 
 _MAX_MEAN = 1 << 23  # values of up to 255
 
@@ -55,13 +57,18 @@ def _mean(graph: Graph, op: Operator) -> None:
     x, y = check_operands(graph, op, MeanAttributes, (False,))
     assert isinstance(op.attributes, MeanAttributes)
     check_clamp(op, op.attributes.clamp)
-    height, width, channels = check_image(op, x)
-    if len(y.shape) == 1:
-        check_shape(op, y, (channels,))
-    else:
-        check_image_shape(op, x, y, (1, 1, channels))
-    require(height * width < _MAX_MEAN, f"{op.name}: a mean of {height}x{width} values can exceed 32 bits")
-    check_rescale(op, 255 * height * width, x.scale / y.scale / (height * width))
+    axes = op.attributes.axes
+    ordered = bool(axes) and tuple(sorted(set(axes))) == axes and axes[0] >= 0 and axes[-1] < len(x.shape)
+    require(ordered, f"{op.name}: the axes {axes} are not ascending ones of '{x.name}' {x.shape}")
+    kept, dropped = reduced_shapes(x.shape, axes)
+    check_shape(op, y, dropped if y.shape == dropped else kept)
+    try:
+        reduction(x.shape, axes)
+    except ValueError as error:
+        raise UsageError(f"{op.name}: {error}") from None
+    count = math.prod(x.shape[axis] for axis in axes)
+    require(count < _MAX_MEAN, f"{op.name}: a mean of {count} values can exceed 32 bits")
+    check_rescale(op, 255 * count, x.scale / y.scale / count)
 
 
 CHECKS: dict[str, Check] = {"average_pool": _average_pool, "max_pool": _max_pool, "mean": _mean}

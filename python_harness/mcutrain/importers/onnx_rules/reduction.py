@@ -1,4 +1,4 @@
-"""Pools and ReduceMean."""
+"""Pools, ReduceMean and ReduceMax."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from mcutrain.graph.attributes import MeanAttributes, PadAttributes, Padding, PoolAttributes
 from mcutrain.graph.model import Tensor
-from mcutrain.importers.common import UnsupportedError
+from mcutrain.graph.reductions import reduced_shapes
+from mcutrain.importers.common import UnsupportedError, add_maximum
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
+    codes_operand,
     image_operand,
     integer_attribute,
     listed_axes,
@@ -18,7 +20,7 @@ from mcutrain.importers.onnx_operands import (
     window,
 )
 from mcutrain.importers.onnx_rules.base import WINDOW, Rule
-from mcutrain.importers.onnx_values import Codes, Pending, Shape, Value
+from mcutrain.importers.onnx_values import Codes, Pending, Real, Shape, Value, graph_axes
 
 
 def _pending_pool(node: FileNode, kind: str, x: Codes, shape: Shape, attributes: PoolAttributes) -> Pending:
@@ -70,16 +72,36 @@ def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     return rule
 
 
+def _reduced(context: Context, node: FileNode) -> tuple[Codes, tuple[int, ...], Shape]:
+    """Operand, the Graph's axes and the output's shape of a reduction."""
+    x = codes_operand(context, node.inputs[0])
+    rank = len(x.tensor.shape) + 1
+    axes = listed_axes(context, node, rank)
+    if not axes or 0 in axes:
+        raise UnsupportedError(f"it reduces {rank} dimensions over the axes {axes}; the first one is the batch")
+    own = graph_axes(rank - 1)
+    found = tuple(sorted(own.index(axis - 1) for axis in set(axes)))
+    keeps = integer_attribute(node, "keepdims", 1) != 0
+    if not keeps and found != tuple(range(rank - 2)):
+        raise UnsupportedError(f"it leaves out the axes {axes}; only all but the channels can be (keepdims)")
+    return x, found, reduced_shapes(x.tensor.shape, found)[0 if keeps else 1]
+
+
 def _reduce_mean(context: Context, node: FileNode) -> Value:
-    x = image_operand(context, node.inputs[0])
-    *sides, channels = x.tensor.shape
-    axes = listed_axes(context, node, len(x.tensor.shape) + 1)
-    if axes != [2, 3][: len(sides)]:
-        raise UnsupportedError(
-            f"it is the mean over the axes {axes}, not over rows and columns (2 and 3) or a length (2)"
-        )
-    shape = (*[1] * len(sides), channels) if integer_attribute(node, "keepdims", 1) != 0 else (channels,)
-    return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, MeanAttributes)
+    x, axes, shape = _reduced(context, node)
+
+    def attributes(clamp: tuple[int, int]) -> MeanAttributes:
+        return MeanAttributes(clamp, axes)
+
+    return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, attributes)
+
+
+def _reduce_max(context: Context, node: FileNode) -> Value:
+    x, axes, shape = _reduced(context, node)
+    # The largest code, whatever quantises it next.
+    y = Tensor(f"{node.outputs[0]}_codes", shape, "int8", x.tensor.quantization)
+    add_maximum(context.graph, f"max_pool{node.position}", x.tensor, y, axes, node.kind)
+    return Real(Codes(y))
 
 
 RULES: dict[str, Rule] = {
@@ -87,5 +109,6 @@ RULES: dict[str, Rule] = {
     "GlobalAveragePool": Rule(_global_pool("average_pool"), (1, 1)),
     "GlobalMaxPool": Rule(_global_pool("max_pool"), (1, 1)),
     "MaxPool": Rule(_pool("max_pool"), (1, 1), WINDOW | {"ceil_mode", "storage_order"}),
+    "ReduceMax": Rule(_reduce_max, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
     "ReduceMean": Rule(_reduce_mean, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
 }

@@ -1,4 +1,4 @@
-"""Pools and MEAN."""
+"""Pools, MEAN and REDUCE_MAX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tflite import BuiltinOperator
 
 from mcutrain.graph.attributes import MeanAttributes, PoolAttributes, RequantizeAttributes
 from mcutrain.graph.model import Tensor
-from mcutrain.importers.common import INT8_RANGE, UnsupportedError
+from mcutrain.importers.common import INT8_RANGE, UnsupportedError, add_maximum
 from mcutrain.importers.tflite_file import FileOperator
 from mcutrain.importers.tflite_rules.base import WINDOW, Context, Rule, explicit_padding, fused_clamp, positive_pair
 
@@ -31,14 +31,25 @@ def _pool(kind: str) -> Callable[[Context, FileOperator], None]:
     return rule
 
 
-def _mean(m: Context, op: FileOperator) -> None:
+def _reduced(m: Context, op: FileOperator) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Input, output and the Graph's axes of a reduction."""
     x, y = m.activation(op.inputs[0]), m.activation(op.outputs[0])
     rank = len(x.shape) + 1
-    axes = sorted(int(a) % rank for a in m.values(op.inputs[1], "int32").reshape(-1) if -rank <= int(a) < rank)
-    if rank not in (3, 4) or axes != list(range(1, rank - 1)):
-        what = "an image over rows and columns, or of a sequence over its length"
-        raise UnsupportedError(f"it is the mean of {rank} dimensions over {axes}, not of {what}")
-    m.emit(op, "mean", (x.name,), y.name, MeanAttributes())
+    stated = [int(a) for a in m.values(op.inputs[1], "int32").reshape(-1)]
+    axes = sorted({a % rank for a in stated if -rank <= a < rank})
+    if not axes or axes[0] == 0 or any(not -rank <= a < rank for a in stated):
+        raise UnsupportedError(f"it reduces {rank} dimensions over the axes {stated}; the first one is the batch")
+    return x, y, tuple(a - 1 for a in axes)
+
+
+def _mean(m: Context, op: FileOperator) -> None:
+    x, y, axes = _reduced(m, op)
+    m.emit(op, "mean", (x.name,), y.name, MeanAttributes(axes=axes))
+
+
+def _reduce_max(m: Context, op: FileOperator) -> None:
+    x, y, axes = _reduced(m, op)
+    add_maximum(m.graph, f"max_pool{op.index}", x, y, axes, op.kind)
 
 
 _POOL = ("Pool2DOptions", (*WINDOW, "FilterHeight", "FilterWidth"))
@@ -48,4 +59,5 @@ RULES: dict[int, Rule] = {
     BuiltinOperator.AVERAGE_POOL_2D: Rule("AVERAGE_POOL_2D", _pool("average_pool"), (1, 1), _POOL),
     BuiltinOperator.MAX_POOL_2D: Rule("MAX_POOL_2D", _pool("max_pool"), (1, 1), _POOL),
     BuiltinOperator.MEAN: Rule("MEAN", _mean, (2, 2)),
+    BuiltinOperator.REDUCE_MAX: Rule("REDUCE_MAX", _reduce_max, (2, 2)),
 }

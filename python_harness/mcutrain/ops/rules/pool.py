@@ -14,7 +14,8 @@ from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParam
 from mcutrain.ops.rules.base import Lowering, Rule
 from mcutrain.ops.steps import Phase
 
-_ARGMAX_POSITIONS = 256
+_BYTE_POSITIONS = 256
+_MOST_MEETING = 65536  # their errors, of up to 2^15 - 1, add up within int32
 
 
 def pool_window(graph: Graph, op: Operator) -> Window:
@@ -103,28 +104,36 @@ class AveragePoolRule(Rule):
         return {op.inputs[0]: out}
 
 
+def _wide(window: Window) -> str:
+    """Part of the kernels' names where a window has more positions than a byte can name."""
+    return "_wide" if window.kernel_height * window.kernel_width > _BYTE_POSITIONS else ""
+
+
 class MaxPoolRule(Rule):
     """The largest code of the window; the error goes to the first maximum."""
 
     def forward(self, context: Lowering, op: Operator) -> None:
         window = pool_window(context.graph, op)
         argmax: str | None = None
+        kernel = "max_pool_s8"
         if context.backward_reaches(op):
-            if window.kernel_height * window.kernel_width > _ARGMAX_POSITIONS:
+            meeting = -(-window.kernel_height // window.stride_height) * -(-window.kernel_width // window.stride_width)
+            if meeting > _MOST_MEETING:
                 raise UsageError(
-                    f"{op.name}: a max pool of {window.kernel_height}x{window.kernel_width} cannot pass errors back "
-                    f"(at most {_ARGMAX_POSITIONS} positions); train only layers behind it"
+                    f"{op.name}: {meeting} windows of a max pool meet in a pixel, too many to pass errors back "
+                    f"(at most {_MOST_MEETING}); train only layers behind it"
                 )
-            shape = context.tensor(op.outputs[0]).shape
-            argmax = context.saved[op.name] = context.build.buffer(f"{op.name}.argmax", "uint8", shape)
+            shape, dtype = context.tensor(op.outputs[0]).shape, "int32" if _wide(window) else "uint8"
+            argmax = context.saved[op.name] = context.build.buffer(f"{op.name}.argmax", dtype, shape)
+            kernel = f"max_pool{_wide(window)}_s8"
         operands = {"x": context.place[op.inputs[0]], "y": context.output_buffer(op), "argmax": argmax}
-        context.build.step(op.name, "max_pool_s8", PoolS8Params(window=window), Phase.FORWARD, op.name, operands)
+        context.build.step(op.name, kernel, PoolS8Params(window=window), Phase.FORWARD, op.name, operands)
 
     def backward(self, context: Lowering, op: Operator, error: str) -> dict[str, str]:
-        params = MaxPoolErrorParams(window=pool_window(context.graph, op))
+        window = pool_window(context.graph, op)
+        params = MaxPoolErrorParams(window=window)
         shape = context.tensor(op.inputs[0]).shape
         operands = {"error": error, "argmax": context.saved[op.name]}
-        out = context.errors.pass_on(
-            context.build, f"{op.name}.input_error", op.name, "max_pool_error", params, operands, shape
-        )
+        kernel, name = f"max_pool{_wide(window)}_error", f"{op.name}.input_error"
+        out = context.errors.pass_on(context.build, name, op.name, kernel, params, operands, shape)
         return {op.inputs[0]: out}

@@ -1,0 +1,60 @@
+"""Means and maxima of files over any of their axes are what LiteRT and onnxruntime compute."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mcutrain.compiler.plan import compile_plan
+from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.importers import load_model
+from mcutrain.methods.inference import inference
+from support.graph_reference import quantized
+from support.onnx_models import FloatModel, run_onnx
+from support.tflite_builder import reduced_model, run_litert
+
+AXES = [axes for n in (1, 2, 3) for axes in itertools.combinations(range(3), n)]
+
+
+@pytest.mark.parametrize("keep_dims", [False, True])
+@pytest.mark.parametrize("axes", AXES, ids=str)
+@pytest.mark.parametrize("kind", ["MEAN", "REDUCE_MAX"])
+def test_a_reduction_of_a_tflite_file_is_that_of_litert(
+    kind: str, axes: tuple[int, ...], keep_dims: bool, tmp_path: Path
+) -> None:
+    if len(axes) == 3 and not keep_dims:
+        pytest.skip("a number has no axes, which a tensor of the network has")
+    output = (0.25, -3) if kind == "MEAN" else (0.5, 7)
+    model = reduced_model(kind, (5, 4, 6), axes, input=(0.5, 7), output=output, keep_dims=keep_dims)
+    (tmp_path / "model.tflite").write_bytes(model)
+    executor = GoldenExecutor(compile_plan(inference(load_model(tmp_path / "model.tflite"))))
+    random = np.random.default_rng(1)
+    for _ in range(4):
+        x = random.integers(-128, 128, (5, 4, 6)).astype(np.int8)
+        executor.infer(x)
+        np.testing.assert_array_equal(executor.output(), run_litert(model, x).reshape(-1))
+
+
+@pytest.mark.parametrize(("axes", "keepdims"), [*[(axes, 1) for axes in AXES], ((1, 2), 0)], ids=str)
+@pytest.mark.parametrize("kind", ["ReduceMean", "ReduceMax"])
+def test_a_reduction_of_an_onnx_file_is_that_of_onnxruntime(
+    kind: str, axes: tuple[int, ...], keepdims: int, tmp_path: Path
+) -> None:
+    m = FloatModel((6, 5, 4))
+    x = m.quantized("x", 0.02, 4)
+    reduced = m.node(kind, x, axes=[a + 1 for a in axes], keepdims=keepdims)
+    y = m.quantized(m.node("Relu", reduced) if kind == "ReduceMax" else reduced, 0.009, -20)
+    model = m.build(y, 4 if keepdims else 2)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    graph = load_model(tmp_path / "model.onnx")
+    executor = GoldenExecutor(compile_plan(inference(graph)))
+    random = np.random.default_rng(1)
+    for _ in range(4):
+        real = random.standard_normal((6, 5, 4)).astype(np.float32)
+        executor.infer(quantized(graph.tensors[graph.input], real.transpose(1, 2, 0)))
+        theirs = quantized(graph.tensors[graph.output], run_onnx(model, [real])[0])
+        theirs = theirs.transpose(1, 2, 0) if keepdims else theirs
+        assert np.abs(executor.output().astype(int) - theirs.reshape(-1)).max() <= 1
