@@ -139,7 +139,7 @@ def test_a_matrix_product_over_the_length_of_a_sequence_is_refused(tmp_path: Pat
         ("Squeeze", [1], r"its axes are [1] of [1, 4, 40]"),
         ("Squeeze", [7], r"its axes are [7] of [1, 4, 40]"),
         ("Unsqueeze", [0], r"its axes are [0]"),
-        ("ReduceMean", [1], r"it is the mean over the axes [1], not over rows and columns (2 and 3) or a length (2)"),
+        ("ReduceMean", [0], r"it reduces 3 dimensions over the axes [0]; the first one is the batch"),
     ],
 )
 def test_axes_of_another_meaning_are_refused(tmp_path: Path, kind: str, axes: list[int], reason: str) -> None:
