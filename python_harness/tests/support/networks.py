@@ -407,28 +407,30 @@ def gated() -> Graph:
     net = NetBuilder(19, (6, 5, 3))
     y = net.conv("x", 6, relu=True)
     gate = net.conv(net.global_pool(y), 6, kernel=1)
-    y = net.arithmetic("multiply", y, gate, relu=True)
-    y = net.arithmetic("multiply", y, net.constant((1, 1, 6), 0.01, 3))
-    y = net.arithmetic("add", y, net.constant((6,), 0.02, -7), relu=True)
-    y = net.arithmetic("add", net.arithmetic("multiply", y, y), net.conv(y, 1), subtracts=True)
+    y = net.arithmetic("multiply", y, gate, coarser=1.5)
+    y = net.arithmetic("multiply", y, net.constant((1, 1, 6), 0.01, 3), coarser=1.5)
+    y = net.arithmetic("add", y, net.constant((6,), 0.02, -7), coarser=1.5)
+    y = net.arithmetic(
+        "add", net.arithmetic("multiply", y, y, coarser=1.5), net.conv(y, 1), subtracts=True, coarser=1.5
+    )
     gate = net.conv(net.global_pool(y), 6, kernel=1)
-    y = net.arithmetic("add", gate, net.arithmetic("multiply", gate, net.conv(y, 6)))
-    y = net.arithmetic("add", net.constant((1, 1, 1), 0.05), y, subtracts=True)
+    y = net.arithmetic("add", gate, net.arithmetic("multiply", gate, net.conv(y, 6), coarser=1.5), coarser=1.5)
+    y = net.arithmetic("add", net.constant((1, 1, 1), 0.02), y, subtracts=True, coarser=1.5)
     column = net.windowed("average_pool", y, 6, (1, 5), (1, 1), Padding())
     row = net.windowed("max_pool", y, 6, (6, 1), (1, 1), Padding())
-    y = net.arithmetic("multiply", column, row)
+    y = net.arithmetic("multiply", column, row, coarser=1.5)
     return net.graph(net.dense(net.flatten(y), 4))
 
 
 def reduced() -> Graph:
     """Means over rows, over columns and over channels that scale an image, and a max pool of more than 256 positions."""
-    net = NetBuilder(11, (17, 16, 2))
+    net = NetBuilder(14, (17, 16, 2))
     y = net.conv("x", 3)
     gates = [net.mean_over(y, *axes) for axes in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2))]
     for gate in gates:
         y = net.arithmetic("add", y, gate, coarser=1.6)  # no code reaches the clamp
     largest = net.windowed("max_pool", y, 3, (17, 16), (1, 1), Padding())
-    return net.graph(net.dense(net.flatten(largest), 4))
+    return net.graph(net.dense(net.dense(net.flatten(largest), 6), 4))
 
 
 def perceptron() -> Graph:

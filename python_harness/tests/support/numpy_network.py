@@ -276,7 +276,8 @@ class NumpyNetwork:
         of: what the operands of the products are taken as: themselves, or their magnitudes where a bound walks. whole: the walk that the
         bound is of; every operator adds its own roundings of that.
         """
-        walk = _Walk(errors={name: np.zeros(value.shape) for name, value in self.values.items()})
+        computed = {name: value for name, value in self.values.items() if self.graph.tensors[name].data is None}
+        walk = _Walk(errors={name: np.zeros(value.shape) for name, value in computed.items()})
         walk.errors[self.head.inputs[0]] += by_features.reshape(walk.errors[self.head.inputs[0]].shape)
         for op in reversed(self.body):
             name = op.outputs[0]
@@ -288,6 +289,8 @@ class NumpyNetwork:
                 self._into_layer(op, g, of, walk)
             elif isinstance(op.attributes, AddAttributes | MultiplyAttributes):
                 for side, operand in enumerate(op.inputs):
+                    if operand not in walk.errors:  # a constant
+                        continue
                     part = g
                     if isinstance(op.attributes, MultiplyAttributes):
                         part = g * of(self.values[op.inputs[1 - side]])
