@@ -127,6 +127,15 @@ def test_a_result_that_nothing_reads_is_refused() -> None:
     )
 
 
+def test_a_max_pool_has_no_scale_and_no_clamp_of_its_own() -> None:
+    x, y = activation("x", 4, 4, 2), activation("y", 1, 1, 2)
+    window = PoolAttributes((4, 4), (1, 1))
+    validate(of_one("max_pool", window, x, y))
+    assert "different scales" in complaint(of_one("max_pool", window, x, activation("y", 1, 1, 2, scale=0.4)))
+    assert "no clamp of its own" in complaint(of_one("max_pool", replace(window, clamp=(0, 127)), x, y))
+    validate(of_one("average_pool", replace(window, clamp=(0, 127)), x, activation("y", 1, 1, 2, scale=0.4)))
+
+
 def test_an_add_of_shapes_that_do_not_broadcast_is_refused() -> None:
     x, y = activation("x", 4, 4, 2), activation("y", 4, 4, 2)
     graph = of_one("add", AddAttributes(), x, y, x)
