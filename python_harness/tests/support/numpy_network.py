@@ -125,7 +125,7 @@ class NumpyNetwork:
             weights, bias = (self.parameters[name] for name in op.inputs[1:])
             product: Real = x @ weights.T + bias
             return product
-        if isinstance(attributes, ConvAttributes | MeanAttributes | PoolAttributes):
+        if isinstance(attributes, ConvAttributes | PoolAttributes):
             x = x.reshape(self._image(op.inputs[0]))
         if isinstance(attributes, ConvAttributes):
             return self._product(op, x)
@@ -379,9 +379,6 @@ class NumpyNetwork:
 
     def _through_window(self, op: Operator, g: Real, x: Real) -> Real:
         """The same of what reads an image."""
-        attributes = op.attributes
-        if isinstance(attributes, MeanAttributes):
-            return np.broadcast_to(g.reshape(-1) / (x.shape[0] * x.shape[1]), x.shape)
         windows = self._windows(op)
         if op.kind == "average_pool":
             share = g / (windows < x.shape[0] * x.shape[1]).sum(axis=2)[..., np.newaxis]
