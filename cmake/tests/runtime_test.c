@@ -19,7 +19,7 @@ const mct_model episode_model = {
 typedef struct {
     mct_image_header header;
     uint8_t sample[8];
-    uint16_t label, order;
+    uint32_t label, order;
     float learning_rate;
 } small_image;
 
@@ -34,7 +34,7 @@ static small_image valid_image(void)
 
     memset(&image, 0, sizeof(image));
     image.header = (mct_image_header){.magic = 0x4554434du,
-                                      .version = 2,
+                                      .version = 3,
                                       .image_bytes = sizeof(image),
                                       .plan_crc32 = 7,
                                       .sample_bytes = 5,
@@ -42,9 +42,9 @@ static small_image valid_image(void)
                                       .steps = 1,
                                       .seed = 1,
                                       .adapt_samples = 96,
-                                      .adapt_labels = 104,
-                                      .order = 106,
-                                      .learning_rates = 108,
+                                      .adapt_targets = 104,
+                                      .order = 108,
+                                      .learning_rates = 112,
                                       .learning_rate_count = 1,
                                       .steps_per_learning_rate = 1,
                                       .dump_op = 0xffffffffu,
@@ -87,7 +87,7 @@ int main(void)
         return 6;
     }
     image = valid_image();
-    image.header.adapt_samples = 112; /* one byte of the sample's stride lies behind the end */
+    image.header.adapt_samples = 112; /* one byte of the sample lies behind the end */
     if (open_image(&image, sizeof(image)) != MCT_ERROR_FORMAT) {
         return 7;
     }
