@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mcutrain.bench.cases import INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, Case, Operand, Output, codes, generator, mantissas
+from mcutrain.ops.add_broadcast import AddBroadcastS8Params
 from mcutrain.ops.arithmetic import quantise_multiplier
 from mcutrain.ops.average_pool import AveragePoolRescaleS8Params, PoolS8Params, average_multipliers
 from mcutrain.ops.base import Window, mask_words
@@ -19,6 +20,7 @@ from mcutrain.ops.log_softmax import log_softmax_params
 from mcutrain.ops.loss import MeanSquaredErrorF32Params, SoftmaxCrossEntropyF32Params
 from mcutrain.ops.mean import MeanS8Params, mean_multiplier
 from mcutrain.ops.mean_rate import MeanRateParams
+from mcutrain.ops.multiply import MultiplyS8Params
 from mcutrain.ops.pad import PadS8Params
 from mcutrain.ops.pad_gradient import PadErrorParams
 from mcutrain.ops.pool_gradient import AveragePoolErrorParams, MaxPoolErrorParams
@@ -54,6 +56,14 @@ def _forward() -> Iterator[Case]:
     image = codes((16, 16, 32), "image")
     pooled: Operands = {"x": image, "y": Output((8, 8, 32)), "argmax": Output((8, 8, 32))}
     yield Case("max_pool_s8", "2x2 /2 16x16x32", PoolS8Params(_POOL), Phase.FORWARD, pooled, 8 * 8 * 32)
+    gate = broadcast((16, 16, 32), (1, 1, 32))
+    gated: Operands = {"a": image, "b": codes((32,), "gate"), "y": Output((16, 16, 32))}
+    ends = (INPUT_ZERO_POINT, 3, OUTPUT_ZERO_POINT)
+    product = MultiplyS8Params(gate, *ends, *quantise_multiplier(0.01), -128, 127)
+    yield Case("multiply_s8", "16x16x32 by 32", product, Phase.FORWARD, gated, 8192)
+    halves = (*quantise_multiplier(0.5), *quantise_multiplier(0.3), *quantise_multiplier(2.0**-19))
+    added = AddBroadcastS8Params(gate, 0, *ends, *halves, 20, -128, 127)
+    yield Case("add_broadcast_s8", "16x16x32 by 32", added, Phase.FORWARD, gated, 8192)
     placed: Operands = {"x": codes((8, 8, 64), "mean"), "y": Output((64,)), "argmax": Output((64,))}
     yield Case("max_pool_wide_s8", "8x8x64", PoolS8Params(_GLOBAL), Phase.FORWARD, placed, 8 * 8 * 64)
     mean = MeanS8Params(64, 64, INPUT_ZERO_POINT, OUTPUT_ZERO_POINT, *mean_multiplier(0.9, 64), -128, 127)
