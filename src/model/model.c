@@ -90,7 +90,7 @@ mct_status mct_train(const mct_model *model, const int8_t *sample, int32_t label
     if (sample == NULL || !takes_a_sample(model) || model->target_values > 0 || label < 0 || (uint32_t)label >= model->classes) {
         return MCT_ERROR_ARGUMENT;
     }
-    model->io->label = label;
+    model->io->wanted.label = label;
     return train(model, sample);
 }
 
@@ -104,10 +104,10 @@ mct_status mct_train_values(const mct_model *model, const int8_t *sample, const 
             return MCT_ERROR_ARGUMENT;
         }
     }
-    model->io->target = target;
+    model->io->wanted.target = target;
     const mct_status status = train(model, sample);
 
-    model->io->target = NULL;
+    model->io->wanted.target = NULL;
     return status;
 }
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mcutrain.atomic import write_atomically
 from mcutrain.compiler.plan import ALIGNMENT_BYTES, Plan
 from mcutrain.errors import UsageError
-from mcutrain.methods.training_graph import INPUT, TARGET
+from mcutrain.methods.training_graph import INPUT, LABEL, TARGET
 from mcutrain.ops.base import Params, Role
 from mcutrain.ops.programs import INFER, PROGRAMS, Program, Run
 from mcutrain.ops.steps import PERSISTENT, Step
@@ -221,7 +221,8 @@ def address(plan: Plan, name: str) -> str:
             return f"(const mct_index *)(const void *)&{symbol}"
         return f"&{symbol}" if buffer.dtype == "quantization" else symbol
     if buffer.region == "io":
-        member = f"io.{root.removeprefix('io.')}"
+        wanted = "wanted." if root in (LABEL, TARGET) else ""
+        member = f"io.{wanted}{root.removeprefix('io.')}"
         return member if root in (INPUT, TARGET) else f"&{member}"
     memory = "persistent" if buffer.region in PERSISTENT else "arena"
     return f"({memory} + {plan.offsets[root]})"

@@ -91,7 +91,7 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "options of another method": (("plan", DIGITS, "--method", "inference", "--scheme", "head"), ("scheme: ",)),
     "bad weights": (("verify", EPISODE, "--weights", "int4"), ("weights: ", "stochastic8")),
     "bad method": (("plan", DIGITS, "--method", "adam"), ("unknown method 'adam'", "sparse_update")),
-    "negative rate": (("run", EPISODE, "--learning-rate", "-1"), ("learning_rate: ", "greater than 0")),
+    "negative rate": (("run", EPISODE, "--learning-rate", "-1"), ("learning_rate: ", "greater than")),
     "infinite rate": (("run", EPISODE, "--learning-rate", "inf"), ("learning_rate: ", "finite")),
     "no epoch": (("run", EPISODE, "--epochs", "0"), ("epochs: ",)),
     "seed 0": (("run", EPISODE, "--seed", "0"), ("seed: ",)),

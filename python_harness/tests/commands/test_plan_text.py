@@ -15,7 +15,9 @@ DIGITS = str(PROJECT / "examples" / "digits" / "digits.onnx")
 
 def printed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["mcutrain", "plan", DIGITS, "--scheme", "head", *arguments])
-    cli.main()
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
     return capfd.readouterr().out
 
 

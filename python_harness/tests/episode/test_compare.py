@@ -33,10 +33,13 @@ BREAKS = {
         ("error_scale_b16", "error_normalize_b16", "error_sum_b16"),
     ),
     "requantising rounds down": (
-        ("common/requantize.h", r"\* b \+ \(1 << 30\)\) >> 31", "* b) >> 31"),
-        ("conv2d_s8", "add_s8", "requantize_s8"),
+        ("common/requantize.h", r"\(int64_t\)1 << \(30 - shift\)", "(int64_t)0"),
+        ("average_pool_rescale_s8",),
     ),
-    "the average truncates": (("pool/average_pool_s8.c", r"half = count / 2", "half = 0"), ("average_pool_s8",)),
+    "the average forgets a pixel's zero point": (
+        ("pool/average_pool_s8.c", r"zero = pixels \* params", "zero = (pixels - 1) * params"),
+        ("average_pool_rescale_s8",),
+    ),
     "the master weight rounds half down": (
         ("update/update_weights_master16.c", r"\(master \+ 128\) >> 8", "(master + 127) >> 8"),
         ("update_weights_master16_b16",),

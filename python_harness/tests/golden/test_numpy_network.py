@@ -56,7 +56,8 @@ def assert_slope(
         place[key] = here - STEP * direction * unit
         slope = (above - loss()) / (2 * STEP)
         place[key] = here
-        assert slope == pytest.approx((gradient * direction).sum(), abs=TOLERANCE * np.abs(gradient).sum() + 1e-9), name
+        # The second term: what the square of the step leaves where functions are curved, not only the loss.
+        assert slope == pytest.approx((gradient * direction).sum(), abs=TOLERANCE * np.abs(gradient).sum() + 5e-9), name
 
 
 @pytest.mark.parametrize("name", SOME_NETWORKS)
@@ -85,9 +86,9 @@ def test_the_gradients_of_the_oracle_are_the_slopes_of_its_loss(name: str) -> No
 
 
 def test_every_operator_that_has_a_rule_is_in_one_of_these_networks() -> None:
-    """All but softmax, which nothing trains through."""
+    """All but softmax and its logarithm, which nothing trains through."""
     kinds = {op.kind for made in SOME_NETWORKS.values() for op in NumpyNetwork(made()).body}
-    assert kinds == RULES.keys() - {"softmax"}
+    assert kinds == RULES.keys() - {"softmax", "log_softmax"}
 
 
 def test_clamps_bite_in_these_networks_and_not_everywhere() -> None:

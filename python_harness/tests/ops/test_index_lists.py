@@ -280,7 +280,10 @@ def test_golden_refuses_a_hostile_list(
 
 def test_these_are_all_the_kernels_that_take_lists() -> None:
     taken = {(kernel.name, role.name) for kernel in KERNELS.values() for role in kernel.inputs if role.dtype == "index"}
-    assert {(kernel.name, role) for kernel, role, *_ in every_kernel_with_lists()} == taken
+    held_with_their_groups = {
+        (name, role) for name, role in taken if name.startswith("grouped_")
+    }  # test_grouped_conv2d.py
+    assert {(kernel.name, role) for kernel, role, *_ in every_kernel_with_lists()} == taken - held_with_their_groups
 
 
 @both_forms

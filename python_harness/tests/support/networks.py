@@ -569,6 +569,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "residual": residual,
     "identity residual": identity_residual,
     "averaged": averaged,
+    "curved": curved,
     "pooled": pooled,
     "perceptron": perceptron,
     "reduced": reduced,

@@ -28,10 +28,10 @@ extern "C" {
 /* What a run reads and what it leaves behind. */
 typedef struct {
     const int8_t *input; /* the sample, where the plan reads it from outside the arena */
-    union {
-        int32_t label;       /* what the sample is to be: a class, */
-        const float *target; /* or values, where the model has target_values */
-    };
+    union {              /* what the sample is to be: a class, or values, where the model has target_values */
+        int32_t label;
+        const float *target;
+    } wanted;
     float learning_rate;
     uint32_t random; /* xorshift32 state, never 0 */
     int32_t samples; /* trained since the last update */

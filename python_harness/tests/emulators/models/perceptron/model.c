@@ -45,7 +45,7 @@ OPERATOR mct_op_0000(void)
 
 OPERATOR mct_op_0001(void)
 {
-    const int32_t gap = mct_model_arena[mct_io.prediction] - mct_model_arena[mct_io.label];
+    const int32_t gap = mct_model_arena[mct_io.prediction] - mct_model_arena[mct_io.wanted.label];
 
     mct_io.loss = (float)gap * mct_io.learning_rate / 3.0f;
 }
@@ -54,14 +54,14 @@ OPERATOR mct_op_0002(void)
 {
     const int32_t step = 1 + (int32_t)(mct_random_next(&mct_io.random) & 1u);
 
-    if (mct_io.prediction == mct_io.label) {
+    if (mct_io.prediction == mct_io.wanted.label) {
         return;
     }
     for (int i = 0; i < INPUTS; i++) {
-        mct_model_trainable.weights[mct_io.label][i] += step * mct_io.input[i];
+        mct_model_trainable.weights[mct_io.wanted.label][i] += step * mct_io.input[i];
         mct_model_trainable.weights[mct_io.prediction][i] -= step * mct_io.input[i];
     }
-    mct_model_trainable.bias[mct_io.label] += step;
+    mct_model_trainable.bias[mct_io.wanted.label] += step;
     mct_model_trainable.bias[mct_io.prediction] -= step;
 }
 
