@@ -1,7 +1,7 @@
 """The process that ends what another one would leave behind, should that one be killed: ``guard.py``, run as a script.
 
-It reads entries from standard input, each ended by a NUL byte: ``+group 123`` and ``-group 123`` for a group of processes, ``+path /tmp/x``
-and ``-path /tmp/x`` for a folder or a file. When the input ends, so has the process that wrote it, whatever ended it: groups that were not
+It reads entries from standard input, each ended by a NUL byte: ``+group 123`` and ``-group 123`` for a group of processes, ``+path FOLDER``
+and ``-path FOLDER`` for a folder or a file. When the input ends, so has the process that wrote it, whatever ended it: groups that were not
 crossed off are killed, and paths that were not are removed. It imports nothing of mcutrain, so that it starts fast.
 """
 

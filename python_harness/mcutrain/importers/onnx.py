@@ -51,7 +51,6 @@ from mcutrain.importers.onnx_values import (
 
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
 # Each value they write is one that they read or a constant: they commute with a QuantizeLinear.
 _MOVES = frozenset(
     {
@@ -161,11 +160,9 @@ class _Import:
     def quantization_behind(self, name: str) -> Quantization | None:
         """How the elements of ``name`` are quantised, at once or when they have moved, where nothing else reads them; else None."""
         reader = self.sole_reader(self._moved_to(name))
-        return (
-            None
-            if reader is None or reader.kind != "QuantizeLinear"
-            else self._activation_quantization(reader, None)[0]
-        )
+        if reader is None or reader.kind != "QuantizeLinear":
+            return None
+        return self._activation_quantization(reader, None)[0]
 
     def _moved_to(self, name: str) -> str:
         """The name of the elements of ``name`` behind all nodes that only move them, as long as nothing else reads them."""

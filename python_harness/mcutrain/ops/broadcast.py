@@ -47,10 +47,6 @@ class Broadcast:
         """In elements of b."""
         return (self.b_step_0, self.b_step_1, self.b_step_2, self.b_step_3)
 
-    def swapped(self) -> Broadcast:
-        """The same with a and b in each other's place."""
-        return Broadcast(*self.sizes, *self.b_steps, *self.a_steps)
-
     def read_by_one(self) -> int:
         """Elements of the output that read one element of a."""
         return math.prod(n for n, step in zip(self.sizes, self.a_steps, strict=True) if step == 0)
