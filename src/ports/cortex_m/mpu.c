@@ -1,5 +1,8 @@
 /* The board's real limits, on a machine that has more memory than the board. PMSAv7 regions are powers of two, as the boards' memories are.
- * The background region stays off, so whatever no region names faults: below SRAM (the stack's guard), beyond it, and every other device. */
+ *
+ * Whatever is not the board's faults: below SRAM (the stack's guard), beyond it, and every other device. The background region stays off,
+ * which is all that the architecture asks for; the first two regions say it once more, for emulators that let privileged code through
+ * where no region matches, and for the M7, which may read ahead by speculation wherever memory is not said to be out of bounds. */
 #include "board.h"
 #include "core.h"
 
@@ -12,13 +15,27 @@
 #define RASR_FLASH (1u << 17)           /* normal, write-through */
 #define RASR_SRAM (1u << 17 | 1u << 16) /* normal, write-back */
 #define RASR_DEVICE (1u << 16)
+#define RASR_DENIED (RASR_NO_ACCESS | RASR_XN) /* and strongly ordered */
+
+/* The address space in halves, since no 32 bits hold the size of all of it. The eighths 6 and 7 of the upper half stay out of its region:
+ * they are 0xE0000000 and on, the core's own registers. */
+#define HALF_BYTES 0x80000000u
+#define BUT_SYSTEM_SPACE (0xC0u << 8)
 
 #define UART0_BASE 0x40004000u
 #define UART0_BYTES 0x1000u
 
 /* The null page: the vector table, which only the core itself reads, and not by way of the MPU. What goes through a null pointer, or to a
- * field near it, faults. A later region goes before an earlier one, so this one is behind flash. */
-#define NULL_PAGE_BYTES 64u /* check: 16 * 4 == 64 == 2^6 */
+ * field near it, faults. It is there twice, for emulators that look permissions up once for a page of 1 KB or 4 KB and then let all of the
+ * page through: QEMU does not where a smaller region begins in the page, Renode where a region has eighths of both kinds there. */
+#define NULL_PAGE_BYTES 128u
+#define EIGHT_PAGES_BYTES (8u * NULL_PAGE_BYTES)
+#define BUT_ALL_BEHIND_FIRST (0xFEu << 8)
+
+/* In this order: where two regions meet, the later one holds. */
+enum { LOWER_HALF, UPPER_HALF, FLASH, SRAM, EXTERNAL, UART0, EIGHT_PAGES, NULL_PAGE, REGIONS };
+
+_Static_assert(REGIONS <= 8, "the MPU of a Cortex-M4 has 8 regions");
 
 static void set_region(uint32_t number, uint32_t base, uint32_t bytes, uint32_t attributes)
 {
@@ -31,11 +48,14 @@ static void set_region(uint32_t number, uint32_t base, uint32_t bytes, uint32_t 
 
 void mct_mpu_init(void)
 {
-    set_region(0, MCT_VALUE(mct_flash_base), MCT_VALUE(mct_flash_bytes), RASR_READ_ONLY | RASR_FLASH);
-    set_region(1, MCT_VALUE(mct_sram_base), MCT_VALUE(mct_sram_bytes), RASR_READ_WRITE | RASR_SRAM | RASR_XN);
-    set_region(2, MCT_VALUE(mct_external_base), MCT_VALUE(mct_external_bytes), RASR_READ_ONLY | RASR_FLASH | RASR_XN);
-    set_region(3, UART0_BASE, UART0_BYTES, RASR_READ_WRITE | RASR_DEVICE | RASR_XN);
-    set_region(4, MCT_VALUE(mct_flash_base), NULL_PAGE_BYTES, RASR_NO_ACCESS | RASR_FLASH | RASR_XN);
+    set_region(LOWER_HALF, 0, HALF_BYTES, RASR_DENIED);
+    set_region(UPPER_HALF, HALF_BYTES, HALF_BYTES, RASR_DENIED | BUT_SYSTEM_SPACE);
+    set_region(FLASH, MCT_VALUE(mct_flash_base), MCT_VALUE(mct_flash_bytes), RASR_READ_ONLY | RASR_FLASH);
+    set_region(SRAM, MCT_VALUE(mct_sram_base), MCT_VALUE(mct_sram_bytes), RASR_READ_WRITE | RASR_SRAM | RASR_XN);
+    set_region(EXTERNAL, MCT_VALUE(mct_external_base), MCT_VALUE(mct_external_bytes), RASR_READ_ONLY | RASR_FLASH | RASR_XN);
+    set_region(UART0, UART0_BASE, UART0_BYTES, RASR_READ_WRITE | RASR_DEVICE | RASR_XN);
+    set_region(EIGHT_PAGES, MCT_VALUE(mct_flash_base), EIGHT_PAGES_BYTES, RASR_DENIED | BUT_ALL_BEHIND_FIRST);
+    set_region(NULL_PAGE, MCT_VALUE(mct_flash_base), NULL_PAGE_BYTES, RASR_DENIED);
     mct_barrier();
     MCT_MPU_CTRL = CTRL_ENABLE;
     mct_barrier();
