@@ -17,7 +17,11 @@ from mcutrain.status import status_meaning
 
 @dataclass(frozen=True)
 class Limits:
-    """Time limits, in seconds of the host's clock: for the whole run, and for the time without a line."""
+    """Time limits, in seconds of the host's clock: for the whole run, and for the time without a line.
+
+    An emulator that keeps a clock of its own holds the whole run to as many seconds of that one, too: a limit that no load on the host
+    moves.
+    """
 
     total_seconds: float = 600.0
     silence_seconds: float = 60.0
@@ -25,7 +29,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that followed the protocol to its end. status is an mct_status; wall_seconds is informative, never asserted."""
+    """A run that followed the protocol to its end. status is an mct_status; wall_seconds is informative, never asserted.
+
+    instructions: from reset to where the firmware ends (firmware.EXIT_FUNCTION); None where nothing counted them.
+    """
 
     lines: tuple[Line, ...]
     status: int
@@ -34,6 +41,7 @@ class RunResult:
     wall_seconds: float
     emulator: str
     emulator_version: str
+    instructions: int | None = None
 
     def of_kind(self, kind: str) -> tuple[Line, ...]:
         """The lines of one kind, in order."""
@@ -77,8 +85,8 @@ class Runner(ABC):
         """Version of the emulator."""
 
     @abstractmethod
-    def launch(self, image: bytes, profile: bool) -> None:
-        """Start the run; ``profile`` asks for counts."""
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
+        """Start the run; ``profile`` asks for counts. ``limits`` are for emulators that hold to them themselves."""
 
     @abstractmethod
     def read(self) -> bytes:
@@ -95,6 +103,14 @@ class Runner(ABC):
     @abstractmethod
     def close(self) -> None:
         """Kill what still runs and remove what was left. Safe to call twice."""
+
+    def instructions(self) -> int | None:
+        """How many the run that has just ended took, as in RunResult."""
+        return None
+
+    def fault(self) -> FaultError | None:
+        """The fault that the emulator itself saw, where the firmware could not tell of it any more."""
+        return None
 
     def diagnostics(self) -> str:
         """What the emulator said on its standard error, shortened to a line."""
@@ -126,17 +142,20 @@ class Runner(ABC):
         """
         data = image if isinstance(image, bytes) else image.to_bytes()
         asked = _image_of(image) if isinstance(image, bytes) else image
+        limits = limits or Limits()
         session = Session(Request(self.device, asked, model))
         begin = time.monotonic()
         try:
-            self.launch(data, profile)
-            reader = self._watch(LineReader(session.take), limits or Limits(), on_line)
+            self.launch(data, profile, limits)
+            reader = self._watch(LineReader(session.take), limits, on_line)
             status, exit_status = self._judge(reader, expect_status)
             counts = self.profile() if profile else None
+            instructions = self.instructions()
         finally:
             self.close()
         wall_seconds = time.monotonic() - begin
-        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, self.name, self.version())
+        emulator = (self.name, self.version())
+        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, *emulator, instructions)
 
     def _watch(self, reader: LineReader, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
         begin = last_line = time.monotonic()
@@ -152,7 +171,7 @@ class Runner(ABC):
                     on_line(line)
             if ended and not data:
                 return reader
-            what = f"after {len(reader.lines)} lines; give it more time, or look for an endless loop"
+            what = f"after {reader.progress()}; give it more time, or look for an endless loop"
             if now - begin > limits.total_seconds:
                 raise RunTimeoutError(f"{self.name}: the run took over {limits.total_seconds:g} s, {what}")
             if now - last_line > limits.silence_seconds:
@@ -165,6 +184,9 @@ class Runner(ABC):
         try:
             reader.finish()
         except MismatchError as error:
+            fault = self.fault()
+            if fault is not None:
+                raise fault from None
             how = f"signal {-exit_status}" if exit_status < 0 else f"exit code {exit_status}"
             said = self.diagnostics()
             raise MismatchError(f"{error}; {self.name} ended with {how}" + (f": {said}" if said else "")) from None

@@ -12,6 +12,7 @@ from cffi import FFI
 from numpy.typing import NDArray
 
 from mcutrain.emulators import host_worker
+from mcutrain.emulators.base import Limits
 from mcutrain.emulators.build import BuiltHost
 from mcutrain.emulators.c_header import declarations
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
@@ -39,7 +40,7 @@ class HostRunner(ProcessRunner):
         """The machine."""
         return platform.machine()
 
-    def launch(self, image: bytes, profile: bool) -> None:
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         """Start the process.
 
         Raises:
@@ -47,7 +48,7 @@ class HostRunner(ProcessRunner):
         """
         if profile:
             raise UsageError("the host build counts no instructions; take a board on QEMU for a profile")
-        super().launch(image, profile)
+        super().launch(image, profile, limits)
 
     def command(self, profile: bool) -> list[str]:
         """The worker's command line. -P keeps this package's folder out of its module path."""

@@ -13,6 +13,8 @@ PROTOCOL_VERSION = 3
 MAX_LINE_BYTES = 512
 DUMP_BYTES_PER_LINE = 64
 
+_SHOWN_VALUES = 3  # they tell one line of a kind from another
+
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
 _HEX = re.compile(r"[0-9a-f]{8}")
 _BYTES = re.compile(r"(?:[0-9a-f]{2}){1,64}")
@@ -137,8 +139,15 @@ class LineReader:
         if self._pending:
             raise _damaged(self._pending, len(self.lines) + 1, "it breaks off")
         if not self.ended:
-            last = f"the last was '{self.lines[-1].kind}'" if self.lines else "there was none"
-            raise MismatchError(f"the run broke off after {len(self.lines)} lines without an 'end' ({last})")
+            raise MismatchError(f"the run broke off after {self.progress()} without an 'end'")
+
+    def progress(self) -> str:
+        """In words, how many lines have come, and the last of them."""
+        if not self.lines:
+            return "0 lines"
+        last = self.lines[-1]
+        values = "".join(f" {key}={value}" for key, value in list(last.values.items())[:_SHOWN_VALUES])
+        return f"{len(self.lines)} lines (the last: {last.kind}{values})"
 
 
 def _damaged(raw: bytes, number: int, what: str) -> MismatchError:

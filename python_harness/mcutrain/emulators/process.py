@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import time
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from mcutrain import leftovers
 from mcutrain.atomic import write_file
-from mcutrain.emulators.base import Runner
+from mcutrain.emulators.base import Limits, Runner
 from mcutrain.errors import McutrainError
 
 IMAGE_FILE = "image.bin"
@@ -48,25 +49,31 @@ class ProcessRunner(Runner):
             raise McutrainError(f"{self.name}: nothing has been launched")
         return self._folder
 
-    def launch(self, image: bytes, profile: bool) -> None:
+    def environment(self) -> Mapping[str, str] | None:
+        """The process's environment variables; None for our own."""
+        return None
+
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         """Make the folder and start the process in it."""
         self.close()
         self._folder = leftovers.make_folder()
         write_file(self.folder / IMAGE_FILE, image)
-        (self.folder / LINES_FILE).touch()
-        self._lines = (self.folder / LINES_FILE).open("rb")
         with (self.folder / "errors.txt").open("wb") as errors:
             # The command first: what it opens is what the process is handed.
             command = self.command(profile)
             self._process = leftovers.start(
-                command, folder=self.folder, stderr=errors, inherited=self.inherited_files()
+                command,
+                folder=self.folder,
+                environment=self.environment(),
+                stderr=errors,
+                inherited=self.inherited_files(),
             )
 
     def read(self) -> bytes:
-        """What has been written to lines.txt since."""
-        if self._lines is None:
-            return b""
-        data = self._lines.read(_READ_BYTES)
+        """What has been written to lines.txt since. Whoever writes it makes it, so that it is there only when it is meant to stay."""
+        if self._lines is None and self._folder is not None and (self._folder / LINES_FILE).exists():
+            self._lines = (self._folder / LINES_FILE).open("rb")
+        data = b"" if self._lines is None else self._lines.read(_READ_BYTES)
         if not data and self.exit_status() is None:
             time.sleep(_POLL_SECONDS)
         return data

@@ -12,12 +12,13 @@ from pathlib import Path
 from mcutrain import leftovers
 from mcutrain.atomic import write_file
 from mcutrain.boards import Board
+from mcutrain.emulators.base import Limits
 from mcutrain.emulators.build import BuiltFirmware, build_ask_api_plugin, build_profile_plugin
-from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
+from mcutrain.emulators.firmware import EXIT_FUNCTION, FirmwareRunner
+from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE
 from mcutrain.emulators.profile import Caches, Profile, read_profile
-from mcutrain.emulators.request import Device
 from mcutrain.emulators.semihosting import SemihostingHost
-from mcutrain.errors import MismatchError, NotAvailableError, UsageError
+from mcutrain.errors import MismatchError, NotAvailableError
 
 PROGRAM = "qemu-system-arm"
 MARK_PREFIXES = ("mct_mark_", "mct_op_")
@@ -88,7 +89,7 @@ def sandbox_options() -> list[str]:
     return list(_SANDBOX) if done.returncode == 0 else []
 
 
-class QemuRunner(ProcessRunner):
+class QemuRunner(FirmwareRunner):
     """Runs ``firmware`` on the QEMU machine of its board. The image is loaded into external memory before the core starts."""
 
     name = "qemu"
@@ -99,35 +100,24 @@ class QemuRunner(ProcessRunner):
         Raises:
             NotAvailableError: QEMU is not installed.
         """
-        super().__init__()
+        super().__init__(firmware)
         qemu_version()
-        self.firmware = firmware
         self.caches = caches
         self._host: SemihostingHost | None = None
-
-    @property
-    def device(self) -> Device:
-        """The board, and the sizes of its firmware."""
-        built = self.firmware
-        return Device(built.board.name, built.data_bytes, built.bss_bytes, built.stack_bytes)
+        self._instructions: int | None = None
 
     def version(self) -> str:
         """QEMU's version."""
         return qemu_version()
 
-    def launch(self, image: bytes, profile: bool) -> None:
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         """Start QEMU.
 
         Raises:
             UsageError: the image is larger than the board's external memory.
         """
-        board = self.firmware.board
-        if len(image) > board.external_bytes:
-            raise UsageError(
-                f"the episode image has {len(image):,} bytes, the external memory of {board.name} {board.external_bytes:,}; "
-                "take fewer samples, or run on the host"
-            )
-        super().launch(image, profile)
+        self._instructions = None
+        super().launch(image, profile, limits)
         assert self._host is not None
         self._host.started()
 
@@ -170,14 +160,18 @@ class QemuRunner(ProcessRunner):
     def profile(self) -> Profile:
         """The plugin's counts."""
         try:
-            return read_profile(self.folder / PROFILE_FILE)
+            profile = read_profile(self.folder / PROFILE_FILE)
         except MismatchError as error:
             said = self.diagnostics()
             raise MismatchError(f"{error}; {said}" if said else str(error)) from None
+        start, size = self.firmware.facts.functions[EXIT_FUNCTION]
+        in_exit = (row for row in profile.blocks if start <= row.block.pc < start + size)
+        self._instructions = profile.instructions - sum(row.count * row.block.instructions for row in in_exit)
+        return profile
 
-    def locate(self, pc: int) -> str:
-        """The function of the firmware at ``pc``."""
-        return self.firmware.facts.function_at(pc)
+    def instructions(self) -> int | None:
+        """The sum of the profile, if there was one."""
+        return self._instructions
 
 
 def machine_options(board: Board, elf: Path) -> list[str]:

@@ -12,6 +12,7 @@ from mcutrain.emulators.base import Runner
 from mcutrain.emulators.build import BuiltFirmware
 from mcutrain.emulators.profile import Caches
 from mcutrain.emulators.qemu import QemuRunner
+from mcutrain.emulators.renode import RenodeRunner
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,5 @@ class Emulator:
 
 EMULATORS: dict[str, Emulator] = {
     "qemu": Emulator(QemuRunner, profiles=True),
+    "renode": Emulator(RenodeRunner, profiles=False),
 }

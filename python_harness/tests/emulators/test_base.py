@@ -31,7 +31,7 @@ class MockRunner(Runner):
     def version(self) -> str:
         return "1"
 
-    def launch(self, image: bytes, profile: bool) -> None:
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         self.calls.append("launch")
 
     def read(self) -> bytes:
@@ -98,7 +98,7 @@ def test_a_status_that_was_not_expected_is_a_failure_in_words() -> None:
 
 
 def test_a_device_that_dies_is_a_failure_with_its_signal() -> None:
-    with pytest.raises(MismatchError, match=r"without an 'end' .*signal 11"):
+    with pytest.raises(MismatchError, match=r"without an 'end'; mock ended with signal 11"):
         MockRunner(lines(BOOT), exit_code=-11).run(one_step())
 
 

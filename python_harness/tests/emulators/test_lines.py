@@ -76,8 +76,8 @@ def test_a_wrong_crc_names_the_line_and_both_values() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((BOOT, STEP), "broke off after 2 lines without an 'end'"),
-        ((), "there was none"),
+        ((BOOT, STEP), r"broke off after 2 lines \(the last: step n=0 loss=\w+ prediction=\d+\) without an 'end'"),
+        ((), "broke off after 0 lines without"),
         ((BOOT, format_line("hello", n=1)), "there is no kind 'hello'"),
         ((BOOT, format_line("end", lines=1, status=0, stack_peak=0)), "has the keys status, lines, stack_peak"),
         ((BOOT, format_line("end", status="00", lines=1, stack_peak=0)), "status=00 is not a valid value"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from episode.conftest import Prepare
-from mcutrain.emulators.base import Runner
+from mcutrain.emulators.base import Limits, Runner
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, format_line
 from mcutrain.emulators.profile import Profile
@@ -80,7 +80,7 @@ class LyingRunner(Runner):
     def version(self) -> str:
         return "1"
 
-    def launch(self, image: bytes, profile: bool) -> None:
+    def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         self.closed = False
 
     def read(self) -> bytes:
