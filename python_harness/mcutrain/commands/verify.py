@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -21,7 +22,8 @@ from mcutrain.commands.options import (
     method_options,
     print_json,
 )
-from mcutrain.episode.compare import Side, compared_lines, locate
+from mcutrain.emulators.lines import Line
+from mcutrain.episode.compare import Side, compared_lines, differing_totals, locate
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import option_words
 from mcutrain.episode.run import run_digest
@@ -55,10 +57,20 @@ def verify(
     prepared = prepare(definition)
     image = prepared.image(steps=steps, test=test)
     targets = [make_target(prepared.plan, name) for name in names]
-    lines = []
+    # A board on two emulators has executed the same instructions on both, too.
+    boards = Counter(target.site.board for target in targets)
+    lines: list[tuple[Line, ...]] = []
+    totals: dict[str, int] = {}
     with bars() as bar:
         for target in targets:
-            lines.append(target.run(image, bar.counter(target.name, image.steps)))
+            on_line = bar.counter(target.name, image.steps)
+            if boards[target.site.board] == 1:
+                lines.append(target.run(image, on_line))
+                continue
+            result = target.counted(image, on_line)
+            lines.append(result.lines)
+            if result.instructions is not None:
+                totals[target.name] = result.instructions
     reference, reference_lines = targets[0], lines[0]
     divergences = []
     for target, own in zip(targets[1:], lines[1:], strict=True):
@@ -66,6 +78,7 @@ def verify(
         found = locate(prepared, *sides, reference_lines, own)
         if found is not None:
             divergences.append(found)
+    miscounts = differing_totals(totals, {target.name: target.site.board for target in targets})
     digests = {
         target.name: run_digest([line for line in own if line.kind == "step"])
         for target, own in zip(targets, lines, strict=True)
@@ -79,8 +92,9 @@ def verify(
                 "options": definition.options.model_dump(),
                 "steps": image.steps,
                 "digests": digests,
-                "matches": not divergences,
-                "divergences": [str(divergence) for divergence in divergences],
+                "instructions": totals,
+                "matches": not divergences and not miscounts,
+                "divergences": [*map(str, divergences), *miscounts],
             }
         )
     else:
@@ -88,8 +102,13 @@ def verify(
         said = [word for word in (words["error_mode"], words["weight_rounding"]) if word != "none"]
         chosen = ", ".join(said) or definition.method
         for name, digest in digests.items():
-            console.print(f"{definition.name} ({chosen}): {name:<8} {image.steps} steps, digest {digest}")
-    if divergences:
-        raise MismatchError("; ".join(str(divergence) for divergence in divergences))
+            count = f", {totals[name]:,} instructions" if name in totals else ""
+            console.print(f"{definition.name} ({chosen}): {name:<8} {image.steps} steps, digest {digest}{count}")
+    if divergences or miscounts:
+        raise MismatchError("; ".join([*map(str, divergences), *miscounts]))
     if not json:
         console.print(f"bit-exact: {', '.join(names)} agree in {len(compared_lines(reference_lines))} lines")
+        if len(totals) > 1:
+            console.print(
+                "and in the instructions from reset to the call that ends the program, which is not of the count"
+            )

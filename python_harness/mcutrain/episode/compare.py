@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,23 @@ def first_difference(a: Sequence[Line], b: Sequence[Line]) -> tuple[Line | None,
         longest = left if len(left) > len(right) else right
         return (longest[shorter], None) if longest is left else (None, longest[shorter])
     return None
+
+
+def differing_totals(totals: Mapping[str, int], boards: Mapping[str, str]) -> list[str]:
+    """In words, which runners of one board did not execute as many instructions as the first of it.
+
+    totals: instructions as in RunResult, by runner; one that counts none has no entry. boards: of each runner, by name.
+    """
+    first: dict[str, str] = {}
+    differing = []
+    for name, count in totals.items():
+        reference = first.setdefault(boards[name], name)
+        more = count - totals[reference]
+        if more:
+            differing.append(
+                f"{name} executed {count:,} instructions, {abs(more):,} {'more' if more > 0 else 'fewer'} than {reference}"
+            )
+    return differing
 
 
 def locate(

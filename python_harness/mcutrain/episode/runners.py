@@ -98,6 +98,12 @@ class Target:
             raise MismatchError(f"the run ended with status {status} ({status_meaning(status)})")
         return RunResult(lines, status, status, None, time.monotonic() - begin, self.name, f"NumPy {np.__version__}")
 
+    def counted(self, image: EpisodeImage, on_line: OnLine | None = None) -> RunResult:
+        """As ``result``, with the sum of its instructions where this runner can give it."""
+        if self.runner is None or not self.profiles:
+            return self.result(image, on_line)
+        return self.runner.run(image, model=self.model, limits=LIMITS, profile=True, on_line=on_line)
+
     def profile(self, image: EpisodeImage) -> Profile:
         """Run an image and count. Raises UsageError where nothing counts here."""
         if self.runner is None or not self.profiles:
