@@ -110,6 +110,7 @@ class Worker:
         from Antmicro.Renode.Logging import FileBackend, Logger, LogLevel
         from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
         from Antmicro.Renode.Time import TimeInterval
+        from Antmicro.Renode.Utilities import SequencedFilePath
         from pyrenode3.wrappers import Emulation, Monitor
         from System import Action, UInt64
 
@@ -117,7 +118,7 @@ class Worker:
         emulation = Emulation()
         self.answer["version"] = str(EmulationManager.Instance.VersionString)
         self._milliseconds = lambda count: TimeInterval.FromMilliseconds(UInt64(count))
-        log = FileBackend(request["log"], True)
+        log = FileBackend(SequencedFilePath(request["log"]), True)
         Logger.AddBackend(log, "mcutrain", True)
         Logger.SetLogLevel(log, LogLevel.Warning, -1)
         machine = emulation.add_mach("board")
@@ -138,9 +139,10 @@ class Worker:
         self.hooks += [at_exit, at_exception]
         self.cpu.AddHook(UInt64(request["exit_address"]), at_exit)
         self.cpu.AddHookAtInterruptBegin(at_exception)
-        # Late, since the reader takes the file for the run's as soon as it is there.
-        self._files = UartFileBackendExtensions
-        self._files.CreateFileBackend(self.uart, request["lines"], True)
+        # Under another name first: Renode makes the file, removes it and makes it again, and a reader might take the one that goes.
+        self._files, part = UartFileBackendExtensions, request["lines"] + ".part"
+        self._files.CreateFileBackend(self.uart, part, True)
+        Path(part).rename(request["lines"])
         self.lines_are_open = True
         return emulation.internal
 
@@ -184,7 +186,7 @@ class Worker:
         """Write the answer and leave, from wherever this is called."""
         try:
             if self.lines_are_open:
-                self._files.CloseFileBackend(self.uart, self.request["lines"])
+                self._files.CloseFileBackend(self.uart, self.request["lines"] + ".part")
         except BaseException as error:
             answer.setdefault("error", _words(error))
         self.answer.update(answer)  # type: ignore[typeddict-item]
