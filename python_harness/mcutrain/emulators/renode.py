@@ -177,16 +177,11 @@ def renode_version() -> str:
         NotAvailableError: there is none, or it does not start.
     """
     installation = find_renode()
-    ask = (
-        "from pyrenode3.wrappers import Emulation; from Antmicro.Renode.Core import EmulationManager as m; import os; "
-    )
-    ask += "print(m.Instance.VersionString, flush=True); os._exit(0)"
     with leftovers.temporary_folder() as folder:
-        environment = _environment(installation, folder)
         try:
-            done = leftovers.run(
-                [installation.python, "-c", ask], seconds=_VERSION_SECONDS, environment=environment, folder=folder
-            )
+            command = _worker_command(installation)
+            environment = _environment(installation, folder)
+            done = leftovers.run(command, seconds=_VERSION_SECONDS, environment=environment, folder=folder)
         except subprocess.TimeoutExpired:
             raise NotAvailableError(
                 f"Renode ({installation.place}) did not start within {_VERSION_SECONDS} s"
@@ -200,10 +195,12 @@ def renode_version() -> str:
 
 
 def _number(version: str) -> str:
-    """The number in "Renode v1.16.1.22342 (build: ...)" or "Renode, version 1.16.1.22342 (...)", as 1.16.1."""
-    words = version.replace(",", " ").split()
-    numbers = [word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit()]
-    return ".".join(numbers[0].split(".")[:3]) if numbers else version
+    """Without the number of the build: 1.16.1 of 1.16.1.24760."""
+    return ".".join(version.split(".")[:3])
+
+
+def _worker_command(installation: Installation, *arguments: str) -> list[str]:
+    return [installation.python, "-c", _RUN_WORKER, str(Path(renode_worker.__file__)), *arguments]
 
 
 def _environment(installation: Installation, folder: Path) -> dict[str, str]:
@@ -233,7 +230,7 @@ class RenodeRunner(FirmwareRunner):
 
     def version(self) -> str:
         """Renode's version, as the last run told it."""
-        return _number(str(self._answer["version"])) if "version" in self._answer else renode_version()
+        return _number(self._answer.get("version", "")) or renode_version()
 
     def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         """Start Renode.
@@ -262,7 +259,7 @@ class RenodeRunner(FirmwareRunner):
             "answer": str(self.folder / _ANSWER_FILE),
         }
         write_file(self.folder / _REQUEST_FILE, json.dumps(request))
-        return [self.installation.python, "-c", _RUN_WORKER, str(Path(renode_worker.__file__)), _REQUEST_FILE]
+        return _worker_command(self.installation, _REQUEST_FILE)
 
     def environment(self) -> Mapping[str, str]:
         """What pyrenode3 needs to find Renode."""

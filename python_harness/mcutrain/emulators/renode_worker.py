@@ -105,7 +105,6 @@ class Worker:
         return self._make_machine()
 
     def _make_machine(self) -> Any:
-        from Antmicro.Renode.Core import EmulationManager
         from Antmicro.Renode.Extensions.Utilities import UartFileBackendExtensions
         from Antmicro.Renode.Logging import FileBackend, Logger, LogLevel
         from Antmicro.Renode.Peripherals.CPU import CpuAddressHook
@@ -116,7 +115,7 @@ class Worker:
 
         request = self.request
         emulation = Emulation()
-        self.answer["version"] = str(EmulationManager.Instance.VersionString)
+        self.answer["version"] = version()
         self._milliseconds = lambda count: TimeInterval.FromMilliseconds(UInt64(count))
         log = FileBackend(SequencedFilePath(request["log"]), True)
         Logger.AddBackend(log, "mcutrain", True)
@@ -196,13 +195,26 @@ class Worker:
         os._exit(code & 0xFF)
 
 
+def version() -> str:
+    """Renode's version, as 1.16.1.24760, once pyrenode3 is loaded. What it says of itself is empty in a process that is not its own."""
+    from System import AppDomain
+
+    names = (assembly.GetName() for assembly in AppDomain.CurrentDomain.GetAssemblies())
+    return next((str(name.Version) for name in names if str(name.Name) == "Renode"), "")
+
+
 def _words(error: BaseException) -> str:
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
-def main(path: str) -> NoReturn:
-    """Run the request at ``path``."""
+def main(path: str | None = None) -> NoReturn:
+    """Run the request at ``path``; without one, print Renode's version."""
+    if path is None:
+        import pyrenode3  # noqa: F401
+
+        print(version(), flush=True)
+        os._exit(0)
     request: Request = json.loads(Path(path).read_text(encoding="utf-8"))
     worker = Worker(request)
     try:
@@ -212,4 +224,4 @@ def main(path: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
