@@ -252,6 +252,8 @@ class RenodeRunner(FirmwareRunner):
             "image": str(self.folder / IMAGE_FILE),
             "image_address": self.board.external_base,
             "exit_address": symbols[EXIT_FUNCTION],
+            "infer_address": symbols["mct_mark_infer_begin"],
+            "step_address": symbols["mct_mark_step_begin"],
             "stack": (symbols["mct_stack_base"], symbols["mct_stack_top"]),
             "virtual_seconds": self._limits.total_seconds,
             "lines": str(self.folder / LINES_FILE),
@@ -282,6 +284,10 @@ class RenodeRunner(FirmwareRunner):
     def instructions(self) -> int | None:
         """What Renode counted."""
         return self._answer.get("instructions")
+
+    def parts(self) -> Mapping[str, int]:
+        """What Renode counted between a few addresses: each costs it two milliseconds whenever it is met."""
+        return dict(self._answer.get("parts", {}))
 
     def fault(self) -> FaultError | None:
         """The fault that left the firmware no stack to tell of it."""

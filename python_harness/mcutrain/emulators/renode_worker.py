@@ -39,13 +39,18 @@ R0, SP, PC = 0, 13, 15
 
 
 class Request(TypedDict):
-    """What is run. Paths are absolute; addresses in bytes; virtual_seconds: how long the firmware's own clock may go."""
+    """What is run. Paths are absolute; virtual_seconds: how long the firmware's own clock may go.
+
+    infer_address, step_address: the marks at which an inference of an evaluation and a step begin (src/include/mcutrain/episode.h).
+    """
 
     platform: str
     elf: str
     image: str
     image_address: int
     exit_address: int
+    infer_address: int
+    step_address: int
     stack: tuple[int, int]
     virtual_seconds: float
     lines: str
@@ -64,12 +69,13 @@ class Fault(TypedDict):
 class Answer(TypedDict, total=False):
     """What became of the run.
 
-    version: Renode's. instructions: from reset to the exit address. fault: the first, where the firmware had no stack to tell of it.
+    version: Renode's. instructions: from reset to the exit address. parts: how many of them each part of the run took. fault: the first, where the firmware had no stack to tell of it.
     call: the semihosting operation that it asked for other than at its exit. error: what went wrong with Renode itself.
     """
 
     version: str
     instructions: int
+    parts: dict[str, int]
     fault: Fault
     call: int
     error: str
@@ -85,6 +91,7 @@ class Worker:
         self.first_fault: Fault | None = None
         self.lines_are_open = False
         self.exit_code: int | None = None
+        self.parts = [("reset", 0)]
         self.hooks: list[Any] = []  # .NET keeps no Python object alive
         self._milliseconds: Any = None
 
@@ -133,10 +140,13 @@ class Worker:
         machine.load_elf(request["elf"])
         machine.load_binary(request["image"], request["image_address"])
         self.cpu, self.uart = machine.sysbus.cpu.internal, machine.sysbus.uart0.internal
-        at_exit = CpuAddressHook(self._guarded(self._at_exit))
+        self._hook = lambda function: CpuAddressHook(self._guarded(function))
+        self._address = UInt64
+        self._add_hook(request["exit_address"], self._at_exit)
+        self._add_hook(request["infer_address"], self._at_inference)
+        self._add_hook(request["step_address"], self._at_step)
         at_exception = Action[UInt64](self._guarded(self._at_exception))
-        self.hooks += [at_exit, at_exception]
-        self.cpu.AddHook(UInt64(request["exit_address"]), at_exit)
+        self.hooks.append(at_exception)
         self.cpu.AddHookAtInterruptBegin(at_exception)
         # Under another name first: Renode makes the file, removes it and makes it again, and a reader might take the one that goes.
         self._files, part = UartFileBackendExtensions, request["lines"] + ".part"
@@ -145,10 +155,31 @@ class Worker:
         self.lines_are_open = True
         return emulation.internal
 
+    def _add_hook(self, address: int, function: Any) -> None:
+        hook = self._hook(function)
+        self.hooks.append(hook)
+        self.cpu.AddHook(self._address(address), hook)
+
     def _at_exit(self, cpu: Any, address: Any) -> None:
         if self.exit_code is None:
-            self.answer["instructions"] = int(cpu.ExecutedInstructions)
+            executed = int(cpu.ExecutedInstructions)
+            ends = [*(begin for _, begin in self.parts[1:]), executed]
+            self.answer["instructions"] = executed
+            self.answer["parts"] = {name: end - begin for (name, begin), end in zip(self.parts, ends)}
             self.exit_code = self._register(R0)
+
+    # A hook costs two milliseconds whenever it is met, so each is met once a part and not once a sample.
+
+    def _at_inference(self, cpu: Any, address: Any) -> None:
+        self._begin("evaluation before" if self.parts[-1][0] == "reset" else "evaluation after", address)
+
+    def _at_step(self, cpu: Any, address: Any) -> None:
+        self._begin("training", address)
+        self._add_hook(self.request["infer_address"], self._at_inference)
+
+    def _begin(self, part: str, address: Any) -> None:
+        self.parts.append((part, int(self.cpu.ExecutedInstructions)))
+        self.cpu.RemoveHooksAt(address)
 
     def _at_exception(self, index: Any) -> None:
         """The firmware takes no interrupts, so every exception is a fault, but for the breakpoint of semihosting."""
