@@ -282,8 +282,15 @@ class RenodeRunner(FirmwareRunner):
         return data
 
     def instructions(self) -> int | None:
-        """What Renode counted."""
-        return self._answer.get("instructions")
+        """What Renode counted.
+
+        Raises:
+            MismatchError: its process ended without a word of the run's end.
+        """
+        if "instructions" not in self._answer:
+            code = self.exit_status()
+            raise MismatchError(f"{self.name} ended with exit code {code} before it said what became of the run")
+        return int(self._answer["instructions"])
 
     def parts(self) -> Mapping[str, int]:
         """What Renode counted between a few addresses: each costs it two milliseconds whenever it is met."""

@@ -69,8 +69,9 @@ class Fault(TypedDict):
 class Answer(TypedDict, total=False):
     """What became of the run.
 
-    version: Renode's. instructions: from reset to the exit address. parts: how many of them each part of the run took. fault: the first, where the firmware had no stack to tell of it.
-    call: the semihosting operation that it asked for other than at its exit. error: what went wrong with Renode itself.
+    version: Renode's. instructions: from reset to the exit address. parts: how many of them each part of the run took. fault: the first,
+    where the firmware had no stack to tell of it. call: the semihosting operation that it asked for other than at its exit. error: what
+    went wrong with Renode itself.
     """
 
     version: str
@@ -94,6 +95,8 @@ class Worker:
         self.parts = [("reset", 0)]
         self.hooks: list[Any] = []  # .NET keeps no Python object alive
         self._milliseconds: Any = None
+        self._address: Any = None
+        self._hook: Any = None
 
     def run(self) -> NoReturn:
         """Run to the firmware's end."""
@@ -163,9 +166,9 @@ class Worker:
     def _at_exit(self, cpu: Any, address: Any) -> None:
         if self.exit_code is None:
             executed = int(cpu.ExecutedInstructions)
-            ends = [*(begin for _, begin in self.parts[1:]), executed]
+            begins = [*(begin for _, begin in self.parts), executed]
             self.answer["instructions"] = executed
-            self.answer["parts"] = {name: end - begin for (name, begin), end in zip(self.parts, ends)}
+            self.answer["parts"] = {name: begins[i + 1] - begins[i] for i, (name, _) in enumerate(self.parts)}
             self.exit_code = self._register(R0)
 
     # A hook costs two milliseconds whenever it is met, so each is met once a part and not once a sample.
