@@ -332,4 +332,4 @@ class RenodeRunner(FirmwareRunner):
             raise MismatchError(f"{self.name}: {self._answer['error']}")
         if "call" in self._answer:
             number = self._answer["call"]
-            raise HostCallError(OPERATIONS.get(number, f"operation {number:#x}"), "")
+            raise HostCallError(OPERATIONS.get(number, f"operation {number:#x}"), self._answer["called_with"])

@@ -35,7 +35,11 @@ KINDS = {
     **dict.fromkeys((UNDEFINED, NO_COPROCESSOR, INVALID_STATE, DIVISION), "usage"),
 }
 FRAME_BYTES = 104  # that an exception pushes, with the registers of the FPU
-R0, SP, PC = 0, 13, 15
+R0, R1, SP, PC = 0, 1, 13, 15
+
+# Of the semihosting calls that give a path or a command, by number: which word of the call's block has its length.
+LENGTHS = {0x01: 2, 0x0E: 1, 0x0F: 1, 0x12: 1}
+SHOWN_BYTES = 100
 
 
 class Request(TypedDict):
@@ -70,8 +74,8 @@ class Answer(TypedDict, total=False):
     """What became of the run.
 
     version: Renode's. instructions: from reset to the exit address. parts: how many of them each part of the run took. fault: the first,
-    where the firmware had no stack to tell of it. call: the semihosting operation that it asked for other than at its exit. error: what
-    went wrong with Renode itself.
+    where the firmware had no stack to tell of it. call: the semihosting operation that it asked for other than at its exit; called_with:
+    the path or command that it gave, if it gave one. error: what went wrong with Renode itself.
     """
 
     version: str
@@ -79,6 +83,7 @@ class Answer(TypedDict, total=False):
     parts: dict[str, int]
     fault: Fault
     call: int
+    called_with: str
     error: str
 
 
@@ -142,7 +147,7 @@ class Worker:
                 raise RuntimeError(f"{command}: {said}")
         machine.load_elf(request["elf"])
         machine.load_binary(request["image"], request["image_address"])
-        self.cpu, self.uart = machine.sysbus.cpu.internal, machine.sysbus.uart0.internal
+        self.bus, self.cpu, self.uart = (p.internal for p in (machine.sysbus, machine.sysbus.cpu, machine.sysbus.uart0))
         self._hook = lambda function: CpuAddressHook(self._guarded(function))
         self._address = UInt64
         self._add_hook(request["exit_address"], self._at_exit)
@@ -190,7 +195,7 @@ class Worker:
         if self.exit_code is not None:
             return
         if number == BREAKPOINT:
-            self.end(FAILED, call=self._register(R0))
+            self.end(FAILED, call=self._register(R0), called_with=self._text_of_call())
         fault = Fault(kind=KINDS.get(number, "hard"), address=0, pc=self._register(PC))
         if number == DATA_ABORT:
             fault["address"] = int(self.cpu.MemoryFaultAddress)
@@ -202,6 +207,17 @@ class Worker:
         # A handler that faults, or that finds no room for a frame, would fault for ever, and fill the log with it.
         if first is not None or not has_room:
             self.end(FAILED, fault=first or {**fault, "pc": 0})
+
+    def _text_of_call(self) -> str:
+        """The path or command of a semihosting call: r1 points at the words of its block, which point at a text and give its length."""
+        length_at = LENGTHS.get(self._register(R0))
+        if length_at is None:
+            return ""
+        block = self._register(R1)
+        text, length = (int(self.bus.ReadDoubleWord(block + 4 * word)) for word in (0, length_at))
+        return bytes(int(self.bus.ReadByte(text + i)) for i in range(min(length, SHOWN_BYTES))).decode(
+            "utf-8", "replace"
+        )
 
     def _register(self, number: int) -> int:
         return int(self.cpu.GetRegister(number).RawValue) & 0xFFFFFFFF

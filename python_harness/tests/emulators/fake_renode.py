@@ -23,7 +23,7 @@ class Cpu:
     """The core: registers by number, hooks by address, and a count that the scenario sets."""
 
     def __init__(self) -> None:
-        self.registers = {0: 0, 13: 0x20001000, 15: 0x100}
+        self.registers = {0: 0, 1: 0x20000100, 13: 0x20001000, 15: 0x100}
         self.hooks: dict[int, list[Hook]] = {}
         self.exception_hooks: list[Hook] = []
         self.ExecutedInstructions = 0
@@ -94,6 +94,17 @@ class Board:
         self.cpu.registers.update({int(number): value for number, value in registers.items()})
         self.cpu.take_exception(index)
 
+    def word_at(self, address: int) -> int:
+        return int.from_bytes(bytes(self.byte_at(address + i) for i in range(4)), "little")
+
+    def byte_at(self, address: int) -> int:
+        """Memory: a block of three words at 0x20000100, and the text that it points at."""
+        words = b"".join(word.to_bytes(4, "little") for word in (0x20000200, 4, 4))
+        for base, content in ((0x20000100, words), (0x20000200, b"path")):
+            if base <= address < base + len(content):
+                return content[address - base]
+        return 0xFF
+
     def forgets(self, register: int) -> None:
         del self.cpu.registers[register]
 
@@ -132,7 +143,9 @@ class Machine:
     """pyrenode3's wrapper of a machine."""
 
     sysbus = types.SimpleNamespace(
-        cpu=types.SimpleNamespace(internal=BOARD.cpu), uart0=types.SimpleNamespace(internal=BOARD.uart)
+        internal=types.SimpleNamespace(ReadDoubleWord=BOARD.word_at, ReadByte=BOARD.byte_at),
+        cpu=types.SimpleNamespace(internal=BOARD.cpu),
+        uart0=types.SimpleNamespace(internal=BOARD.uart),
     )
 
     def load_repl(self, path: str) -> None:

@@ -227,7 +227,10 @@ def test_a_firmware_that_hangs_is_ended_by_its_own_clock(run: Run) -> None:
         run([*LINES[:2], ["repeats", ["executes", 1000]]], Limits(total_seconds=20))
 
 
-@pytest.mark.parametrize(("number", "name"), [(0x12, "SYS_SYSTEM"), (0x01, "SYS_OPEN"), (0x99, "operation 0x99")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(0x12, "SYS_SYSTEM of 'path'"), (0x01, "SYS_OPEN of 'path'"), (0x10, "SYS_CLOCK;"), (0x99, "operation 0x99;")],
+)
 def test_a_call_for_the_host_is_refused_by_name(run: Run, number: int, name: str) -> None:
     with pytest.raises(HostCallError, match=f"asked by semihosting for {name}"):
         run([sends(BOOT), ["faults", BREAKPOINT, 0, {"0": number}], *GOOD[1:]])
