@@ -23,6 +23,7 @@ from mcutrain.environment import doctor
 from mcutrain.errors import UsageError
 from mcutrain.ops.registry import KERNELS
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 KEYS = {"kernel", "shape", "core", "macs", "instructions", "estimated_cycles", "cycles_per_mac", "code_bytes"}
 
@@ -33,7 +34,7 @@ def chosen(kernel: str, shape: str) -> Case:
 
 @pytest.fixture(scope="module")
 def own_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bench")
+    return own_build_folder(tmp_path_factory.mktemp("bench"))
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.kernel} {case.shape}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 DIGITS = str(PROJECT / "examples" / "digits" / "digits.onnx")
 EPISODE = "digits-biases"
@@ -34,7 +35,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of the tool with its own build and result folders."""
     folder = tmp_path_factory.mktemp("tool")
     return {
-        "MCUTRAIN_BUILD": str(folder / "build"),
+        "MCUTRAIN_BUILD": str(own_build_folder(folder / "build")),
         "MCUTRAIN_RESULTS": str(folder / "results"),
         "PYTHONPATH": str(PROJECT / "python_harness"),
     }

@@ -14,6 +14,7 @@ from library.conftest import EPISODES, EXAMPLE, STEPS, Build, Models, require, r
 from mcutrain.boards import load_board
 from mcutrain.episode.runners import make_target
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 WARNINGS = "-Wall -Wextra -Wconversion -Wdouble-promotion -Wpedantic -Werror"
 # What somebody else compiles with; the last is what the project's own builds have.
@@ -33,7 +34,7 @@ def digests(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping
     """Of each episode on the host: the digest in the last step's line."""
     found: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MCUTRAIN_BUILD", str(tmp_path_factory.mktemp("build")))
+        patch.setenv("MCUTRAIN_BUILD", str(own_build_folder(tmp_path_factory.mktemp("build"))))
         for model in models.models.values():
             image = model.prepared.image(steps=STEPS, test=0, evaluate=(False, False))
             lines = make_target(model.prepared.plan, "host").run(image)
