@@ -101,6 +101,7 @@ def test_the_host_has_the_bits_of_litert(network: PublishedNetwork) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_host_has_the_bits_of_litert_on_all_ten_thousand_images_of_cifar10() -> None:
     assert_bits_of_litert_on_the_host(NETWORKS["resnet8"], 10_000)
 

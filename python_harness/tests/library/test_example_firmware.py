@@ -57,8 +57,14 @@ def ran(program: Path, core: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.qemu
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", FLAGS)
-@pytest.mark.parametrize("core", ["m4", "m7"])
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [
+        *(("m4", flags) for flags in FLAGS),
+        ("m7", "gnu17 for speed"),
+        *(pytest.param("m7", flags, marks=pytest.mark.exhaustive) for flags in ("gnu17 for size", "the project's")),
+    ],
+)
 def test_an_application_with_other_flags_ends_with_the_digests_of_the_episodes(
     core: str, flags: str, build: Build, digests: Mapping[str, str]
 ) -> None:
