@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,7 +170,7 @@ def test_with_batch_1_there_is_nothing_to_end(model: CModel) -> None:
 def of_values() -> CModel:
     """A model that trains values."""
     training = sparse_update(autoencoder(), SparseUpdateOptions(scheme="full"))
-    return CModel(compile_plan(training), Path(tempfile.mkdtemp(prefix="mcutrain-model-")))
+    return CModel(compile_plan(training))
 
 
 def test_values_train_as_in_golden_and_their_error_is_goldens(of_values: CModel) -> None:

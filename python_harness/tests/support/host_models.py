@@ -24,8 +24,11 @@ OK, ERROR_ARGUMENT, ERROR_FORMAT = 0, 1, 3  # mcutrain/status.h
 class CModel(HostModel):
     """A model on the host whose functions give their status back. plan: what it was generated from."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        """Generate, build and load it."""
+    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+        """Generate, build and load it, in a folder that goes with the model where none is given."""
+        if folder is None:
+            self._own = tempfile.TemporaryDirectory(prefix="mcutrain-model-")
+            folder = Path(self._own.name)
         generate(plan, folder / "model")
         super().__init__(build_host(folder / "model", folder / "build"))
         self.plan = plan
@@ -60,7 +63,7 @@ def host_model(
     graph = NETWORKS[network]()
     options = SparseUpdateOptions.model_validate({"scheme": "full", "weights": weights, "batch": batch})
     training = inference(graph) if method == "inference" else sparse_update(graph, options)
-    return CModel(compile_plan(training, placement), Path(tempfile.mkdtemp(prefix="mcutrain-model-")))
+    return CModel(compile_plan(training, placement))
 
 
 def sample_codes(model: CModel, count: int, seed: int = 3) -> NDArray[np.int8]:
