@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import RequantizeAttributes
+from mcutrain.graph.attributes import RequantizeAttributes, TransposeAttributes
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
@@ -43,11 +43,13 @@ from mcutrain.importers.onnx_values import (
     Pending,
     Pointwise,
     Real,
+    Shape,
     Unknown,
     Value,
     file_shape,
     graph_shape,
 )
+from mcutrain.importers.transposes import inverse
 
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
@@ -226,10 +228,12 @@ class _Import:
         if isinstance(value, Constant):
             return value.values.shape
         if isinstance(value, NetworkInput | Pending):
-            return (1, *file_shape(value.shape))
-        if isinstance(value, Codes | Real):
-            tensor = value.tensor if isinstance(value, Codes) else value.codes.tensor
-            return (1, *file_shape(tensor.shape))
+            rows = isinstance(value, Pending) and value.rows
+            return file_shape(value.shape) if rows else (1, *file_shape(value.shape))
+        if isinstance(value, Pointwise | Real):
+            value = value.codes
+        if isinstance(value, Codes):
+            return value.whole_shape
         return None
 
     def _apply(self, node: FileNode) -> Value | tuple[Value, ...]:
@@ -312,7 +316,7 @@ class _Import:
                 return source.codes
             tensor = Tensor(name, source.codes.tensor.shape, "int8", q)
             self._add_requantize(f"quantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
-            codes = Codes(tensor, source.codes.order)
+            codes = replace(source.codes, tensor=tensor)
         elif isinstance(source, NetworkInput) and source.dtype == "float32":
             codes = self._quantize_input(source, name, q)
         else:
@@ -369,6 +373,8 @@ class _Import:
             # The operator moves values of the input before they are quantised: the same as moving their codes.
             self._quantized[source.name] = self._quantize_input(source, source.name, q)
             p = replace(p, own=q)
+        if p.turned is not None:
+            return self._emit_turned(p, p.turned, q, name)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
         if p.rescales_operands:
@@ -376,19 +382,28 @@ class _Import:
         if p.own is None:
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
-            return Codes(tensor, p.order)
+            return Codes(tensor, p.order, p.rows)
         if _same(p.own, q) and clamp == INT8_RANGE:
             # The operator's own scale is the exact one; the stated one may differ in its last digit.
             tensor = Tensor(name, p.shape, "int8", p.own)
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(INT8_RANGE), p.source)
-            return Codes(tensor, p.order)
+            return Codes(tensor, p.order, p.rows)
         raw = Tensor(f"{name}_before", p.shape, "int8", p.own)
         self.graph.add_tensor(raw)
         self.graph.add_operator(p.name, p.kind, p.inputs, raw.name, p.attributes(INT8_RANGE), p.source)
         suffix = "clamp" if _same(p.own, q) else "requantize"
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
-        return Codes(tensor, p.order)
+        return Codes(tensor, p.order, p.rows)
+
+    def _emit_turned(self, p: Pending, turned: Shape, q: Quantization, name: str) -> Codes:
+        """As `_emit`, of an operator whose result is transposed."""
+        inner = self._emit(replace(p, shape=inverse(p.shape, turned), turned=None), q, f"{name}_before_transpose")
+        y = replace(inner.tensor, name=name, shape=p.shape)
+        self.graph.add_tensor(y)
+        attributes = TransposeAttributes(turned)
+        self.graph.add_operator(f"{p.name}_transpose", "transpose", (inner.tensor.name,), name, attributes, p.source)
+        return Codes(y, p.order, p.rows)
 
     def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:
         """Add the table of a function of one tensor, whose codes are quantised by ``q``, as the tensor ``name``."""
@@ -396,7 +411,7 @@ class _Import:
         attributes, self.tables[name] = quantized_table(p, y)
         self.graph.add_tensor(y)
         self.graph.add_operator(p.name, "table", (p.codes.tensor.name,), name, attributes, p.source)
-        return Codes(y, p.codes.order)
+        return replace(p.codes, tensor=y)
 
     def _drop_unread_tables(self, output: str) -> None:
         """Leave out the tables that have become part of others."""

@@ -22,6 +22,7 @@ from mcutrain.importers.onnx_values import (
     Shape,
     Unknown,
     Value,
+    graph_axes,
     graph_shape,
 )
 
@@ -117,11 +118,11 @@ def constant_operand(context: Context, name: str, what: str) -> Constant:
     return value
 
 
-def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:
+def codes_operand(context: Context, name: str, *, or_input: bool = False, or_rows: bool = False) -> Codes:
     """The codes behind an operand.
 
     or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
-    come after it; its tensor has no quantisation yet.
+    come after it; its tensor has no quantisation yet. or_rows: allow a tensor without an axis for the batch alone.
     """
     value = context.settled(name)
     if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
@@ -134,7 +135,21 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
         raise UnsupportedError(
             f"operand {quoted(name)} is not quantised: no QuantizeLinear and DequantizeLinear before it"
         )
+    if value.codes.rows and not or_rows:
+        raise UnsupportedError(
+            f"operand {quoted(name)} of shape {list(value.codes.whole_shape)} has the batch and others in one axis; "
+            "reshape it to [batch, ...] first"
+        )
     return value.codes
+
+
+def graph_axis(axis: int, x: Codes) -> int:
+    """The Graph's axis of an axis of the file, counted from the batch on."""
+    rank = len(x.whole_shape)
+    batch = 0 if x.rows else 1
+    if not -rank <= axis < rank or axis % rank < batch:
+        raise UnsupportedError(f"its axis is {axis}, the batch or outside the {rank} dimensions")
+    return graph_axes(rank - batch).index(axis % rank - batch)
 
 
 def image_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:

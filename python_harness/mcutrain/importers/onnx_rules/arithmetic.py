@@ -47,7 +47,7 @@ def _multiply(context: Context, node: FileNode) -> Value:
 
 def _divide(context: Context, node: FileNode) -> Value:
     divisor = constant_operand(context, node.inputs[1], "its divisors")
-    x = codes_operand(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[0], or_rows=True)
     with np.errstate(divide="ignore"):
         inverse = 1 / _real(divisor)
     if not np.all(np.isfinite(inverse)):
@@ -84,7 +84,8 @@ def _elementwise(context: Context, node: FileNode, kind: str, attributes: Callab
         raise UnsupportedError("both of its operands are constants")
     if any(constants):
         first = constants[0]
-        x, constant = codes_operand(context, node.inputs[1 if first else 0]), values[0 if first else 1]
+        x = codes_operand(context, node.inputs[1 if first else 0], or_rows=True)
+        constant = values[0 if first else 1]
         assert isinstance(constant, Constant)
         name = f"{constant.name}_of_{node.index}"
         q, codes = constant.quantization, constant.values
@@ -94,9 +95,9 @@ def _elementwise(context: Context, node: FileNode, kind: str, attributes: Callab
         values8 = _graph_layout(x, codes.astype(np.int32) - shift, constant.name).astype(np.int8)
         added = context.graph.constant(name, values8, Quantization(q.scale, (q.zero_point - shift).astype(np.int32)))
         return _pending(context, node, kind, attributes, x, added, first=first)
-    a, b = (codes_operand(context, name) for name in node.inputs)
-    if len(a.tensor.shape) != len(b.tensor.shape):
-        raise UnsupportedError(f"it broadcasts {file_shape(a.tensor.shape)} and {file_shape(b.tensor.shape)}")
+    a, b = (codes_operand(context, name, or_rows=True) for name in node.inputs)
+    if len(a.tensor.shape) != len(b.tensor.shape) or a.rows != b.rows:
+        raise UnsupportedError(f"it broadcasts {list(a.whole_shape)} and {list(b.whole_shape)}")
     if a.order != b.order:
         raise UnsupportedError("its operands are flattened from different shapes")
     return _pending(context, node, kind, attributes, a, b.tensor.name)
@@ -119,7 +120,7 @@ def _pending(
     except ValueError:
         raise UnsupportedError(f"it broadcasts {file_shape(shapes[0])} and {file_shape(shapes[1])}") from None
     operands = (other, x.tensor.name) if first else (x.tensor.name, other)
-    return Pending(f"{kind}{node.position}", kind, node.kind, operands, shape, x.order, attributes)
+    return Pending(f"{kind}{node.position}", kind, node.kind, operands, shape, x.order, attributes, rows=x.rows)
 
 
 def _with_constant(
@@ -170,7 +171,7 @@ def _affine(context: Context, node: FileNode, x: Codes, gain: Real, offset: Real
     )
     operands = (x.tensor.name, weights, name)
     own = f"depthwise{node.position}"
-    return Pending(own, "depthwise_conv2d", node.kind, operands, x.tensor.shape, None, ConvAttributes)
+    return Pending(own, "depthwise_conv2d", node.kind, operands, x.tensor.shape, None, ConvAttributes, rows=x.rows)
 
 
 def _batch_normalization(context: Context, node: FileNode) -> Value:

@@ -36,10 +36,12 @@ def _activation(context: Context, node: FileNode, low: float | None, high: float
         lows = [limit for limit in (value.low, low) if limit is not None]
         highs = [limit for limit in (value.high, high) if limit is not None]
         return replace(value, low=max(lows, default=None), high=min(highs, default=None), awaits_bias=False)
-    x = codes_operand(context, node.inputs[position])
+    x = codes_operand(context, node.inputs[position], or_rows=True)
     operands, shape = (x.tensor.name,), x.tensor.shape
     name = f"requantize{node.position}"
-    return Pending(name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high)
+    return Pending(
+        name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high, rows=x.rows
+    )
 
 
 def _relu(context: Context, node: FileNode) -> Value:

@@ -133,7 +133,10 @@ def _applied(node: FileNode, function: Function, x: Pointwise, unstated: Quantiz
 def _unary(of: Callable[[FileNode], Function], unstated: Quantization | None = None) -> Callable[..., Value]:
     def rule(context: Context, node: FileNode) -> Value:
         value = context.value(node.inputs[0])
-        x = _pointwise(context, value if isinstance(value, Pointwise) else Real(codes_operand(context, node.inputs[0])))
+        x = _pointwise(
+            context,
+            value if isinstance(value, Pointwise) else Real(codes_operand(context, node.inputs[0], or_rows=True)),
+        )
         return _applied(node, of(node), x, unstated)
 
     return rule
