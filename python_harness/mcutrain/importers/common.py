@@ -289,6 +289,12 @@ def activation_clamp(
     return first, last
 
 
+def is_a_code(limit: float, q: Quantization) -> bool:
+    """Whether a real number is that of an int8 code, to a thousandth of a step, or lies outside all of them."""
+    code = limit / float(q.scale[0]) + int(q.zero_point[0])
+    return abs(code - round(code)) < 1e-3 or not INT8_RANGE[0] < code < INT8_RANGE[1]
+
+
 def is_usable_scale(scale: NDArray[np.float32]) -> bool:
     """Whether all scales are positive, finite, normal numbers."""
     return bool(np.all(np.isfinite(scale)) and np.all(scale >= np.finfo(np.float32).tiny))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import RequantizeAttributes, TransposeAttributes
+from mcutrain.graph.attributes import Attributes, RequantizeAttributes, ReshapeAttributes, TransposeAttributes
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
@@ -23,6 +23,7 @@ from mcutrain.importers.common import (
     UnsupportedError,
     activation_clamp,
     damaged,
+    is_a_code,
     is_usable_scale,
     one_end,
     quoted,
@@ -43,7 +44,6 @@ from mcutrain.importers.onnx_values import (
     Pending,
     Pointwise,
     Real,
-    Shape,
     Unknown,
     Value,
     file_shape,
@@ -136,8 +136,9 @@ class _Import:
     def settled(self, name: str) -> Value:
         """What a name stands for; a result that is read before any QuantizeLinear is Real where its codes are known all the same.
 
-        They are where elements were only moved: these keep the codes they had. Where a result is moved before it is quantised, the
-        QuantizeLinear behind the moves says what its codes are. And a function of one tensor has a range, which its 256 codes cover.
+        They are where elements were only moved, or limited to one of their codes: these keep the codes they had. Where a result is moved
+        before it is quantised, the QuantizeLinear behind the moves says what its codes are. And a function of one tensor has a range,
+        which its 256 codes cover.
         """
         value = self.value(name)
         q: Quantization | None = None
@@ -148,6 +149,8 @@ class _Import:
             moved_to = self._moved_to(name)
             if q is None and self._readers[moved_to] == 0 and self.is_read(moved_to):
                 q = self._own_range(value, moved_to)  # the file ends without a QuantizeLinear
+        if q is None and isinstance(value, Pending) and not value.is_moved:
+            q = self._exact(value)
         if q is None and isinstance(value, Pointwise):
             q = range_of(value)
             self.graph.notes.append(
@@ -158,6 +161,16 @@ class _Import:
         elif q is not None and isinstance(value, Pointwise):
             value = self._values[name] = Real(self._emit_table(value, q, name))
         return value
+
+    def _exact(self, p: Pending) -> Quantization | None:
+        """The quantisation in whose codes a result can be written without rounding; None where there is none."""
+        q = p.own
+        if p.kind in ("concatenate", "requantize"):
+            first, *others = (self.graph.tensors[name].quantization for name in p.inputs)
+            q = first if first is not None and all(_same(other, first) for other in others) else None
+        if q is None or self._waits_for_input(p):
+            return None
+        return q if all(limit is None or is_a_code(limit, q) for limit in (p.low, p.high)) else None
 
     def quantization_behind(self, name: str) -> Quantization | None:
         """How the elements of ``name`` are quantised, at once or when they have moved, where nothing else reads them; else None."""
@@ -306,7 +319,8 @@ class _Import:
             if source.awaits_bias and self._is_biased_later(name):
                 return source
             readers = [n for n in self._model.nodes if node.inputs[0] in n.inputs]
-            if any(n.kind != "QuantizeLinear" for n in readers) and not source.is_moved:
+            known_to_all = source.is_moved or source.is_limited_codes
+            if any(n.kind != "QuantizeLinear" for n in readers) and not known_to_all:
                 raise UnsupportedError("its input is also read before it is quantised")
             codes = self._emit(source, q, name)
         elif isinstance(source, Pointwise):
@@ -373,12 +387,14 @@ class _Import:
             # The operator moves values of the input before they are quantised: the same as moving their codes.
             self._quantized[source.name] = self._quantize_input(source, source.name, q)
             p = replace(p, own=q)
-        if p.turned is not None:
-            return self._emit_turned(p, p.turned, q, name)
+        if p.turned is not None or p.written is not None:
+            return self._emit_moved(p, q, name)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
         if p.rescales_operands:
             p = replace(p, inputs=tuple(self._rescaled(p, place, q, clamp) for place in range(len(p.inputs))))
+        if p.own is None and not p.clamps and clamp != INT8_RANGE:
+            p = replace(p, own=q)  # it is limited afterwards, at the same scale
         if p.own is None:
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
@@ -396,13 +412,17 @@ class _Import:
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
         return Codes(tensor, p.order, p.rows)
 
-    def _emit_turned(self, p: Pending, turned: Shape, q: Quantization, name: str) -> Codes:
-        """As `_emit`, of an operator whose result is transposed."""
-        inner = self._emit(replace(p, shape=inverse(p.shape, turned), turned=None), q, f"{name}_before_transpose")
-        y = replace(inner.tensor, name=name, shape=p.shape)
+    def _emit_moved(self, p: Pending, q: Quantization, name: str) -> Codes:
+        """As `_emit`, of an operator whose result is transposed or reshaped."""
+        written = inverse(p.shape, p.turned) if p.turned is not None else p.written
+        assert written is not None
+        own = replace(p, shape=written, turned=None, written=None)
+        inner = self._emit(own, q, f"{name}_as_written").tensor
+        y = replace(inner, name=name, shape=p.shape)
         self.graph.add_tensor(y)
-        attributes = TransposeAttributes(turned)
-        self.graph.add_operator(f"{p.name}_transpose", "transpose", (inner.tensor.name,), name, attributes, p.source)
+        kind = "reshape" if p.turned is None else "transpose"
+        attributes: Attributes = ReshapeAttributes() if p.turned is None else TransposeAttributes(p.turned)
+        self.graph.add_operator(f"{p.name}_{kind}", kind, (inner.name,), name, attributes, p.source)
         return Codes(y, p.order, p.rows)
 
     def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:

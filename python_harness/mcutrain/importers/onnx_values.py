@@ -88,8 +88,9 @@ class Pending:
     output (pools: the input's), or None where it can write any. unstated: the quantisation of its codes where it can write
     any, but the file ends without one, from the operator's range. low, high: real-valued limits. awaits_bias: a matrix
     product, to which the next node may add its bias. rescales_operands: every operand is brought to the output's scale
-    and clamp first. shape, order, rows: of the result, as in ``Codes``. turned: how what the operator writes is transposed to have
-    this shape; None: not at all.
+    and clamp first. clamps: whether the operator can limit its output itself. shape, order, rows: of the result, as in
+    ``Codes``. turned: how what the operator writes is transposed to have this shape; None: not at all. written: the shape
+    that the operator writes, where a reshape brings it to this one; else None.
     """
 
     name: str
@@ -105,8 +106,15 @@ class Pending:
     high: float | None = None
     awaits_bias: bool = False
     rescales_operands: bool = False
+    clamps: bool = True
     rows: bool = False
     turned: Shape | None = None
+    written: Shape | None = None
+
+    @property
+    def is_limited_codes(self) -> bool:
+        """Whether its elements are those of a tensor of codes, within limits: known to every reader, however it is quantised."""
+        return self.kind == "requantize"
 
     @property
     def is_moved(self) -> bool:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mcutrain.graph.attributes import AddAttributes, Attributes, ConvAttributes, MultiplyAttributes
 from mcutrain.graph.model import Quantization
 from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
     bias_codes,
     codes_operand,
     constant_operand,
-    image_operand,
+    graph_axis,
     integer_attribute,
 )
 from mcutrain.importers.onnx_rules.base import Rule
@@ -134,7 +135,7 @@ def _with_constant(
     *,
     first: bool = False,
 ) -> Pending:
-    """X and a constant of real values: exact where they have one magnitude, or one value a channel of an image."""
+    """X and a constant of real values: exact where they have one magnitude, or one value for each element of an axis."""
     laid = _graph_layout(x, values, name)
     largest = float(np.abs(laid).max())
     units = laid / largest if largest > 0 else laid
@@ -142,20 +143,27 @@ def _with_constant(
         q = Quantization(np.array([largest / _UNIT], np.float32), np.zeros(1, np.int32))
         added = context.graph.constant(name, (units * _UNIT).astype(np.int8), q)
         return _pending(context, node, kind, attributes, x, added, first=first)
-    channels = x.tensor.shape[-1]
-    if len(x.tensor.shape) not in (2, 3) or laid.size not in (1, channels) or laid.shape[-1] != laid.size:
+    rank = len(x.tensor.shape)
+    axis = max((a for a, n in enumerate(laid.shape) if n == laid.size), default=rank)
+    if axis == rank or rank > 3 or laid.size not in (1, x.tensor.shape[axis]):
         raise UnsupportedError(f"its constant {quoted(name)} is not quantised; quantise it with the network")
+    channels = x.tensor.shape[axis]
     each = np.broadcast_to(laid.reshape(-1), (channels,))
     if kind == "multiply":
-        return _affine(context, node, x, each, np.zeros(channels))
+        return _affine(context, node, x, axis, each, np.zeros(channels))
     sign = -1.0 if isinstance(found := attributes((-128, 127)), AddAttributes) and found.subtracts else 1.0
     gain = np.full(channels, sign if first else 1.0)
-    return _affine(context, node, x, gain, each if first else sign * each)
+    return _affine(context, node, x, axis, gain, each if first else sign * each)
 
 
-def _affine(context: Context, node: FileNode, x: Codes, gain: Real, offset: Real) -> Pending:
-    """``gain x + offset`` a channel of an image: a depthwise convolution of one tap, whose weights are +-127 at scales of their own."""
-    channels = x.tensor.shape[-1]
+def _affine(context: Context, node: FileNode, x: Codes, axis: int, gain: Real, offset: Real) -> Pending:
+    """``gain x + offset`` of each element of an axis: a depthwise convolution of one tap, whose weights are +-127 at their own scales."""
+    own = f"depthwise{node.position}"
+    movement = Movement(context.graph, f"{own}_operand", node.kind)
+    operand, turned = movement.axis_last(x.tensor, axis)
+    written = (1, *operand.shape) if len(operand.shape) == 1 else None
+    operand = operand if written is None else movement.reshape(operand, written)
+    channels = operand.shape[-1]
     largest = float(np.abs(gain).max())
     scale = (np.where(gain == 0, largest if largest > 0 else 1.0, np.abs(gain)) / _UNIT).astype(np.float32)
     zeros = np.zeros(channels, np.int32)
@@ -169,9 +177,18 @@ def _affine(context: Context, node: FileNode, x: Codes, gain: Real, offset: Real
     name = context.graph.constant(
         f"{node.outputs[0]}_offset", bias.astype(np.int32), Quantization(bias_scale, zeros, 0)
     )
-    operands = (x.tensor.name, weights, name)
-    own = f"depthwise{node.position}"
-    return Pending(own, "depthwise_conv2d", node.kind, operands, x.tensor.shape, None, ConvAttributes, rows=x.rows)
+    return Pending(
+        own,
+        "depthwise_conv2d",
+        node.kind,
+        (operand.name, weights, name),
+        x.tensor.shape,
+        x.order,
+        ConvAttributes,
+        rows=x.rows,
+        turned=turned,
+        written=written,
+    )
 
 
 def _batch_normalization(context: Context, node: FileNode) -> Value:
@@ -181,18 +198,22 @@ def _batch_normalization(context: Context, node: FileNode) -> Value:
     epsilon = node.attributes.get("epsilon", 1e-5)
     if not isinstance(epsilon, int | float):
         raise UnsupportedError("its epsilon is no number")
-    x = image_operand(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[0], or_rows=True)
+    axis = graph_axis(1, x)
+    if len(x.tensor.shape) > 3:
+        raise UnsupportedError(f"it reads {len(x.whole_shape)} dimensions, more than 4")
     parameters = []
     for operand, what in zip(node.inputs[1:], ("its scales", "its offsets", "its means", "its variances"), strict=True):
         values = _real(constant_operand(context, operand, what)).reshape(-1)
-        if values.size != x.tensor.shape[-1]:
-            raise UnsupportedError(f"{what} are {values.size} for {x.tensor.shape[-1]} channels")
-        parameters.append(values)
+        if values.size != x.tensor.shape[axis]:
+            raise UnsupportedError(f"{what} are {values.size} for {x.tensor.shape[axis]} channels")
+        # One for each element of a vector: these follow its elements.
+        parameters.append(_graph_layout(x, values, node.outputs[0]) if len(x.tensor.shape) == 1 else values)
     scales, offsets, means, variances = parameters
     if not np.all(variances + epsilon > 0):
         raise UnsupportedError("one of its variances is negative")
     gain = scales / np.sqrt(variances + epsilon)
-    return _affine(context, node, x, gain, offsets - means * gain)
+    return _affine(context, node, x, axis, gain, offsets - means * gain)
 
 
 def _real(constant: Constant) -> Real:

@@ -315,6 +315,31 @@ def _split(context: Context, node: FileNode) -> tuple[Value, ...]:
     return tuple(values)
 
 
+def _gather(context: Context, node: FileNode) -> Value:
+    """Of constant indices: one element of an axis, which is left out, or some at even steps."""
+    index = constant_operand(context, node.inputs[1], "its indices").values
+    if index.dtype.kind != "i" or index.ndim > 1 or not index.size:
+        raise UnsupportedError("its indices are no list of integers")
+    x = codes_operand(context, node.inputs[0], or_rows=True)
+    axis = graph_axis(integer_attribute(node, "axis", 0), x)
+    size = x.tensor.shape[axis]
+    taken = [int(i) for i in index.reshape(-1)]
+    if not all(-size <= i < size for i in taken):
+        raise UnsupportedError(f"it takes the elements {taken} of {size}")
+    taken = [i % size for i in taken]
+    step = taken[1] - taken[0] if len(taken) > 1 else 1
+    even = range(taken[0], taken[0] + step * len(taken), step) if step else range(0)
+    if taken != list(even):
+        raise UnsupportedError(f"it takes the elements {taken}, which are not at even steps")
+    movement = Movement(context.graph, f"gather{node.position}_slice", node.kind)
+    ranges = [even if a == axis else range(n) for a, n in enumerate(x.tensor.shape)]
+    part = movement.slice(in_file_order(movement, x), ranges)
+    after = list(x.whole_shape)
+    at = integer_attribute(node, "axis", 0) % len(after)
+    after[at : at + 1] = [] if index.ndim == 0 else [len(taken)]
+    return _reshaped(context, node, Codes(part, rows=x.rows), tuple(after))
+
+
 def _part(context: Context, node: FileNode, x: Codes, ranges: Sequence[range], place: int) -> Real:
     return _moved(context, node, "slice", lambda m: m.slice(in_file_order(m, x), ranges), output=place)
 
@@ -422,6 +447,7 @@ RULES: dict[str, Rule] = {
     "Concat": Rule(_concat, (1, MAX_TENSORS), frozenset({"axis"})),
     "DepthToSpace": Rule(_depth_to_space, (1, 1), frozenset({"blocksize", "mode"})),
     "Flatten": Rule(_flatten, (1, 1), frozenset({"axis"})),
+    "Gather": Rule(_gather, (2, 2), frozenset({"axis"})),
     "Pad": Rule(_pad, (2, 4), frozenset({"mode"})),
     "Reshape": Rule(_reshape, (2, 2), frozenset({"allowzero"})),
     "Resize": Rule(_resize, (1, 4), _RESIZE | {"extrapolation_value"}),
