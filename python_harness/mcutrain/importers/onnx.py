@@ -315,13 +315,15 @@ class _Import:
             if not _same(known.tensor.quantization, q):
                 raise UnsupportedError("its input is already quantised with another scale")
             return known
-        if isinstance(source, Pending):
-            if source.awaits_bias and self._is_biased_later(name):
-                return source
+        if isinstance(source, Pending) and source.awaits_bias and self._is_biased_later(name):
+            return source
+        if isinstance(source, Pending) and not (source.is_moved or source.is_limited_codes):
             readers = [n for n in self._model.nodes if node.inputs[0] in n.inputs]
-            known_to_all = source.is_moved or source.is_limited_codes
-            if any(n.kind != "QuantizeLinear" for n in readers) and not known_to_all:
+            if any(n.kind != "QuantizeLinear" for n in readers):
+                source = self.settled(node.inputs[0])
+            if isinstance(source, Pending) and any(n.kind != "QuantizeLinear" for n in readers):
                 raise UnsupportedError("its input is also read before it is quantised")
+        if isinstance(source, Pending):
             codes = self._emit(source, q, name)
         elif isinstance(source, Pointwise):
             codes = self._emit_table(source, q, name)

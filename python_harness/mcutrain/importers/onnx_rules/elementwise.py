@@ -30,14 +30,17 @@ _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128],
 
 def _activation(context: Context, node: FileNode, low: float | None, high: float | None, position: int = 0) -> Value:
     """Limits of the operand at ``position``."""
-    value = context.value(node.inputs[position])
-    if isinstance(value, Pending):
-        if context.sole_reader(node.inputs[position]) is None and not value.is_limited_codes:
+    name = node.inputs[position]
+    value = context.value(name)
+    if isinstance(value, Pending) and not value.is_limited_codes and context.sole_reader(name) is None:
+        value = context.settled(name)
+        if isinstance(value, Pending):
             raise UnsupportedError("its input is also read before it is quantised")
+    if isinstance(value, Pending):
         lows = [limit for limit in (value.low, low) if limit is not None]
         highs = [limit for limit in (value.high, high) if limit is not None]
         return replace(value, low=max(lows, default=None), high=min(highs, default=None), awaits_bias=False)
-    x = codes_operand(context, node.inputs[position], or_rows=True)
+    x = codes_operand(context, name, or_rows=True)
     operands, shape = (x.tensor.name,), x.tensor.shape
     name = f"requantize{node.position}"
     return Pending(
