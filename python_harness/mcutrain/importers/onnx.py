@@ -34,6 +34,7 @@ from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_on
 from mcutrain.importers.onnx_kinds import what_else_it_is
 from mcutrain.importers.onnx_operands import range_of, weighted_sum_range
 from mcutrain.importers.onnx_part import needed_part
+from mcutrain.importers.onnx_qoperator import in_qdq_form
 from mcutrain.importers.onnx_rules import RULES
 from mcutrain.importers.onnx_rules.movement import in_file_order
 from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
@@ -67,7 +68,7 @@ def import_onnx(path: Path, content: bytes, output: str | None = None) -> Graph:
 
     Raises UsageError (damaged or unsupported).
     """
-    model = needed_part(path, read_onnx(path, content), output)
+    model = needed_part(path, in_qdq_form(read_onnx(path, content)), output)
     kind = what_else_it_is(model)
     if kind is not None:
         raise UsageError(f"{path}: {kind}")
