@@ -19,6 +19,7 @@ from mcutrain.graph.attributes import (
     Padding,
     PoolAttributes,
     ReshapeAttributes,
+    TableAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.reductions import reduced_shapes, reduction
@@ -270,6 +271,21 @@ def add_maximum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tupl
     graph.add_operator(name, "max_pool", (operand,), result, attributes, source)
     if pooled != y.shape:
         graph.add_operator(f"{name}_shape", "reshape", (result,), y.name, ReshapeAttributes(), source)
+
+
+def add_minimum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tuple[int, ...], source: str) -> None:
+    """Add the minimum of ``x`` over ``axes`` as the tensor ``y``: the maximum of the negated, negated; codes have exact negatives."""
+    q = x.quantization
+    assert q is not None
+    negated = Quantization(q.scale, -1 - q.zero_point)
+    opposite = TableAttributes("negation", tuple(range(127, -129, -1)), (-1.0,) * 256)
+    operand = Tensor(f"{y.name}_negated_operand", x.shape, "int8", negated)
+    highest = Tensor(f"{y.name}_negated", y.shape, "int8", negated)
+    graph.add_tensor(operand)
+    graph.add_operator(f"{name}_negation", "table", (x.name,), operand.name, opposite, source)
+    add_maximum(graph, f"{name}_max_pool", operand, highest, axes, source)
+    graph.add_tensor(y)
+    graph.add_operator(name, "table", (highest.name,), y.name, opposite, source)
 
 
 def activation_clamp(

@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import Attributes, RequantizeAttributes, ReshapeAttributes, TransposeAttributes
+from mcutrain.graph.attributes import (
+    Attributes,
+    RequantizeAttributes,
+    ReshapeAttributes,
+    TableAttributes,
+    TransposeAttributes,
+)
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
@@ -392,6 +398,8 @@ class _Import:
             p = replace(p, own=q)
         if p.turned is not None or p.written is not None:
             return self._emit_moved(p, q, name)
+        if p.times != 1:
+            return self._emit_multiple(p, q, name)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
         if p.rescales_operands:
@@ -426,6 +434,17 @@ class _Import:
         kind = "reshape" if p.turned is None else "transpose"
         attributes: Attributes = ReshapeAttributes() if p.turned is None else TransposeAttributes(p.turned)
         self.graph.add_operator(f"{p.name}_{kind}", kind, (inner.name,), name, attributes, p.source)
+        return Codes(y, p.order, p.rows)
+
+    def _emit_multiple(self, p: Pending, q: Quantization, name: str) -> Codes:
+        """As `_emit`, of a multiple of what an operator computes: the same codes, of so many times the scale."""
+        low, high = (None if limit is None else limit / p.times for limit in (p.low, p.high))
+        part = Quantization((q.scale.astype(np.float64) / p.times).astype(np.float32), q.zero_point)
+        inner = self._emit(replace(p, low=low, high=high, times=1), part, f"{name}_divided").tensor
+        y = replace(inner, name=name, quantization=q)
+        self.graph.add_tensor(y)
+        same = TableAttributes(f"{p.times} times", tuple(range(-128, 128)), (1.0,) * 256)
+        self.graph.add_operator(f"{p.name}_multiple", "table", (inner.name,), name, same, p.source)
         return Codes(y, p.order, p.rows)
 
     def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:
@@ -493,7 +512,9 @@ class _Import:
         if p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
             q = weighted_sum_range(*(self.graph.tensors[operand] for operand in p.inputs))
         elif p.kind in ("average_pool", "mean"):
-            q = self.graph.tensors[p.inputs[0]].quantization
+            operand = self.graph.tensors[p.inputs[0]].quantization
+            assert operand is not None
+            q = Quantization(operand.scale * np.float32(p.times), operand.zero_point)
         if q is not None:
             self.graph.notes.append(
                 f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"

@@ -90,7 +90,8 @@ class Pending:
     product, to which the next node may add its bias. rescales_operands: every operand is brought to the output's scale
     and clamp first. clamps: whether the operator can limit its output itself. shape, order, rows: of the result, as in
     ``Codes``. turned: how what the operator writes is transposed to have this shape; None: not at all. written: the shape
-    that the operator writes, where a reshape brings it to this one; else None.
+    that the operator writes, where a reshape brings it to this one; else None. times: the result is so many times what the
+    operator computes: a sum, of a mean.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Pending:
     rows: bool = False
     turned: Shape | None = None
     written: Shape | None = None
+    times: int = 1
 
     @property
     def is_limited_codes(self) -> bool:
