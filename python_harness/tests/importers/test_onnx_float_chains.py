@@ -175,6 +175,15 @@ def test_a_gain_that_weights_cannot_have_is_refused(lowest: int, gain: list[floa
     assert reason in str(error.value)
 
 
+def test_a_result_may_be_read_both_quantised_and_real() -> None:
+    def both(m: FloatModel, x: str) -> str:
+        limited = FIRST["MaxPool, Relu"](m, x)
+        return m.node("Add", m.quantized(limited, 0.05, 3), m.node("HardSwish", limited))
+
+    model = with_its_scale(both)
+    assert_codes_of_onnxruntime(load(model), model)
+
+
 @pytest.mark.parametrize("function", ["HardSwish", "SiLU"])
 def test_a_function_of_a_limit_is_one_table(function: str) -> None:
     graph = load(with_its_scale(FIRST["Relu"], SECOND[function]))

@@ -125,6 +125,12 @@ def steps_first(m: FloatModel) -> str:
     return head(m, m.node("Flatten", m.node("Transpose", x, perm=[1, 0, 2])), 35)
 
 
+def features_first(m: FloatModel) -> str:
+    """(N, L, C) to (C, N, L), whose layer is along the steps, and to (N, L, C) again."""
+    x = m.node("Transpose", linear(m, "x", 4, 6), perm=[2, 0, 1])
+    return linear(m, m.node("Transpose", linear(m, x, 7, 5), perm=[1, 2, 0]), 6, 3)
+
+
 def mixed(m: FloatModel) -> str:
     """An MLP-mixer's block: a layer along the steps, and one along the features, each added to what it reads."""
     x = linear(m, "x", 4, 8)
@@ -150,7 +156,7 @@ IMAGES: list[Network] = [
     flattened_channels_last,
 ]  # fmt: skip
 SEQUENCES: list[Network] = [
-    steps, steps_of_rows, last_step, every_other_step, steps_first, mixed, without_batch, scaled_features,
+    steps, steps_of_rows, last_step, every_other_step, steps_first, features_first, mixed, without_batch, scaled_features,
 ]  # fmt: skip
 VARIANTS = [(QuantType.QInt8, True, 17), (QuantType.QUInt8, False, 13)]
 
@@ -165,6 +171,7 @@ def import_of(
         channels_last_and_back: 4,
         channels_last_rows: 4,
         over_columns: 4,
+        features_first: 3,
         mixed: 3,
         scaled_features: 3,
     }

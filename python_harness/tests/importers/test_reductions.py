@@ -10,6 +10,7 @@ import pytest
 
 from mcutrain.compiler.plan import compile_plan
 from mcutrain.golden.executor import GoldenExecutor
+from mcutrain.graph import TableAttributes
 from mcutrain.importers import load_model
 from mcutrain.importers.onnx_values import graph_axes
 from mcutrain.methods.inference import inference
@@ -65,3 +66,16 @@ def test_a_reduction_of_an_onnx_file_is_that_of_onnxruntime(
         found = run_onnx(model, [real])[0]
         theirs = quantized(graph.tensors[graph.output], found.transpose(graph_axes(found.ndim)))
         assert np.abs(executor.output().astype(int) - theirs.reshape(-1)).max() <= (0 if kind == "ReduceMin" else 1)
+
+
+def test_a_minimum_is_that_of_the_negated_real_values(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(
+        reduced_model("REDUCE_MIN", (5, 4, 6), (0, 1), input=(0.5, 7), output=(0.5, 7))
+    )
+    graph = load_model(tmp_path / "model.tflite")
+    negation, _, *_, back = graph.operators
+    for table in (negation, back):
+        x, y = graph.tensors[table.inputs[0]], graph.tensors[table.outputs[0]]
+        assert isinstance(table.attributes, TableAttributes)
+        codes = np.array(table.attributes.codes) - y.zero_point
+        np.testing.assert_array_equal(codes * y.scale, -(np.arange(-128, 128) - x.zero_point) * x.scale)
