@@ -11,15 +11,18 @@ import pytest
 from onnxruntime.quantization import QuantType
 
 from mcutrain.errors import UsageError
-from mcutrain.graph import Graph
+from mcutrain.graph import ConvAttributes, Graph
 from mcutrain.importers import load_model
 from mcutrain.importers.onnx_values import graph_axes
 from mcutrain.methods.inference import inference
+from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.graph_reference import quantized
 from support.host_models import CModel
 from support.inference import golden_output
+from support.numpy_network import NumpyNetwork
 from support.onnx_models import FloatArray, FloatModel, quantize, run_onnx
 from support.plans import isolated
+from support.traced_step import traced_step
 
 IMAGE, SEQUENCE = (3, 5, 3), (7, 4)  # means of odd counts have no ties
 Network = Callable[[FloatModel], str]
@@ -232,6 +235,31 @@ def test_the_host_has_golden_s_bits(tmp_path: Path, network: Network) -> None:
         codes = input_codes(graph, sample)
         _, ours = model.infer(codes.reshape(-1))
         np.testing.assert_array_equal(ours, golden_output(graph, codes).reshape(-1))
+
+
+def lowest_step(m: FloatModel) -> str:
+    x = linear(m, m.node("Relu", linear(m, "x", 4, 8)), 8, 5)
+    return head(m, m.node("ReduceMin", x, axes=[1], keepdims=0), 5)
+
+
+@pytest.mark.parametrize("network", [steps, steps_of_rows, lowest_step, flattened_channels_last])
+def test_gradients_through_rows_are_those_of_torch(tmp_path: Path, network: Network) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: install requirements-torch.txt for this oracle")
+    from support.torch_network import TorchNetwork
+
+    graph, _, inputs = import_of(tmp_path, network, QuantType.QInt8, True, 17)
+    options = SparseUpdateOptions.model_validate({"scheme": "full", "errors": "f32"})
+    x = input_codes(graph, inputs[1])
+    ours = traced_step(isolated(sparse_update(graph, options)), x, 1)
+    bounds = NumpyNetwork(graph, ours.activations).bounds(x, 1)
+    theirs = TorchNetwork(graph, ours.activations).gradients(x, 1)
+    assert len(ours.weights) == sum(isinstance(op.attributes, ConvAttributes) for op in graph.operators) - 1
+    for name, gradient in ours.weights.items():
+        expected = theirs.weights[name].reshape(gradient.shape)
+        assert expected.any()
+        assert (np.abs(gradient - expected) <= bounds.weights[name].reshape(gradient.shape)).all()
+    for name, gradient in ours.biases.items():
+        assert (np.abs(gradient - theirs.biases[name]) <= bounds.biases[name]).all()
 
 
 @pytest.mark.parametrize("opset", [11, 13])

@@ -77,5 +77,6 @@ def test_a_minimum_is_that_of_the_negated_real_values(tmp_path: Path) -> None:
     for table in (negation, back):
         x, y = graph.tensors[table.inputs[0]], graph.tensors[table.outputs[0]]
         assert isinstance(table.attributes, TableAttributes)
+        assert set(table.attributes.slopes) == {-1.0}
         codes = np.array(table.attributes.codes) - y.zero_point
         np.testing.assert_array_equal(codes * y.scale, -(np.arange(-128, 128) - x.zero_point) * x.scale)
