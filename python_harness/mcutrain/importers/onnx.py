@@ -112,7 +112,12 @@ class _Import:
         self._values[end.name] = self._network_input(end)
         for node in self._model.nodes:
             self._import_node(node)
-        output = self._output(self._model.outputs[0])
+        end = self._model.outputs[0]
+        output = ""
+        try:
+            output = self._output(end)
+        except UnsupportedError as reason:
+            self.problems.add(f"output {quoted(end.name)}: {reason}")
         self.problems.raise_if_any()
         self._drop_unread_tables(output)
         return self.graph.finish(
@@ -440,6 +445,8 @@ class _Import:
         """As `_emit`, of a multiple of what an operator computes: the same codes, of so many times the scale."""
         low, high = (None if limit is None else limit / p.times for limit in (p.low, p.high))
         part = Quantization((q.scale.astype(np.float64) / p.times).astype(np.float32), q.zero_point)
+        if not is_usable_scale(part.scale):
+            raise UnsupportedError(f"its scale {q.scale[0]:g} is too small for a sum of {p.times} elements")
         inner = self._emit(replace(p, low=low, high=high, times=1), part, f"{name}_divided").tensor
         y = replace(inner, name=name, quantization=q)
         self.graph.add_tensor(y)
@@ -514,7 +521,10 @@ class _Import:
         elif p.kind in ("average_pool", "mean"):
             operand = self.graph.tensors[p.inputs[0]].quantization
             assert operand is not None
-            q = Quantization(operand.scale * np.float32(p.times), operand.zero_point)
+            with np.errstate(over="ignore"):
+                q = Quantization(operand.scale * np.float32(p.times), operand.zero_point)
+            if not is_usable_scale(q.scale):
+                raise UnsupportedError(f"the scale {operand.scale[0]:g} is too large for a sum of {p.times} elements")
         if q is not None:
             self.graph.notes.append(
                 f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"

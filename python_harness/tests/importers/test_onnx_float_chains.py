@@ -207,3 +207,11 @@ def test_a_result_that_no_codes_hold_is_refused_with_what_to_do(first: Step, kin
     assert f"operand '{kind}' is not quantised" in message
     assert "quantise the output of what writes it too (onnxruntime: its kind in op_types_to_quantize)" in message
     assert "\n" not in message
+
+
+def test_an_output_that_is_no_number_is_refused() -> None:
+    def logarithm(m: FloatModel, x: str) -> str:
+        return m.node("Log", m.node("Sub", m.node("Neg", m.node("Abs", x)), array(m, 1)))
+
+    with pytest.raises(UsageError, match=r"output 'log_5': log of its operand is no finite number"):
+        load(chain(logarithm, scale=None))

@@ -291,7 +291,15 @@ def test_what_cannot_read_rows_says_so(tmp_path: Path) -> None:
     assert "of shape [2, 2, 5, 3] has the batch and others in one axis; reshape it to [batch, ...] first" in message
 
 
-def test_indices_at_odd_steps_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("indices", "reason"),
+    [
+        ([0, 1, 3], "it takes the elements [0, 1, 3], which are not at even steps"),
+        ([2, 2], "it takes the elements [2, 2], which are not at even steps"),
+        ([0] * 8, "it takes 8 elements of 7"),
+    ],
+)
+def test_indices_at_odd_steps_are_refused(tmp_path: Path, indices: list[int], reason: str) -> None:
     m = FloatModel(SEQUENCE)
-    x = m.node("Gather", linear(m, "x", 4, 8), integers(m, 0, 1, 3), axis=1)
-    assert "it takes the elements [0, 1, 3], which are not at even steps" in refusal(tmp_path, m, x, 3)
+    x = m.node("Gather", linear(m, "x", 4, 8), integers(m, *indices), axis=1)
+    assert reason in refusal(tmp_path, m, x, 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mcutrain.compiler.plan import compile_plan
+from mcutrain.errors import UsageError
 from mcutrain.golden.executor import GoldenExecutor
 from mcutrain.graph import TableAttributes
 from mcutrain.importers import load_model
@@ -80,3 +81,20 @@ def test_a_minimum_is_that_of_the_negated_real_values(tmp_path: Path) -> None:
         assert set(table.attributes.slopes) == {-1.0}
         codes = np.array(table.attributes.codes) - y.zero_point
         np.testing.assert_array_equal(codes * y.scale, -(np.arange(-128, 128) - x.zero_point) * x.scale)
+
+
+@pytest.mark.parametrize(("scales", "reason"), [
+    ((0.5, 1.2e-38), r"QuantizeLinear.*its scale 1.2e-38 is too small for a sum of 30 elements"),
+    ((3e38, None), r"the scale 3e\+38 is too large for a sum of 30 elements"),
+])  # fmt: skip
+def test_a_sum_at_a_scale_beyond_float32_is_refused(
+    scales: tuple[float, float | None], reason: str, tmp_path: Path
+) -> None:
+    m = FloatModel((6, 5), opset=11)
+    y = m.node(
+        "ReduceSum", m.node("Reshape", m.quantized("x", scales[0], 4), m.constant(np.array([1, 1, 30]))), axes=[2]
+    )
+    y = y if scales[1] is None else m.quantized(y, scales[1], -20)
+    (tmp_path / "model.onnx").write_bytes(m.build(y, 3).SerializeToString())
+    with pytest.raises(UsageError, match=reason):
+        load_model(tmp_path / "model.onnx")

@@ -323,6 +323,8 @@ def _gather(context: Context, node: FileNode) -> Value:
     x = codes_operand(context, node.inputs[0], or_rows=True)
     axis = graph_axis(integer_attribute(node, "axis", 0), x)
     size = x.tensor.shape[axis]
+    if index.size > size:
+        raise UnsupportedError(f"it takes {index.size} elements of {size}")
     taken = [int(i) for i in index.reshape(-1)]
     if not all(-size <= i < size for i in taken):
         raise UnsupportedError(f"it takes the elements {taken} of {size}")
