@@ -119,7 +119,7 @@ class _Import:
         except UnsupportedError as reason:
             self.problems.add(f"output {quoted(end.name)}: {reason}")
         self.problems.raise_if_any()
-        self._drop_unread_tables(output)
+        self._drop_unread(output)
         return self.graph.finish(
             self._path,
             input=self._input_name,
@@ -462,8 +462,8 @@ class _Import:
         self.graph.add_operator(p.name, "table", (p.codes.tensor.name,), name, attributes, p.source)
         return replace(p.codes, tensor=y)
 
-    def _drop_unread_tables(self, output: str) -> None:
-        """Leave out the tables that have become part of others."""
+    def _drop_unread(self, output: str) -> None:
+        """Leave out the tables that have become part of others, and the weights that have taken a gain into new ones."""
         for op in reversed(self.graph.operators):
             name = op.outputs[0]
             if (
@@ -473,6 +473,9 @@ class _Import:
             ):
                 self.graph.operators.remove(op)
                 del self.graph.tensors[name]
+        read = {name for op in self.graph.operators for name in op.inputs}
+        for name in [name for name, t in self.graph.tensors.items() if t.data is not None and name not in read]:
+            del self.graph.tensors[name]
 
     def _rescaled(self, p: Pending, place: int, q: Quantization, clamp: tuple[int, int]) -> str:
         """An operand with the scale ``q``, within a clamp; it keeps its codes where it has them already."""

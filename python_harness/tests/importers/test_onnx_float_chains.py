@@ -141,6 +141,7 @@ def test_a_gain_and_an_offset_behind_a_layer_become_its_weights(layer: Step, kin
     model = with_its_scale(layer, AFFINE[affine])
     graph = load(model)
     assert [op.kind for op in graph.operators if op.kind not in ("slice", "max_pool")] == [kind]
+    assert len([t for t in graph.tensors.values() if t.data is not None]) == 2  # weights and bias alone
     assert_codes_of_onnxruntime(graph, model)
 
 
