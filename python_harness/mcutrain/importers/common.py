@@ -19,6 +19,7 @@ from mcutrain.graph.attributes import (
     Padding,
     PoolAttributes,
     ReshapeAttributes,
+    TableAttributes,
 )
 from mcutrain.graph.model import Graph, Operator, Quantization, Tensor
 from mcutrain.graph.reductions import reduced_shapes, reduction
@@ -272,6 +273,21 @@ def add_maximum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tupl
         graph.add_operator(f"{name}_shape", "reshape", (result,), y.name, ReshapeAttributes(), source)
 
 
+def add_minimum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tuple[int, ...], source: str) -> None:
+    """Add the minimum of ``x`` over ``axes`` as the tensor ``y``: the maximum of the negated, negated; codes have exact negatives."""
+    q = x.quantization
+    assert q is not None
+    negated = Quantization(q.scale, -1 - q.zero_point)
+    opposite = TableAttributes("negation", tuple(range(127, -129, -1)), (-1.0,) * 256)
+    operand = Tensor(f"{y.name}_negated_operand", x.shape, "int8", negated)
+    highest = Tensor(f"{y.name}_negated", y.shape, "int8", negated)
+    graph.add_tensor(operand)
+    graph.add_operator(f"{name}_negation", "table", (x.name,), operand.name, opposite, source)
+    add_maximum(graph, f"{name}_max_pool", operand, highest, axes, source)
+    graph.add_tensor(y)
+    graph.add_operator(name, "table", (highest.name,), y.name, opposite, source)
+
+
 def activation_clamp(
     low: float | None, high: float | None, scale: float, zero_point: int, *, half_even: bool = False
 ) -> tuple[int, int]:
@@ -287,6 +303,12 @@ def activation_clamp(
     first = lowest if low is None else min(max(lowest, code(low)), highest)
     last = highest if high is None else max(min(highest, code(high)), lowest)
     return first, last
+
+
+def is_a_code(limit: float, q: Quantization) -> bool:
+    """Whether a real number is that of an int8 code, to a thousandth of a step, or lies outside all of them."""
+    code = limit / float(q.scale[0]) + int(q.zero_point[0])
+    return abs(code - round(code)) < 1e-3 or not INT8_RANGE[0] < code < INT8_RANGE[1]
 
 
 def is_usable_scale(scale: NDArray[np.float32]) -> bool:

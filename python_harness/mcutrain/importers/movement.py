@@ -66,6 +66,16 @@ class Movement:
         shape = tuple(x.shape[axis] for axis in permutation)
         return self.add("transpose", [x], shape, TransposeAttributes(permutation))
 
+    def axis_last(self, x: Tensor, axis: int) -> tuple[Tensor, Shape | None]:
+        """The axes rotated until ``axis`` is the last, and the permutation that turns them back; None where there is nothing to turn.
+
+        The Graph's order of axes is a rotation of ONNX's: what was brought into the one is so brought into the other.
+        """
+        rank = len(x.shape)
+        rotation = tuple((axis + 1 + place) % rank for place in range(rank))
+        back = tuple(rotation.index(place) for place in range(rank))
+        return self.transpose(x, rotation), None if axis == rank - 1 else back
+
     def slice(self, x: Tensor, ranges: Sequence[range]) -> Tensor:
         """The elements of a range along each axis; nothing where these are all. Raises UnsupportedError where a range is empty."""
         if any(len(taken) == 0 for taken in ranges):

@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import RequantizeAttributes
+from mcutrain.graph.attributes import (
+    Attributes,
+    RequantizeAttributes,
+    ReshapeAttributes,
+    TableAttributes,
+    TransposeAttributes,
+)
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
@@ -23,6 +29,7 @@ from mcutrain.importers.common import (
     UnsupportedError,
     activation_clamp,
     damaged,
+    is_a_code,
     is_usable_scale,
     one_end,
     quoted,
@@ -33,6 +40,7 @@ from mcutrain.importers.onnx_file import FileModel, FileNode, FileValue, read_on
 from mcutrain.importers.onnx_kinds import what_else_it_is
 from mcutrain.importers.onnx_operands import range_of, weighted_sum_range
 from mcutrain.importers.onnx_part import needed_part
+from mcutrain.importers.onnx_qoperator import in_qdq_form
 from mcutrain.importers.onnx_rules import RULES
 from mcutrain.importers.onnx_rules.movement import in_file_order
 from mcutrain.importers.onnx_rules.pointwise import folded_into_table, quantized_table
@@ -48,6 +56,7 @@ from mcutrain.importers.onnx_values import (
     file_shape,
     graph_shape,
 )
+from mcutrain.importers.transposes import inverse
 
 # QuantizeLinear came with 10; the operators used here keep their meaning up to the last one checked.
 _OPSETS = range(10, 26)
@@ -65,7 +74,7 @@ def import_onnx(path: Path, content: bytes, output: str | None = None) -> Graph:
 
     Raises UsageError (damaged or unsupported).
     """
-    model = needed_part(path, read_onnx(path, content), output)
+    model = needed_part(path, in_qdq_form(read_onnx(path, content)), output)
     kind = what_else_it_is(model)
     if kind is not None:
         raise UsageError(f"{path}: {kind}")
@@ -103,9 +112,14 @@ class _Import:
         self._values[end.name] = self._network_input(end)
         for node in self._model.nodes:
             self._import_node(node)
-        output = self._output(self._model.outputs[0])
+        end = self._model.outputs[0]
+        output = ""
+        try:
+            output = self._output(end)
+        except UnsupportedError as reason:
+            self.problems.add(f"output {quoted(end.name)}: {reason}")
         self.problems.raise_if_any()
-        self._drop_unread_tables(output)
+        self._drop_unread(output)
         return self.graph.finish(
             self._path,
             input=self._input_name,
@@ -134,8 +148,9 @@ class _Import:
     def settled(self, name: str) -> Value:
         """What a name stands for; a result that is read before any QuantizeLinear is Real where its codes are known all the same.
 
-        They are where elements were only moved: these keep the codes they had. Where a result is moved before it is quantised, the
-        QuantizeLinear behind the moves says what its codes are. And a function of one tensor has a range, which its 256 codes cover.
+        They are where elements were only moved, or limited to one of their codes: these keep the codes they had. Where a result is moved
+        before it is quantised, the QuantizeLinear behind the moves says what its codes are. And a function of one tensor has a range,
+        which its 256 codes cover.
         """
         value = self.value(name)
         q: Quantization | None = None
@@ -146,6 +161,8 @@ class _Import:
             moved_to = self._moved_to(name)
             if q is None and self._readers[moved_to] == 0 and self.is_read(moved_to):
                 q = self._own_range(value, moved_to)  # the file ends without a QuantizeLinear
+        if q is None and isinstance(value, Pending) and not value.is_moved:
+            q = self._exact(value)
         if q is None and isinstance(value, Pointwise):
             q = range_of(value)
             self.graph.notes.append(
@@ -156,6 +173,16 @@ class _Import:
         elif q is not None and isinstance(value, Pointwise):
             value = self._values[name] = Real(self._emit_table(value, q, name))
         return value
+
+    def _exact(self, p: Pending) -> Quantization | None:
+        """The quantisation in whose codes a result can be written without rounding; None where there is none."""
+        q = p.own
+        if p.kind in ("concatenate", "requantize"):
+            first, *others = (self.graph.tensors[name].quantization for name in p.inputs)
+            q = first if first is not None and all(_same(other, first) for other in others) else None
+        if q is None or self._waits_for_input(p):
+            return None
+        return q if all(limit is None or is_a_code(limit, q) for limit in (p.low, p.high)) else None
 
     def quantization_behind(self, name: str) -> Quantization | None:
         """How the elements of ``name`` are quantised, at once or when they have moved, where nothing else reads them; else None."""
@@ -226,10 +253,12 @@ class _Import:
         if isinstance(value, Constant):
             return value.values.shape
         if isinstance(value, NetworkInput | Pending):
-            return (1, *file_shape(value.shape))
-        if isinstance(value, Codes | Real):
-            tensor = value.tensor if isinstance(value, Codes) else value.codes.tensor
-            return (1, *file_shape(tensor.shape))
+            rows = isinstance(value, Pending) and value.rows
+            return file_shape(value.shape) if rows else (1, *file_shape(value.shape))
+        if isinstance(value, Pointwise | Real):
+            value = value.codes
+        if isinstance(value, Codes):
+            return value.whole_shape
         return None
 
     def _apply(self, node: FileNode) -> Value | tuple[Value, ...]:
@@ -298,12 +327,15 @@ class _Import:
             if not _same(known.tensor.quantization, q):
                 raise UnsupportedError("its input is already quantised with another scale")
             return known
-        if isinstance(source, Pending):
-            if source.awaits_bias and self._is_biased_later(name):
-                return source
+        if isinstance(source, Pending) and source.awaits_bias and self._is_biased_later(name):
+            return source
+        if isinstance(source, Pending) and not (source.is_moved or source.is_limited_codes):
             readers = [n for n in self._model.nodes if node.inputs[0] in n.inputs]
-            if any(n.kind != "QuantizeLinear" for n in readers) and not source.is_moved:
+            if any(n.kind != "QuantizeLinear" for n in readers):
+                source = self.settled(node.inputs[0])
+            if isinstance(source, Pending) and any(n.kind != "QuantizeLinear" for n in readers):
                 raise UnsupportedError("its input is also read before it is quantised")
+        if isinstance(source, Pending):
             codes = self._emit(source, q, name)
         elif isinstance(source, Pointwise):
             codes = self._emit_table(source, q, name)
@@ -312,7 +344,7 @@ class _Import:
                 return source.codes
             tensor = Tensor(name, source.codes.tensor.shape, "int8", q)
             self._add_requantize(f"quantize{node.index}", source.codes.tensor.name, tensor, INT8_RANGE, node.kind)
-            codes = Codes(tensor, source.codes.order)
+            codes = replace(source.codes, tensor=tensor)
         elif isinstance(source, NetworkInput) and source.dtype == "float32":
             codes = self._quantize_input(source, name, q)
         else:
@@ -369,26 +401,58 @@ class _Import:
             # The operator moves values of the input before they are quantised: the same as moving their codes.
             self._quantized[source.name] = self._quantize_input(source, source.name, q)
             p = replace(p, own=q)
+        if p.turned is not None or p.written is not None:
+            return self._emit_moved(p, q, name)
+        if p.times != 1:
+            return self._emit_multiple(p, q, name)
         tensor = Tensor(name, p.shape, "int8", q)
         clamp = activation_clamp(p.low, p.high, tensor.scale, tensor.zero_point, half_even=True)
         if p.rescales_operands:
             p = replace(p, inputs=tuple(self._rescaled(p, place, q, clamp) for place in range(len(p.inputs))))
+        if p.own is None and not p.clamps and clamp != INT8_RANGE:
+            p = replace(p, own=q)  # it is limited afterwards, at the same scale
         if p.own is None:
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
-            return Codes(tensor, p.order)
+            return Codes(tensor, p.order, p.rows)
         if _same(p.own, q) and clamp == INT8_RANGE:
             # The operator's own scale is the exact one; the stated one may differ in its last digit.
             tensor = Tensor(name, p.shape, "int8", p.own)
             self.graph.add_tensor(tensor)
             self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(INT8_RANGE), p.source)
-            return Codes(tensor, p.order)
+            return Codes(tensor, p.order, p.rows)
         raw = Tensor(f"{name}_before", p.shape, "int8", p.own)
         self.graph.add_tensor(raw)
         self.graph.add_operator(p.name, p.kind, p.inputs, raw.name, p.attributes(INT8_RANGE), p.source)
         suffix = "clamp" if _same(p.own, q) else "requantize"
         self._add_requantize(f"{p.name}_{suffix}", raw.name, tensor, clamp, p.source)
-        return Codes(tensor, p.order)
+        return Codes(tensor, p.order, p.rows)
+
+    def _emit_moved(self, p: Pending, q: Quantization, name: str) -> Codes:
+        """As `_emit`, of an operator whose result is transposed or reshaped."""
+        written = inverse(p.shape, p.turned) if p.turned is not None else p.written
+        assert written is not None
+        own = replace(p, shape=written, turned=None, written=None)
+        inner = self._emit(own, q, f"{name}_as_written").tensor
+        y = replace(inner, name=name, shape=p.shape)
+        self.graph.add_tensor(y)
+        kind = "reshape" if p.turned is None else "transpose"
+        attributes: Attributes = ReshapeAttributes() if p.turned is None else TransposeAttributes(p.turned)
+        self.graph.add_operator(f"{p.name}_{kind}", kind, (inner.name,), name, attributes, p.source)
+        return Codes(y, p.order, p.rows)
+
+    def _emit_multiple(self, p: Pending, q: Quantization, name: str) -> Codes:
+        """As `_emit`, of a multiple of what an operator computes: the same codes, of so many times the scale."""
+        low, high = (None if limit is None else limit / p.times for limit in (p.low, p.high))
+        part = Quantization((q.scale.astype(np.float64) / p.times).astype(np.float32), q.zero_point)
+        if not is_usable_scale(part.scale):
+            raise UnsupportedError(f"its scale {q.scale[0]:g} is too small for a sum of {p.times} elements")
+        inner = self._emit(replace(p, low=low, high=high, times=1), part, f"{name}_divided").tensor
+        y = replace(inner, name=name, quantization=q)
+        self.graph.add_tensor(y)
+        same = TableAttributes(f"{p.times} times", tuple(range(-128, 128)), (1.0,) * 256)
+        self.graph.add_operator(f"{p.name}_multiple", "table", (inner.name,), name, same, p.source)
+        return Codes(y, p.order, p.rows)
 
     def _emit_table(self, p: Pointwise, q: Quantization, name: str) -> Codes:
         """Add the table of a function of one tensor, whose codes are quantised by ``q``, as the tensor ``name``."""
@@ -396,10 +460,10 @@ class _Import:
         attributes, self.tables[name] = quantized_table(p, y)
         self.graph.add_tensor(y)
         self.graph.add_operator(p.name, "table", (p.codes.tensor.name,), name, attributes, p.source)
-        return Codes(y, p.codes.order)
+        return replace(p.codes, tensor=y)
 
-    def _drop_unread_tables(self, output: str) -> None:
-        """Leave out the tables that have become part of others."""
+    def _drop_unread(self, output: str) -> None:
+        """Leave out the tables that have become part of others, and the weights that have taken a gain into new ones."""
         for op in reversed(self.graph.operators):
             name = op.outputs[0]
             if (
@@ -409,6 +473,9 @@ class _Import:
             ):
                 self.graph.operators.remove(op)
                 del self.graph.tensors[name]
+        read = {name for op in self.graph.operators for name in op.inputs}
+        for name in [name for name, t in self.graph.tensors.items() if t.data is not None and name not in read]:
+            del self.graph.tensors[name]
 
     def _rescaled(self, p: Pending, place: int, q: Quantization, clamp: tuple[int, int]) -> str:
         """An operand with the scale ``q``, within a clamp; it keeps its codes where it has them already."""
@@ -455,7 +522,12 @@ class _Import:
         if p.kind in ("conv2d", "depthwise_conv2d", "fully_connected"):
             q = weighted_sum_range(*(self.graph.tensors[operand] for operand in p.inputs))
         elif p.kind in ("average_pool", "mean"):
-            q = self.graph.tensors[p.inputs[0]].quantization
+            operand = self.graph.tensors[p.inputs[0]].quantization
+            assert operand is not None
+            with np.errstate(over="ignore"):
+                q = Quantization(operand.scale * np.float32(p.times), operand.zero_point)
+            if not is_usable_scale(q.scale):
+                raise UnsupportedError(f"the scale {operand.scale[0]:g} is too large for a sum of {p.times} elements")
         if q is not None:
             self.graph.notes.append(
                 f"the output {quoted(name)} is not quantised in the file; its int8 codes have the scale {q.scale[0]:.6g}"

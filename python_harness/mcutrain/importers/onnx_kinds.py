@@ -34,7 +34,8 @@ def what_else_it_is(model: FileModel) -> str | None:
     if any(kind.startswith("DynamicQuantize") or kind in _DYNAMIC for kind in kinds):
         return f"a dynamically quantised model (int8 weights, float32 activations): {HOW_TO_QUANTISE}"
     if any(kind.startswith("QLinear") for kind in kinds):
-        return f"a model in QOperator format (QLinearConv and the like): quantise its float32 original in QDQ form, {_QDQ_CALL}"
+        strange = ", ".join(kind for kind in kinds if kind.startswith("QLinear"))
+        return f"a model in QOperator format ({strange}): quantise its float32 original in QDQ form, {_QDQ_CALL}"
     return _by_numbers(model)
 
 

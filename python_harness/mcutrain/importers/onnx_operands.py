@@ -22,7 +22,7 @@ from mcutrain.importers.onnx_values import (
     Shape,
     Unknown,
     Value,
-    graph_shape,
+    graph_axes,
 )
 
 
@@ -91,20 +91,20 @@ def sides_attribute(node: FileNode, name: str, x: Codes, default: tuple[int, int
     return 1, length
 
 
-def is_over_last_axis(context: Context, node: FileNode, shape: Shape) -> bool:
-    """Whether a softmax of a tensor of ``shape`` (in the Graph's layout) is over its last axis: the channels of an image.
+def softmax_axis(context: Context, node: FileNode, x: Codes) -> int:
+    """The Graph's axis over which a softmax of ``x`` is.
 
     Up to opset 12 it is over all axes from the stated one on. Axes of length 1 do not matter.
     """
     coerces = context.opset < 13
-    rank = len(shape) + 1
+    rank = len(x.whole_shape)
     axis = integer_attribute(node, "axis", 1 if coerces else -1)
-    if not -rank <= axis < rank:
-        raise UnsupportedError(f"its axis is {axis}, of {rank} dimensions")
-    axes = graph_shape(tuple(range(1, rank)))  # the file's axes in the Graph's order
-    stated = {a for a in axes if (a >= axis % rank if coerces else a == axis % rank)}
-    long = {a for a, n in zip(axes, shape, strict=True) if n > 1}
-    return stated & long == {axes[-1]} & long and axis % rank != 0
+    graph_axis(axis, x)  # no other than those of a sample
+    over = range(axis % rank, rank if coerces else axis % rank + 1)
+    long = [a for a in over if x.whole_shape[a] > 1] or [axis % rank]
+    if len(long) > 1:
+        raise UnsupportedError(f"it is over the axes {long} at once; put a Flatten before it")
+    return graph_axis(long[0], x)
 
 
 def constant_operand(context: Context, name: str, what: str) -> Constant:
@@ -117,11 +117,11 @@ def constant_operand(context: Context, name: str, what: str) -> Constant:
     return value
 
 
-def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:
+def codes_operand(context: Context, name: str, *, or_input: bool = False, or_rows: bool = False) -> Codes:
     """The codes behind an operand.
 
     or_input: allow the network's input before its QuantizeLinear, for operators that only move values and so may as well
-    come after it; its tensor has no quantisation yet.
+    come after it; its tensor has no quantisation yet. or_rows: allow a tensor without an axis for the batch alone.
     """
     value = context.settled(name)
     if or_input and isinstance(value, NetworkInput) and value.dtype == "float32":
@@ -132,9 +132,24 @@ def codes_operand(context: Context, name: str, *, or_input: bool = False) -> Cod
         raise UnsupportedError(f"operand {quoted(name)} is a constant")
     if not isinstance(value, Real):
         raise UnsupportedError(
-            f"operand {quoted(name)} is not quantised: no QuantizeLinear and DequantizeLinear before it"
+            f"operand {quoted(name)} is not quantised: no QuantizeLinear and DequantizeLinear before it; quantise the output of what "
+            "writes it too (onnxruntime: its kind in op_types_to_quantize)"
+        )
+    if value.codes.rows and not or_rows:
+        raise UnsupportedError(
+            f"operand {quoted(name)} of shape {list(value.codes.whole_shape)} has the batch and others in one axis; "
+            "reshape it to [batch, ...] first"
         )
     return value.codes
+
+
+def graph_axis(axis: int, x: Codes) -> int:
+    """The Graph's axis of an axis of the file, counted from the batch on."""
+    rank = len(x.whole_shape)
+    batch = 0 if x.rows else 1
+    if not -rank <= axis < rank or axis % rank < batch:
+        raise UnsupportedError(f"its axis is {axis}, the batch or outside the {rank} dimensions")
+    return graph_axes(rank - batch).index(axis % rank - batch)
 
 
 def image_operand(context: Context, name: str, *, or_input: bool = False) -> Codes:

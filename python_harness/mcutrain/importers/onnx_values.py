@@ -31,10 +31,19 @@ class Codes:
     order: None where a vector's elements are in the order the file has them; (channels, height, width) where it is the
     flattened image of that shape, which is channels-first in the file and channels-last in the Graph. A tensor of two dimensions
     is a sequence, (channels, length) in the file and (length, channels) in the Graph.
+    rows: whether the file's tensor has no axis for the batch alone, but the batch and others in one, or not in front: (36, 8) of a batch
+    of 1 x 36 x 8. In the Graph it lies as (1, 36, 8) of the file would.
     """
 
     tensor: Tensor
     order: Shape | None = None
+    rows: bool = False
+
+    @property
+    def whole_shape(self) -> Shape:
+        """The shape of the file's tensor, batch 1 included."""
+        shape = file_shape(self.tensor.shape)
+        return shape if self.rows else (1, *shape)
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ class Pending:
     output (pools: the input's), or None where it can write any. unstated: the quantisation of its codes where it can write
     any, but the file ends without one, from the operator's range. low, high: real-valued limits. awaits_bias: a matrix
     product, to which the next node may add its bias. rescales_operands: every operand is brought to the output's scale
-    and clamp first.
+    and clamp first. clamps: whether the operator can limit its output itself. shape, order, rows: of the result, as in
+    ``Codes``. turned: how what the operator writes is transposed to have this shape; None: not at all. written: the shape
+    that the operator writes, where a reshape brings it to this one; else None. times: the result is so many times what the
+    operator computes: a sum, of a mean.
     """
 
     name: str
@@ -95,6 +107,16 @@ class Pending:
     high: float | None = None
     awaits_bias: bool = False
     rescales_operands: bool = False
+    clamps: bool = True
+    rows: bool = False
+    turned: Shape | None = None
+    written: Shape | None = None
+    times: int = 1
+
+    @property
+    def is_limited_codes(self) -> bool:
+        """Whether its elements are those of a tensor of codes, within limits: known to every reader, however it is quantised."""
+        return self.kind == "requantize"
 
     @property
     def is_moved(self) -> bool:

@@ -25,7 +25,7 @@ from mcutrain.graph.model import Operator, Tensor
 Shape = tuple[int, ...]
 
 # Kinds of one computed operand that treat each element by itself, with the same attributes wherever it lies.
-ELEMENTWISE = frozenset({"requantize"})
+ELEMENTWISE = frozenset({"requantize", "table"})
 
 
 def fold_transposes(

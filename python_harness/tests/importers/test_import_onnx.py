@@ -259,16 +259,23 @@ def test_a_softmax_over_the_channels_of_an_image_is_one_over_the_last_axis(
     assert_agrees(graph, model, inputs)
 
 
-@pytest.mark.parametrize(("opset", "axis"), [(17, 2), (17, -1), (12, 1)])
-def test_a_softmax_over_anything_else_is_refused(tmp_path: Path, opset: int, axis: int) -> None:
+@pytest.mark.parametrize(("opset", "axis"), [(17, 2), (17, -1), (12, 3)])
+def test_a_softmax_over_another_axis_is_one_between_transposes(tmp_path: Path, opset: int, axis: int) -> None:
     m = FloatModel((5, 4, 3), opset=opset)
+    inputs = samples(5, 4, 3)
+    output = m.node("Softmax", m.conv("x", 6, 5, 1), axis=axis)
+    model = quantize(m.build(output, output_rank=4), inputs, per_channel=False)
+    graph = load(tmp_path, model)
+    assert [op.kind for op in graph.operators] == ["conv2d", "transpose", "softmax", "transpose"]
+    assert_agrees(graph, model, inputs)
+
+
+def test_a_softmax_over_several_axes_is_refused(tmp_path: Path) -> None:
+    m = FloatModel((5, 4, 3), opset=12)
     model = quantize(
-        m.build(m.node("Softmax", m.conv("x", 6, 5, 1), axis=axis), output_rank=4), samples(5, 4, 3), per_channel=False
+        m.build(m.node("Softmax", m.conv("x", 6, 5, 1), axis=1), output_rank=4), samples(5, 4, 3), per_channel=False
     )
-    with pytest.raises(
-        UsageError, match=r"Softmax.*it is not over the elements of a vector or the channels of an image"
-    ):
-        load(tmp_path, model)
+    assert "it is over the axes [1, 2, 3] at once; put a Flatten before it" in refusal(tmp_path, model)
 
 
 def test_a_reshape_that_flattens_moves_the_columns_of_the_product_after_it(tmp_path: Path) -> None:
@@ -340,7 +347,7 @@ def edit(kind: str, position: int, **attributes: object) -> onnx.ModelProto:
         (edit("MaxPool", 0, ceil_mode=1, kernel_shape=[3, 3], strides=[2, 2]), "its ceil_mode makes it reach past"),
         (edit("Gemm", 0, alpha=0.5), "its alpha is 0.5, not 1"),
         (edit("Conv", 1, mystery=3), "attribute 'mystery'"),
-        (edit("Flatten", 0, axis=2), "its axis is 2, not 1"),
+        (edit("Flatten", 0, axis=5), "its axis is 5, of 4 dimensions"),
         (edit("Pad", 0, mode="reflect"), "its mode is 'reflect', not 'constant'"),
         (edit("Conv", 0, auto_pad="DIAGONAL"), "its auto_pad is 'DIAGONAL'"),
     ],

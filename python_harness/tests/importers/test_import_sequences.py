@@ -127,10 +127,12 @@ def test_what_would_move_the_elements_of_an_unquantised_input_is_refused(tmp_pat
     assert "which moves elements before they are quantised" in refusal(tmp_path, conv(m, y, 2, 3, 2), m, 3)
 
 
-def test_a_matrix_product_over_the_length_of_a_sequence_is_refused(tmp_path: Path) -> None:
+def test_a_matrix_product_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     m = FloatModel((CHANNELS, LENGTH))
-    product = m.node("MatMul", "x", m.random(LENGTH, 5))
-    assert f"its weights take a vector of {LENGTH}, its input is (3, 40)" in refusal(tmp_path, product, m, 3)
+    model = quantize(m.build(m.node("MatMul", "x", m.random(LENGTH, 5)), 3), samples(CHANNELS, LENGTH))
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 39
+    with pytest.raises(UsageError, match=r"its weights take rows of 40, its input is \[1, 3, 39\]"):
+        load(tmp_path, model)
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,6 @@ def test_an_image_that_comes_channels_last_is_taken_as_it_comes() -> None:
 def test_what_moves_the_batch_is_refused_with_its_reason() -> None:
     cases: list[tuple[Network, str]] = [
         (lambda m, x: m.node("Concat", x, x, axis=0), "its axis is 0, the batch"),
-        (lambda m, x: m.node("Transpose", x, perm=[1, 0, 2, 3]), "moves the batch"),
         (lambda m, x: m.node("Pad", x, integers(m, 1, 0, 0, 0, 0, 0, 0, 0)), "it pads the batch"),
         (lambda m, x: m.node("Slice", x, *(integers(m, n) for n in (1, 2, 0))), "it takes nothing of the batch"),
         (

@@ -391,6 +391,7 @@ class NumpyNetwork:
 
 # Written anew, for the functions of networks of tests.
 FUNCTIONS: dict[str, Operand] = {
+    "negation": np.negative,
     "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(x / 2),
     "silu": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
     "softplus": lambda x: np.log(1 + np.exp(x)),

@@ -95,15 +95,16 @@ def quantize(
     activation: QuantType = QuantType.QInt8,
     per_channel: bool = True,
     extra_options: dict[str, Any] | None = None,
+    form: QuantFormat = QuantFormat.QDQ,
 ) -> onnx.ModelProto:
-    """The model in QDQ form, calibrated on ``samples`` (each without the batch)."""
+    """The model in QDQ form, or another, calibrated on ``samples`` (each without the batch)."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "quantized.onnx"
         quantize_static(
             model,
             target,
             _Samples(samples),
-            quant_format=QuantFormat.QDQ,
+            quant_format=form,
             activation_type=activation,
             weight_type=QuantType.QInt8,
             per_channel=per_channel,

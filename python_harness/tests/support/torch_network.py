@@ -37,6 +37,7 @@ from support.traced_step import StepGradients, Target
 
 Real = NDArray[np.float64]
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "negation": torch.neg,
     "softplus": functional.softplus,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,

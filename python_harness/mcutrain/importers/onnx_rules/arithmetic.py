@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.graph.attributes import AddAttributes, Attributes, ConvAttributes, MultiplyAttributes
-from mcutrain.graph.model import Quantization
-from mcutrain.importers.common import UnsupportedError, quoted
+from mcutrain.graph.model import Quantization, Tensor
+from mcutrain.importers.common import UnsupportedError, is_usable_scale, quoted
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
     bias_codes,
     codes_operand,
     constant_operand,
-    image_operand,
+    graph_axis,
     integer_attribute,
 )
 from mcutrain.importers.onnx_rules.base import Rule
-from mcutrain.importers.onnx_values import Clamp, Codes, Constant, Pending, Value, file_shape, graph_axes
+from mcutrain.importers.onnx_values import Clamp, Codes, Constant, Pending, Shape, Value, file_shape, graph_axes
 
 Real = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def _multiply(context: Context, node: FileNode) -> Value:
 
 def _divide(context: Context, node: FileNode) -> Value:
     divisor = constant_operand(context, node.inputs[1], "its divisors")
-    x = codes_operand(context, node.inputs[0])
+    x = _operand(context, node.inputs[0])
     with np.errstate(divide="ignore"):
         inverse = 1 / _real(divisor)
     if not np.all(np.isfinite(inverse)):
@@ -84,19 +85,20 @@ def _elementwise(context: Context, node: FileNode, kind: str, attributes: Callab
         raise UnsupportedError("both of its operands are constants")
     if any(constants):
         first = constants[0]
-        x, constant = codes_operand(context, node.inputs[1 if first else 0]), values[0 if first else 1]
+        x = _operand(context, node.inputs[1 if first else 0])
+        constant = values[0 if first else 1]
         assert isinstance(constant, Constant)
         name = f"{constant.name}_of_{node.index}"
         q, codes = constant.quantization, constant.values
-        if q is None or q.scale.size != 1 or codes.dtype not in (np.int8, np.uint8):
+        if isinstance(x, Pending) or q is None or q.scale.size != 1 or codes.dtype not in (np.int8, np.uint8):
             return _with_constant(context, node, kind, attributes, x, _real(constant), name, first=first)
         shift = 128 if codes.dtype == np.uint8 else 0
-        values8 = _graph_layout(x, codes.astype(np.int32) - shift, constant.name).astype(np.int8)
+        values8 = _graph_layout(x.tensor.shape, x.order, codes.astype(np.int32) - shift, constant.name).astype(np.int8)
         added = context.graph.constant(name, values8, Quantization(q.scale, (q.zero_point - shift).astype(np.int32)))
         return _pending(context, node, kind, attributes, x, added, first=first)
-    a, b = (codes_operand(context, name) for name in node.inputs)
-    if len(a.tensor.shape) != len(b.tensor.shape):
-        raise UnsupportedError(f"it broadcasts {file_shape(a.tensor.shape)} and {file_shape(b.tensor.shape)}")
+    a, b = (codes_operand(context, name, or_rows=True) for name in node.inputs)
+    if len(a.tensor.shape) != len(b.tensor.shape) or a.rows != b.rows:
+        raise UnsupportedError(f"it broadcasts {list(a.whole_shape)} and {list(b.whole_shape)}")
     if a.order != b.order:
         raise UnsupportedError("its operands are flattened from different shapes")
     return _pending(context, node, kind, attributes, a, b.tensor.name)
@@ -119,7 +121,7 @@ def _pending(
     except ValueError:
         raise UnsupportedError(f"it broadcasts {file_shape(shapes[0])} and {file_shape(shapes[1])}") from None
     operands = (other, x.tensor.name) if first else (x.tensor.name, other)
-    return Pending(f"{kind}{node.position}", kind, node.kind, operands, shape, x.order, attributes)
+    return Pending(f"{kind}{node.position}", kind, node.kind, operands, shape, x.order, attributes, rows=x.rows)
 
 
 def _with_constant(
@@ -127,34 +129,96 @@ def _with_constant(
     node: FileNode,
     kind: str,
     attributes: Callable[[Clamp], Attributes],
-    x: Codes,
+    x: Codes | Pending,
     values: Real,
     name: str,
     *,
     first: bool = False,
 ) -> Pending:
-    """X and a constant of real values: exact where they have one magnitude, or one value a channel of an image."""
-    laid = _graph_layout(x, values, name)
+    """X and a constant of real values: exact where they have one magnitude, or one value for each element of an axis."""
+    shape = x.shape if isinstance(x, Pending) else x.tensor.shape
+    laid = _graph_layout(shape, x.order, values, name)
     largest = float(np.abs(laid).max())
     units = laid / largest if largest > 0 else laid
-    if largest > 0 and np.all(np.isin(units, (-1.0, 0.0, 1.0))):
+    if isinstance(x, Codes) and largest > 0 and np.all(np.isin(units, (-1.0, 0.0, 1.0))):
         q = Quantization(np.array([largest / _UNIT], np.float32), np.zeros(1, np.int32))
         added = context.graph.constant(name, (units * _UNIT).astype(np.int8), q)
         return _pending(context, node, kind, attributes, x, added, first=first)
-    channels = x.tensor.shape[-1]
-    if len(x.tensor.shape) not in (2, 3) or laid.size not in (1, channels) or laid.shape[-1] != laid.size:
+    rank = len(shape)
+    axes = [a for a, n in enumerate(laid.shape) if n == laid.size and laid.size in (1, shape[a])]
+    # Sums of products can have an offset or a gain for each of their channels.
+    axis = _channel_axis(x) if isinstance(x, Pending) and _channel_axis(x) in axes else max(axes, default=rank)
+    if axis == rank or rank > 3:
         raise UnsupportedError(f"its constant {quoted(name)} is not quantised; quantise it with the network")
+    channels = shape[axis]
     each = np.broadcast_to(laid.reshape(-1), (channels,))
     if kind == "multiply":
-        return _affine(context, node, x, each, np.zeros(channels))
+        return _affine(context, node, x, axis, each, np.zeros(channels))
     sign = -1.0 if isinstance(found := attributes((-128, 127)), AddAttributes) and found.subtracts else 1.0
     gain = np.full(channels, sign if first else 1.0)
-    return _affine(context, node, x, gain, each if first else sign * each)
+    return _affine(context, node, x, axis, gain, each if first else sign * each)
 
 
-def _affine(context: Context, node: FileNode, x: Codes, gain: Real, offset: Real) -> Pending:
-    """``gain x + offset`` a channel of an image: a depthwise convolution of one tap, whose weights are +-127 at scales of their own."""
-    channels = x.tensor.shape[-1]
+_WEIGHTED = frozenset({"conv2d", "depthwise_conv2d", "fully_connected"})
+
+
+def _operand(context: Context, name: str) -> Codes | Pending:
+    """Codes, or sums of products that nothing else reads and that are not quantised yet: they take a gain and an offset into themselves."""
+    value = context.value(name)
+    if (
+        isinstance(value, Pending)
+        and value.kind in _WEIGHTED
+        and (value.low, value.high, value.written) == (None, None, None)
+        and context.sole_reader(name) is not None
+    ):
+        return value
+    return codes_operand(context, name, or_rows=True)
+
+
+def _channel_axis(p: Pending) -> int:
+    """Where the channels of an operator with weights are, in the Graph's layout of its result."""
+    last = len(p.shape) - 1
+    return last if p.turned is None else p.turned.index(last)
+
+
+def _into_weights(context: Context, node: FileNode, p: Pending, gain: Real, offset: Real) -> Pending:
+    """``gain y + offset`` of each channel of an operator with weights: these, its scales and its bias at so many times the scale."""
+    x, weights, bias = (context.graph.tensors[name] for name in p.inputs)
+    assert weights.data is not None and weights.quantization is not None
+    assert bias.data is not None and bias.quantization is not None
+    shape = (-1, *[1] * (weights.data.ndim - 1))
+    codes = weights.data.astype(np.int32) * np.sign(gain).astype(np.int32).reshape(shape)
+    if codes.max() > 127:
+        raise UnsupportedError("it turns the sign of a weight of -128; quantise weights to codes of -127 to 127")
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        scales = (weights.quantization.scale * np.where(gain == 0, 1.0, np.abs(gain))).astype(np.float32)
+        real = bias.data.astype(np.float64) * bias.quantization.scale.astype(np.float64) * gain + offset
+        exact = np.rint(real / (np.float64(x.scale) * scales.astype(np.float64)))
+    if not is_usable_scale(scales):
+        raise UnsupportedError("a gain of it is too small or too large for the weights before it")
+    made = context.graph.with_room(f"{node.kind} #{node.index}", codes.astype(np.int8), exact, scales)
+    zeros = np.zeros(made[2].shape, np.int32)
+    name = context.graph.constant(f"{node.outputs[0]}_weights", made[0], Quantization(made[2], zeros, 0))
+    with np.errstate(over="ignore", under="ignore"):
+        bias_scale = np.float32(x.scale) * made[2]
+    biases = context.graph.constant(f"{node.outputs[0]}_bias", made[1], Quantization(bias_scale, zeros, 0))
+    return replace(p, inputs=(x.name, name, biases), awaits_bias=False)
+
+
+def _affine(context: Context, node: FileNode, x: Codes | Pending, axis: int, gain: Real, offset: Real) -> Pending:
+    """``gain x + offset`` of each element of an axis: a depthwise convolution of one tap, whose weights are +-127 at their own scales."""
+    if isinstance(x, Pending):
+        if axis != _channel_axis(x):
+            raise UnsupportedError(
+                "it is of another axis than the channels of the layer before it; quantise that layer's output"
+            )
+        return _into_weights(context, node, x, gain, offset)
+    own = f"depthwise{node.position}"
+    movement = Movement(context.graph, f"{own}_operand", node.kind)
+    operand, turned = movement.axis_last(x.tensor, axis)
+    written = (1, *operand.shape) if len(operand.shape) == 1 else None
+    operand = operand if written is None else movement.reshape(operand, written)
+    channels = operand.shape[-1]
     largest = float(np.abs(gain).max())
     scale = (np.where(gain == 0, largest if largest > 0 else 1.0, np.abs(gain)) / _UNIT).astype(np.float32)
     zeros = np.zeros(channels, np.int32)
@@ -168,9 +232,18 @@ def _affine(context: Context, node: FileNode, x: Codes, gain: Real, offset: Real
     name = context.graph.constant(
         f"{node.outputs[0]}_offset", bias.astype(np.int32), Quantization(bias_scale, zeros, 0)
     )
-    operands = (x.tensor.name, weights, name)
-    own = f"depthwise{node.position}"
-    return Pending(own, "depthwise_conv2d", node.kind, operands, x.tensor.shape, None, ConvAttributes)
+    return Pending(
+        own,
+        "depthwise_conv2d",
+        node.kind,
+        (operand.name, weights, name),
+        x.tensor.shape,
+        x.order,
+        ConvAttributes,
+        rows=x.rows,
+        turned=turned,
+        written=written,
+    )
 
 
 def _batch_normalization(context: Context, node: FileNode) -> Value:
@@ -180,18 +253,23 @@ def _batch_normalization(context: Context, node: FileNode) -> Value:
     epsilon = node.attributes.get("epsilon", 1e-5)
     if not isinstance(epsilon, int | float):
         raise UnsupportedError("its epsilon is no number")
-    x = image_operand(context, node.inputs[0])
+    x = _operand(context, node.inputs[0])
+    codes = Codes(Tensor(node.inputs[0], x.shape, "int8"), x.order, x.rows) if isinstance(x, Pending) else x
+    axis, shape = graph_axis(1, codes), codes.tensor.shape
+    if len(shape) > 3:
+        raise UnsupportedError(f"it reads {len(codes.whole_shape)} dimensions, more than 4")
     parameters = []
     for operand, what in zip(node.inputs[1:], ("its scales", "its offsets", "its means", "its variances"), strict=True):
         values = _real(constant_operand(context, operand, what)).reshape(-1)
-        if values.size != x.tensor.shape[-1]:
-            raise UnsupportedError(f"{what} are {values.size} for {x.tensor.shape[-1]} channels")
-        parameters.append(values)
+        if values.size != shape[axis]:
+            raise UnsupportedError(f"{what} are {values.size} for {shape[axis]} channels")
+        # One for each element of a vector: these follow its elements.
+        parameters.append(_graph_layout(shape, x.order, values, node.outputs[0]) if len(shape) == 1 else values)
     scales, offsets, means, variances = parameters
     if not np.all(variances + epsilon > 0):
         raise UnsupportedError("one of its variances is negative")
     gain = scales / np.sqrt(variances + epsilon)
-    return _affine(context, node, x, gain, offsets - means * gain)
+    return _affine(context, node, x, axis, gain, offsets - means * gain)
 
 
 def _real(constant: Constant) -> Real:
@@ -207,17 +285,17 @@ def _real(constant: Constant) -> Real:
     return real
 
 
-def _graph_layout(x: Codes, values: NDArray[Any], name: str) -> NDArray[Any]:
-    """A constant that meets x, in the Graph's layout, with as many dimensions as x."""
-    rank = len(x.tensor.shape)
+def _graph_layout(of: Shape, order: Shape | None, values: NDArray[Any], name: str) -> NDArray[Any]:
+    """A constant that meets codes of the shape and order ``of`` and ``order``, in the Graph's layout, with as many dimensions."""
+    rank = len(of)
     shape = (1,) * (rank + 1 - values.ndim) + values.shape
     if len(shape) != rank + 1 or shape[0] != 1:
         raise UnsupportedError(f"its constant {quoted(name)} has the shape {list(values.shape)}")
     laid = values.reshape(shape[1:])
     if rank > 1:
         return laid.transpose(graph_axes(rank))
-    if x.order is not None and laid.size > 1:
-        return laid.reshape(x.order).transpose(1, 2, 0).reshape(-1)
+    if order is not None and laid.size > 1:
+        return laid.reshape(order).transpose(1, 2, 0).reshape(-1)
     return laid
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from mcutrain.graph.attributes import ConvAttributes
 from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
     add_weights,
     codes_operand,
     constant_operand,
+    graph_axis,
     image_operand,
     integer_attribute,
     integer_attributes,
@@ -19,7 +21,7 @@ from mcutrain.importers.onnx_operands import (
     window,
 )
 from mcutrain.importers.onnx_rules.base import WINDOW, Rule
-from mcutrain.importers.onnx_values import Pending, Value, file_shape
+from mcutrain.importers.onnx_values import Pending, Value
 
 
 def _conv(context: Context, node: FileNode) -> Value:
@@ -68,22 +70,27 @@ def _matmul(context: Context, node: FileNode) -> Value:
 
 
 def _matrix_product(context: Context, node: FileNode, *, transposed: bool) -> Pending:
+    """A fully connected operator along the file's last axis: of a vector, or of each row or pixel of what has more axes."""
     weights = constant_operand(context, node.inputs[1], "weights")
     if weights.values.ndim != 2:
         raise UnsupportedError(f"its weights have {weights.values.ndim} dimensions, not 2")
     codes = weights.values if transposed else weights.values.T
-    x = codes_operand(context, node.inputs[0])
-    if x.tensor.shape != (codes.shape[1],):
-        raise UnsupportedError(
-            f"its weights take a vector of {codes.shape[1]}, its input is {file_shape(x.tensor.shape)}"
-        )
+    x = codes_operand(context, node.inputs[0], or_rows=True)
+    if x.whole_shape[-1] != codes.shape[1]:
+        raise UnsupportedError(f"its weights take rows of {codes.shape[1]}, its input is {list(x.whole_shape)}")
     if x.order is not None:
         # The file flattens channels first, the Graph channels last: the columns follow the elements.
         codes = codes.reshape(-1, *x.order).transpose(0, 2, 3, 1).reshape(codes.shape)
     bias = optional_constant(context, node, 2, "bias")
-    operands = (x.tensor.name, *add_weights(context, node, weights, codes, 0 if transposed else 1, x, bias))
+    constants = add_weights(context, node, weights, codes, 0 if transposed else 1, x, bias)
     name = f"fully_connected{node.position}"
-    return Pending(name, "fully_connected", node.kind, operands, (len(codes),), None, ConvAttributes)
+    axis = graph_axis(-1, x)
+    rows, turned = Movement(context.graph, f"{name}_rows", node.kind).axis_last(x.tensor, axis)
+    shape = tuple(len(codes) if a == axis else n for a, n in enumerate(x.tensor.shape))
+    operands = (rows.name, *constants)
+    return Pending(
+        name, "fully_connected", node.kind, operands, shape, None, ConvAttributes, rows=x.rows, turned=turned
+    )
 
 
 RULES: dict[str, Rule] = {

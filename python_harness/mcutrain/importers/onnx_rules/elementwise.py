@@ -16,12 +16,13 @@ from mcutrain.graph.attributes import (
 )
 from mcutrain.graph.checks.elementwise import MAX_ALPHA
 from mcutrain.graph.model import Quantization
-from mcutrain.importers.common import INT8_RANGE, UnsupportedError
+from mcutrain.importers.common import UnsupportedError
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileNode
-from mcutrain.importers.onnx_operands import Context, codes_operand, constant_operand, is_over_last_axis
+from mcutrain.importers.onnx_operands import Context, codes_operand, constant_operand, softmax_axis
 from mcutrain.importers.onnx_rules.base import Rule
 from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
-from mcutrain.importers.onnx_values import Clamp, Codes, Pending, Value, graph_shape
+from mcutrain.importers.onnx_values import Pending, Value, graph_shape
 
 _LOG_SOFTMAX_OUTPUT = Quantization(np.array([1 / 16], np.float32), np.array([127], np.int32))
 _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int32))
@@ -29,17 +30,22 @@ _SOFTMAX_OUTPUT = Quantization(np.array([1 / 256], np.float32), np.array([-128],
 
 def _activation(context: Context, node: FileNode, low: float | None, high: float | None, position: int = 0) -> Value:
     """Limits of the operand at ``position``."""
-    value = context.value(node.inputs[position])
-    if isinstance(value, Pending):
-        if context.sole_reader(node.inputs[position]) is None:
+    name = node.inputs[position]
+    value = context.value(name)
+    if isinstance(value, Pending) and not value.is_limited_codes and context.sole_reader(name) is None:
+        value = context.settled(name)
+        if isinstance(value, Pending):
             raise UnsupportedError("its input is also read before it is quantised")
+    if isinstance(value, Pending):
         lows = [limit for limit in (value.low, low) if limit is not None]
         highs = [limit for limit in (value.high, high) if limit is not None]
         return replace(value, low=max(lows, default=None), high=min(highs, default=None), awaits_bias=False)
-    x = codes_operand(context, node.inputs[position])
+    x = codes_operand(context, name, or_rows=True)
     operands, shape = (x.tensor.name,), x.tensor.shape
     name = f"requantize{node.position}"
-    return Pending(name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high)
+    return Pending(
+        name, "requantize", node.kind, operands, shape, x.order, RequantizeAttributes, low=low, high=high, rows=x.rows
+    )
 
 
 def _relu(context: Context, node: FileNode) -> Value:
@@ -66,7 +72,7 @@ def _extreme(*, is_maximum: bool) -> Callable[[Context, FileNode], Value]:
 
 
 def _prelu(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0])
+    x = codes_operand(context, node.inputs[0], or_rows=True)
     slope = constant_operand(context, node.inputs[1], "its slopes")
     if slope.quantization is not None and slope.quantization.scale.size != 1:
         raise UnsupportedError(f"its slopes have {slope.quantization.scale.size} scales")
@@ -87,41 +93,47 @@ def _prelu(context: Context, node: FileNode) -> Value:
     q = Quantization(np.array([scale], np.float32), np.zeros(1, np.int32))
     alpha = context.graph.constant(f"{node.outputs[0]}_alpha", codes, q)
     name, operands = f"prelu{node.position}", (x.tensor.name, alpha)
-    return Pending(name, "prelu", node.kind, operands, x.tensor.shape, x.order, _unclamped(PreluAttributes()))
-
-
-def _softmax(context: Context, node: FileNode) -> Value:
-    x = _over_last_axis(context, node)
-    name, operands = f"softmax{node.position}", (x.tensor.name,)
-    attributes = _unclamped(SoftmaxAttributes())
-    return Pending(name, "softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_SOFTMAX_OUTPUT)
-
-
-def _log_softmax(context: Context, node: FileNode) -> Value:
-    x = _over_last_axis(context, node)
-    name, operands = f"log_softmax{node.position}", (x.tensor.name,)
-    attributes = _unclamped(LogSoftmaxAttributes())
     return Pending(
-        name, "log_softmax", node.kind, operands, x.tensor.shape, x.order, attributes, unstated=_LOG_SOFTMAX_OUTPUT
+        name,
+        "prelu",
+        node.kind,
+        operands,
+        x.tensor.shape,
+        x.order,
+        lambda _: PreluAttributes(),
+        clamps=False,
+        rows=x.rows,
     )
 
 
-def _over_last_axis(context: Context, node: FileNode) -> Codes:
-    x = codes_operand(context, node.inputs[0])
-    if not is_over_last_axis(context, node, x.tensor.shape):
-        raise UnsupportedError("it is not over the elements of a vector or the channels of an image")
-    return x
+def _softmax(context: Context, node: FileNode) -> Value:
+    return _over_axis(context, node, "softmax", SoftmaxAttributes(), _SOFTMAX_OUTPUT)
 
 
-def _unclamped(attributes: Attributes) -> Callable[[Clamp], Attributes]:
-    """Attributes of an operator that has no clamp of its own."""
+def _log_softmax(context: Context, node: FileNode) -> Value:
+    return _over_axis(context, node, "log_softmax", LogSoftmaxAttributes(), _LOG_SOFTMAX_OUTPUT)
 
-    def made(clamp: Clamp) -> Attributes:
-        if clamp != INT8_RANGE:
-            raise UnsupportedError("a Relu or Clip cuts its output off")
-        return attributes
 
-    return made
+def _over_axis(context: Context, node: FileNode, kind: str, attributes: Attributes, unstated: Quantization) -> Pending:
+    """An operator over the last axis of the Graph's, to which that of the file is brought."""
+    x = codes_operand(context, node.inputs[0], or_rows=True)
+    name, shape = f"{kind}{node.position}", x.tensor.shape
+    rows, turned = Movement(context.graph, f"{name}_rows", node.kind).axis_last(
+        x.tensor, softmax_axis(context, node, x)
+    )
+    return Pending(
+        name,
+        kind,
+        node.kind,
+        (rows.name,),
+        shape,
+        x.order,
+        lambda _: attributes,
+        unstated=unstated,
+        clamps=False,
+        rows=x.rows,
+        turned=turned,
+    )
 
 
 RULES: dict[str, Rule] = {

@@ -28,6 +28,7 @@ from mcutrain.importers.onnx_operands import (
     Context,
     codes_operand,
     constant_operand,
+    graph_axis,
     image_operand,
     integer_attribute,
     optional_constant,
@@ -59,10 +60,11 @@ def _moved(
     *,
     output: int = 0,
     order: Shape | None = None,
+    rows: bool = False,
 ) -> Real:
     """What ``build`` makes of codes, as an output of the node: it has their scale, so it is known at once.
 
-    order: of the result's elements, see ``Codes``.
+    order, rows: of the result, see ``Codes``.
     """
     several = f"_{output}" if len(node.outputs) > 1 else ""
     movement = Movement(context.graph, f"{kind}{node.position}{several}", node.kind)
@@ -70,7 +72,7 @@ def _moved(
     y = Tensor(node.outputs[output], last.shape, "int8", last.quantization)
     context.graph.add_tensor(y)
     movement.finish(last, y)
-    return Real(Codes(y, order))
+    return Real(Codes(y, order, rows))
 
 
 def in_file_order(movement: Movement, x: Codes) -> Tensor:
@@ -80,14 +82,6 @@ def in_file_order(movement: Movement, x: Codes) -> Tensor:
     channels, height, width = x.order
     image = movement.reshape(x.tensor, (height, width, channels))
     return movement.reshape(movement.transpose(image, _IMAGE_TO_FILE), x.tensor.shape)
-
-
-def _graph_axis(axis: int, x: Tensor) -> int:
-    """The Graph's axis of an axis of the file."""
-    rank = len(x.shape) + 1
-    if not -rank <= axis < rank or axis % rank == 0:
-        raise UnsupportedError(f"its axis is {axis}, the batch or outside the {rank} dimensions")
-    return graph_axes(rank - 1).index(axis % rank - 1)
 
 
 def _integers(context: Context, node: FileNode, position: int, what: str) -> list[int] | None:
@@ -106,7 +100,7 @@ def _concat(context: Context, node: FileNode) -> Value:
         in_file_order(Movement(context.graph, f"concatenate{node.position}_{place}", node.kind), x)
         for place, x in enumerate(operands)
     ]
-    axis = _graph_axis(integer_attribute(node, "axis", 1), ordered[0])
+    axis = graph_axis(integer_attribute(node, "axis", 1), operands[0])
     if len({(*x.shape[:axis], *x.shape[axis + 1 :]) for x in ordered}) > 1 or len({len(x.shape) for x in ordered}) > 1:
         shapes = ", ".join(str(file_shape(x.shape)) for x in ordered)
         raise UnsupportedError(f"its operands {shapes} differ beside the axis")
@@ -125,53 +119,55 @@ def _concat(context: Context, node: FileNode) -> Value:
 
 
 def _flatten(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0], or_input=True)
-    if integer_attribute(node, "axis", 1) not in (1, -len(x.tensor.shape)):
-        raise UnsupportedError(f"its axis is {node.attributes['axis']}, not 1")
-    return _reshaped(context, node, x, (x.tensor.elements,))
+    x = codes_operand(context, node.inputs[0], or_input=True, or_rows=True)
+    rank, axis = len(x.whole_shape), integer_attribute(node, "axis", 1)
+    if not -rank <= axis <= rank:
+        raise UnsupportedError(f"its axis is {axis}, of {rank} dimensions")
+    first = math.prod(x.whole_shape[: axis + rank if axis < 0 else axis])
+    return _reshaped(context, node, x, (first, x.tensor.elements // first))
 
 
 def _reshape(context: Context, node: FileNode) -> Value:
     target = constant_operand(context, node.inputs[1], "the numbers of its shape").values
     if target.dtype != np.int64 or target.ndim != 1 or not 1 <= target.size <= 8:
         raise UnsupportedError("its shape is not a list of integers")
-    x = codes_operand(context, node.inputs[0], or_input=True)
-    before = (1, *file_shape(x.tensor.shape))
+    x = codes_operand(context, node.inputs[0], or_input=True, or_rows=True)
+    before = x.whole_shape
     after = [int(n) for n in target]
     if integer_attribute(node, "allowzero", 0) == 0:
         after = [before[i] if n == 0 and i < len(before) else n for i, n in enumerate(after)]
     known = math.prod(n for n in after if n != -1)
     if after.count(-1) == 1 and known > 0 and x.tensor.elements % known == 0:
         after[after.index(-1)] = x.tensor.elements // known
-    if min(after) < 1 or math.prod(after) != x.tensor.elements or after[0] != 1 or len(after) < 2:
-        raise UnsupportedError(f"it makes {list(before)} into {target.tolist()}, not into a tensor of batch 1")
-    return _reshaped(context, node, x, tuple(after[1:]))
+    if min(after) < 1 or math.prod(after) != x.tensor.elements:
+        raise UnsupportedError(f"it makes {list(before)} into {target.tolist()}")
+    return _reshaped(context, node, x, tuple(after))
 
 
 def _squeeze(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0], or_input=True)
-    before = (1, *file_shape(x.tensor.shape))
+    x = codes_operand(context, node.inputs[0], or_input=True, or_rows=True)
+    before, batch = x.whole_shape, 0 if x.rows else 1
     axes = _stated_axes(context, node)
     if axes is None:
-        axes = [a for a, n in enumerate(before) if n == 1 and a > 0]
+        axes = [a for a, n in enumerate(before) if n == 1 and a >= batch]
     chosen = {a % len(before) for a in axes}
-    if not all(-len(before) <= a < len(before) and before[a] == 1 and a % len(before) > 0 for a in axes):
+    if not all(-len(before) <= a < len(before) and before[a] == 1 and a % len(before) >= batch for a in axes):
         raise UnsupportedError(f"its axes are {axes} of {list(before)}")
-    after = tuple(n for a, n in enumerate(before) if a not in chosen and a > 0)
-    if not after:
+    after = tuple(n for a, n in enumerate(before) if a not in chosen)
+    if len(after) == batch:
         raise UnsupportedError("nothing but the batch is left")
     return _reshaped(context, node, x, after)
 
 
 def _unsqueeze(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0], or_input=True)
+    x = codes_operand(context, node.inputs[0], or_input=True, or_rows=True)
     axes = _stated_axes(context, node) or []
-    rank = 1 + len(x.tensor.shape) + len(axes)
+    rank = len(x.whole_shape) + len(axes)
     chosen = {a % rank for a in axes}
-    if len(chosen) != len(axes) or 0 in chosen or not all(-rank <= a < rank for a in axes):
+    if len(chosen) != len(axes) or (0 in chosen and not x.rows) or not all(-rank <= a < rank for a in axes):
         raise UnsupportedError(f"its axes are {axes}")
-    rest = iter(file_shape(x.tensor.shape))
-    return _reshaped(context, node, x, tuple(1 if a in chosen else next(rest) for a in range(1, rank)))
+    rest = iter(x.whole_shape)
+    return _reshaped(context, node, x, tuple(1 if a in chosen else next(rest) for a in range(rank)))
 
 
 def _stated_axes(context: Context, node: FileNode) -> list[int] | None:
@@ -184,8 +180,13 @@ def _stated_axes(context: Context, node: FileNode) -> list[int] | None:
     return [a for a in stated if isinstance(a, int)]
 
 
-def _reshaped(context: Context, node: FileNode, x: Codes, after: Shape) -> Value:
-    """A reshape to ``after``, in the file's layout; where elements change places in the Graph's, transposes round it."""
+def _reshaped(context: Context, node: FileNode, x: Codes, whole: Shape) -> Value:
+    """A reshape to ``whole``, in the file's layout, batch included; where elements change places in the Graph's, transposes round it.
+
+    What does not begin with the batch alone becomes rows, see ``Codes``.
+    """
+    rows = whole[0] != 1 or len(whole) == 1
+    after = whole if rows else whole[1:]
     before = file_shape(x.tensor.shape)
     was = flattened_order(before) if len(before) > 1 else x.order
     becomes = flattened_order(after) if len(after) > 1 else was
@@ -194,9 +195,11 @@ def _reshaped(context: Context, node: FileNode, x: Codes, after: Shape) -> Value
     if not are_same_order(was, becomes) and is_input:
         raise UnsupportedError(f"it makes {before} into {after}, which moves elements before they are quantised")
     if not are_same_order(was, becomes):
-        return _moved(context, node, "reshape", lambda m: _reshaped_in_file_order(m, x, after))
+        return _moved(context, node, "reshape", lambda m: _reshaped_in_file_order(m, x, after), rows=rows)
     if not is_input:
-        return _moved(context, node, "reshape", lambda m: m.reshape(x.tensor, graph_shape(after)), order=order)
+        return _moved(
+            context, node, "reshape", lambda m: m.reshape(x.tensor, graph_shape(after)), order=order, rows=rows
+        )
     return Pending(
         f"reshape{node.position}",
         "reshape",
@@ -206,30 +209,40 @@ def _reshaped(context: Context, node: FileNode, x: Codes, after: Shape) -> Value
         order,
         lambda _: ReshapeAttributes(),
         own=x.tensor.quantization,
+        rows=rows,
     )
 
 
 def _reshaped_in_file_order(movement: Movement, x: Codes, after: Shape) -> Tensor:
+    return movement.transpose(movement.reshape(_as_in_file(movement, x), after), graph_axes(len(after)))
+
+
+def _as_in_file(movement: Movement, x: Codes) -> Tensor:
+    """The tensor with the axes of the file's, in its order; without the batch where that has an axis of its own."""
     ordered = in_file_order(movement, x)
     own = graph_axes(len(ordered.shape))
-    as_in_file = movement.transpose(ordered, tuple(own.index(axis) for axis in range(len(own))))
-    return movement.transpose(movement.reshape(as_in_file, after), graph_axes(len(after)))
+    return movement.transpose(ordered, tuple(own.index(axis) for axis in range(len(own))))
 
 
 def _transpose(context: Context, node: FileNode) -> Value:
-    x = codes_operand(context, node.inputs[0], or_input=True)
-    rank = len(x.tensor.shape) + 1
+    x = codes_operand(context, node.inputs[0], or_input=True, or_rows=True)
+    rank = len(x.whole_shape)
     stated = node.attributes.get("perm", tuple(reversed(range(rank))))
     permutation = [a for a in stated if isinstance(a, int)] if isinstance(stated, tuple) else []
-    if sorted(permutation) != list(range(rank)) or permutation[0] != 0:
-        raise UnsupportedError(f"its perm {permutation} moves the batch, or is none of {rank} dimensions")
+    if sorted(permutation) != list(range(rank)):
+        raise UnsupportedError(f"its perm {permutation} is none of {rank} dimensions")
+    is_input = isinstance(context.value(node.inputs[0]), NetworkInput)
+    if x.rows or (permutation[0] != 0 and not is_input):
+        return _transposed_with_batch(context, node, x, permutation)
+    if permutation[0] != 0:
+        raise UnsupportedError(f"its perm {permutation} moves the batch before its input is quantised")
     axes = graph_axes(rank - 1)
     turned = tuple(axes.index(permutation[axis + 1] - 1) for axis in axes)
     written = any(x.tensor.name in op.outputs for op in context.graph.operators)
     if turned == _IMAGE_TO_FILE and not written:
         # The file takes images channels-last and turns them first: the Graph has them so, as their user does.
         context.graph.input_layout = turned
-    if not isinstance(context.value(node.inputs[0]), NetworkInput):
+    if not is_input:
         return _moved(context, node, "transpose", lambda m: m.transpose(in_file_order(m, x), turned))
     shape = tuple(x.tensor.shape[axis] for axis in turned)
     attributes, own = TransposeAttributes(turned), x.tensor.quantization
@@ -243,6 +256,19 @@ def _transpose(context: Context, node: FileNode) -> Value:
         lambda _: attributes,
         own=own,
     )
+
+
+def _transposed_with_batch(context: Context, node: FileNode, x: Codes, permutation: Sequence[int]) -> Value:
+    """A transpose of which the batch, one sample, is an axis like others."""
+    whole = tuple(x.whole_shape[axis] for axis in permutation)
+    rows = whole[0] != 1 or len(whole) == 1
+    after = whole if rows else whole[1:]
+
+    def build(m: Movement) -> Tensor:
+        moved = m.transpose(m.reshape(_as_in_file(m, x), x.whole_shape), tuple(permutation))
+        return m.transpose(m.reshape(moved, after), graph_axes(len(after)))
+
+    return _moved(context, node, "transpose", build, rows=rows)
 
 
 def _slice(context: Context, node: FileNode) -> Value:
@@ -263,14 +289,14 @@ def _slice(context: Context, node: FileNode) -> Value:
             if len(range(*slice(start, end, step).indices(1))) != 1:
                 raise UnsupportedError("it takes nothing of the batch")
             continue
-        at = _graph_axis(axis, x.tensor)
+        at = graph_axis(axis, x)
         ranges[at] = range(*slice(start, end, step).indices(x.tensor.shape[at]))
     return _moved(context, node, "slice", lambda m: m.slice(in_file_order(m, x), ranges))
 
 
 def _split(context: Context, node: FileNode) -> tuple[Value, ...]:
     x = codes_operand(context, node.inputs[0])
-    axis, parts = _graph_axis(integer_attribute(node, "axis", 0), x.tensor), len(node.outputs)
+    axis, parts = graph_axis(integer_attribute(node, "axis", 0), x), len(node.outputs)
     size = x.tensor.shape[axis]
     stated = node.attributes.get("split")
     sizes = _integers(context, node, 1, "its sizes")
@@ -287,6 +313,33 @@ def _split(context: Context, node: FileNode) -> tuple[Value, ...]:
         ranges = [range(at, at + n) if a == axis else range(m) for a, m in enumerate(x.tensor.shape)]
         values.append(_part(context, node, x, ranges, place) if context.is_read(node.outputs[place]) else Unknown())
     return tuple(values)
+
+
+def _gather(context: Context, node: FileNode) -> Value:
+    """Of constant indices: one element of an axis, which is left out, or some at even steps."""
+    index = constant_operand(context, node.inputs[1], "its indices").values
+    if index.dtype.kind != "i" or index.ndim > 1 or not index.size:
+        raise UnsupportedError("its indices are no list of integers")
+    x = codes_operand(context, node.inputs[0], or_rows=True)
+    axis = graph_axis(integer_attribute(node, "axis", 0), x)
+    size = x.tensor.shape[axis]
+    if index.size > size:
+        raise UnsupportedError(f"it takes {index.size} elements of {size}")
+    taken = [int(i) for i in index.reshape(-1)]
+    if not all(-size <= i < size for i in taken):
+        raise UnsupportedError(f"it takes the elements {taken} of {size}")
+    taken = [i % size for i in taken]
+    step = taken[1] - taken[0] if len(taken) > 1 else 1
+    even = range(taken[0], taken[0] + step * len(taken), step) if step else range(0)
+    if taken != list(even):
+        raise UnsupportedError(f"it takes the elements {taken}, which are not at even steps")
+    movement = Movement(context.graph, f"gather{node.position}_slice", node.kind)
+    ranges = [even if a == axis else range(n) for a, n in enumerate(x.tensor.shape)]
+    part = movement.slice(in_file_order(movement, x), ranges)
+    after = list(x.whole_shape)
+    at = integer_attribute(node, "axis", 0) % len(after)
+    after[at : at + 1] = [] if index.ndim == 0 else [len(taken)]
+    return _reshaped(context, node, Codes(part, rows=x.rows), tuple(after))
 
 
 def _part(context: Context, node: FileNode, x: Codes, ranges: Sequence[range], place: int) -> Real:
@@ -396,6 +449,7 @@ RULES: dict[str, Rule] = {
     "Concat": Rule(_concat, (1, MAX_TENSORS), frozenset({"axis"})),
     "DepthToSpace": Rule(_depth_to_space, (1, 1), frozenset({"blocksize", "mode"})),
     "Flatten": Rule(_flatten, (1, 1), frozenset({"axis"})),
+    "Gather": Rule(_gather, (2, 2), frozenset({"axis"})),
     "Pad": Rule(_pad, (2, 4), frozenset({"mode"})),
     "Reshape": Rule(_reshape, (2, 2), frozenset({"allowzero"})),
     "Resize": Rule(_resize, (1, 4), _RESIZE | {"extrapolation_value"}),

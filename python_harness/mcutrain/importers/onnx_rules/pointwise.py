@@ -24,7 +24,7 @@ from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import Context, codes_operand
 from mcutrain.importers.onnx_rules.base import Rule
 from mcutrain.importers.onnx_rules.limits import clip_limits, single_number
-from mcutrain.importers.onnx_values import Codes, Pointwise, Real, Value
+from mcutrain.importers.onnx_values import Codes, Pending, Pointwise, Real, Value
 from mcutrain.importers.tables import real_inputs, table_attributes
 
 Float32s = NDArray[np.float32]
@@ -56,6 +56,7 @@ def folded_into_table(context: Context, node: FileNode) -> Pointwise | None:
                 return _applied(node, functions.clip(*ends), _pointwise(context, value))
     if node.kind not in _BINARY or len(values) != 2 or node.attributes:
         return None
+    values = [_limits(context, value) if isinstance(value, Pending) else value for value in values]
     operands = _of_one_tensor(context, node, values)
     if operands is None:
         return None
@@ -66,6 +67,16 @@ def folded_into_table(context: Context, node: FileNode) -> Pointwise | None:
     return Pointwise(
         f"table{node.position}", node.kind, function, codes, np.broadcast_to(result, (256,)), np.nan_to_num(slopes)
     )
+
+
+def _limits(context: Context, value: Pending) -> Pending | Pointwise:
+    """What limits a tensor's codes as a function of them; anything else that waits for its quantisation as it is."""
+    if not value.is_limited_codes:
+        return value
+    codes = Codes(context.graph.tensors[value.inputs[0]], value.order, value.rows)
+    low, high = (-math.inf if value.low is None else value.low), (math.inf if value.high is None else value.high)
+    function = functions.RELU if (low, high) == (0.0, math.inf) else functions.clip(low, high)
+    return _composed(value.name, value.source, function, _pointwise(context, Real(codes)))
 
 
 def _is_function(value: Value, context: Context) -> TypeGuard[Real | Pointwise]:
@@ -122,18 +133,26 @@ _BINARY: dict[str, Callable[[Float32s, Float32s], tuple[Float32s, Float64s, Floa
 
 
 def _applied(node: FileNode, function: Function, x: Pointwise, unstated: Quantization | None = None) -> Pointwise:
+    return _composed(f"table{node.position}", node.kind, function, x, unstated)
+
+
+def _composed(
+    name: str, source: str, function: Function, x: Pointwise, unstated: Quantization | None = None
+) -> Pointwise:
     with np.errstate(all="ignore"):
         real = x.values.astype(np.float64)
         values, slopes = function.value(real).astype(np.float32), function.slope(real) * x.slopes
-    return Pointwise(
-        f"table{node.position}", node.kind, function.name, x.codes, values, np.nan_to_num(slopes), unstated
-    )
+    return Pointwise(name, source, function.name, x.codes, values, np.nan_to_num(slopes), unstated)
 
 
 def _unary(of: Callable[[FileNode], Function], unstated: Quantization | None = None) -> Callable[..., Value]:
     def rule(context: Context, node: FileNode) -> Value:
         value = context.value(node.inputs[0])
-        x = _pointwise(context, value if isinstance(value, Pointwise) else Real(codes_operand(context, node.inputs[0])))
+        value = _limits(context, value) if isinstance(value, Pending) else value
+        x = _pointwise(
+            context,
+            value if isinstance(value, Pointwise) else Real(codes_operand(context, node.inputs[0], or_rows=True)),
+        )
         return _applied(node, of(node), x, unstated)
 
     return rule

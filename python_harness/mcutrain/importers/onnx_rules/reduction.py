@@ -1,14 +1,16 @@
-"""Pools, ReduceMean and ReduceMax."""
+"""Pools, and reductions to the largest or smallest element, the mean or the sum."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from mcutrain.graph.attributes import MeanAttributes, PadAttributes, Padding, PoolAttributes
 from mcutrain.graph.model import Tensor
 from mcutrain.graph.reductions import reduced_shapes
-from mcutrain.importers.common import UnsupportedError, add_maximum
+from mcutrain.importers.common import UnsupportedError, add_maximum, add_minimum
+from mcutrain.importers.movement import Movement
 from mcutrain.importers.onnx_file import FileNode
 from mcutrain.importers.onnx_operands import (
     Context,
@@ -72,8 +74,8 @@ def _global_pool(kind: str) -> Callable[[Context, FileNode], Value]:
     return rule
 
 
-def _reduced(context: Context, node: FileNode) -> tuple[Codes, tuple[int, ...], Shape]:
-    """Operand, the Graph's axes and the output's shape of a reduction."""
+def _reduced(context: Context, node: FileNode, kind: str) -> tuple[Tensor, tuple[int, ...], Shape]:
+    """Operand, its axes and the output's shape of a reduction. What is left has the Graph's order of axes."""
     x = codes_operand(context, node.inputs[0])
     rank = len(x.tensor.shape) + 1
     axes = listed_axes(context, node, rank)
@@ -82,33 +84,54 @@ def _reduced(context: Context, node: FileNode) -> tuple[Codes, tuple[int, ...], 
     own = graph_axes(rank - 1)
     found = tuple(sorted(own.index(axis - 1) for axis in set(axes)))
     keeps = integer_attribute(node, "keepdims", 1) != 0
-    if not keeps and found != tuple(range(rank - 2)):
-        raise UnsupportedError(f"it leaves out the axes {axes}; only all but the channels can be (keepdims)")
-    return x, found, reduced_shapes(x.tensor.shape, found)[0 if keeps else 1]
+    if keeps:
+        return x.tensor, found, reduced_shapes(x.tensor.shape, found)[0]
+    left = [axis for axis in range(1, rank) if axis not in axes]
+    if not left:
+        raise UnsupportedError("nothing but the batch is left")
+    # The first axis that is left is the last in the Graph.
+    last = own.index(left[0] - 1)
+    movement = Movement(context.graph, f"{kind}{node.position}_operand", node.kind)
+    operand, _ = movement.axis_last(x.tensor, last)
+    turned = tuple(sorted((axis - last - 1) % (rank - 1) for axis in found))
+    return operand, turned, reduced_shapes(operand.shape, turned)[1]
 
 
-def _reduce_mean(context: Context, node: FileNode) -> Value:
-    x, axes, shape = _reduced(context, node)
+def _reduce_mean(context: Context, node: FileNode, *, sums: bool = False) -> Value:
+    x, axes, shape = _reduced(context, node, "mean")
 
     def attributes(clamp: tuple[int, int]) -> MeanAttributes:
         return MeanAttributes(clamp, axes)
 
-    return Pending(f"mean{node.position}", "mean", node.kind, (x.tensor.name,), shape, None, attributes)
+    times = math.prod(x.shape[axis] for axis in axes) if sums else 1
+    return Pending(f"mean{node.position}", "mean", node.kind, (x.name,), shape, None, attributes, times=times)
 
 
-def _reduce_max(context: Context, node: FileNode) -> Value:
-    x, axes, shape = _reduced(context, node)
-    # The largest code, whatever quantises it next.
-    y = Tensor(f"{node.outputs[0]}_codes", shape, "int8", x.tensor.quantization)
-    add_maximum(context.graph, f"max_pool{node.position}", x.tensor, y, axes, node.kind)
-    return Real(Codes(y))
+def _reduce_sum(context: Context, node: FileNode) -> Value:
+    return _reduce_mean(context, node, sums=True)
 
+
+def _extreme(kind: str, add: Callable[..., None]) -> Callable[[Context, FileNode], Value]:
+    """The largest or smallest code, whatever quantises it next."""
+
+    def rule(context: Context, node: FileNode) -> Value:
+        x, axes, shape = _reduced(context, node, kind)
+        y = Tensor(f"{node.outputs[0]}_codes", shape, "int8", x.quantization)
+        add(context.graph, f"{kind}{node.position}", x, y, axes, node.kind)
+        return Real(Codes(y))
+
+    return rule
+
+
+_REDUCTION = frozenset({"axes", "keepdims", "noop_with_empty_axes"})
 
 RULES: dict[str, Rule] = {
     "AveragePool": Rule(_pool("average_pool"), (1, 1), WINDOW | {"ceil_mode", "count_include_pad"}),
     "GlobalAveragePool": Rule(_global_pool("average_pool"), (1, 1)),
     "GlobalMaxPool": Rule(_global_pool("max_pool"), (1, 1)),
     "MaxPool": Rule(_pool("max_pool"), (1, 1), WINDOW | {"ceil_mode", "storage_order"}),
-    "ReduceMax": Rule(_reduce_max, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
-    "ReduceMean": Rule(_reduce_mean, (1, 2), frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
+    "ReduceMax": Rule(_extreme("max_pool", add_maximum), (1, 2), _REDUCTION),
+    "ReduceMean": Rule(_reduce_mean, (1, 2), _REDUCTION),
+    "ReduceMin": Rule(_extreme("minimum", add_minimum), (1, 2), _REDUCTION),
+    "ReduceSum": Rule(_reduce_sum, (1, 2), _REDUCTION),
 }

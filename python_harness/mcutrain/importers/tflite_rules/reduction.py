@@ -1,4 +1,4 @@
-"""Pools, MEAN and REDUCE_MAX."""
+"""Pools, MEAN, REDUCE_MAX and REDUCE_MIN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tflite import BuiltinOperator
 
 from mcutrain.graph.attributes import MeanAttributes, PoolAttributes, RequantizeAttributes
 from mcutrain.graph.model import Tensor
-from mcutrain.importers.common import INT8_RANGE, UnsupportedError, add_maximum
+from mcutrain.importers.common import INT8_RANGE, UnsupportedError, add_maximum, add_minimum
 from mcutrain.importers.tflite_file import FileOperator
 from mcutrain.importers.tflite_rules.base import WINDOW, Context, Rule, explicit_padding, fused_clamp, positive_pair
 
@@ -52,6 +52,11 @@ def _reduce_max(m: Context, op: FileOperator) -> None:
     add_maximum(m.graph, f"max_pool{op.index}", x, y, axes, op.kind)
 
 
+def _reduce_min(m: Context, op: FileOperator) -> None:
+    x, y, axes = _reduced(m, op)
+    add_minimum(m.graph, f"minimum{op.index}", x, y, axes, op.kind)
+
+
 _POOL = ("Pool2DOptions", (*WINDOW, "FilterHeight", "FilterWidth"))
 
 
@@ -60,4 +65,5 @@ RULES: dict[int, Rule] = {
     BuiltinOperator.MAX_POOL_2D: Rule("MAX_POOL_2D", _pool("max_pool"), (1, 1), _POOL),
     BuiltinOperator.MEAN: Rule("MEAN", _mean, (2, 2)),
     BuiltinOperator.REDUCE_MAX: Rule("REDUCE_MAX", _reduce_max, (2, 2)),
+    BuiltinOperator.REDUCE_MIN: Rule("REDUCE_MIN", _reduce_min, (2, 2)),
 }
