@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnx
+import tflite
 from numpy.typing import NDArray
 
 from support.onnx_models import FloatModel, quantize
@@ -27,6 +28,7 @@ from support.tflite_writer import Builder, Option
 
 Shape = tuple[int, ...]
 Model = TypeVar("Model")
+INT32 = tflite.TensorType.INT32
 
 LONGEST = 4  # operators drawn; each may bring a reshape or a change of scale of its own
 MOST_ELEMENTS = 1500  # of a tensor: the networks stay small enough to run by the hundred
@@ -36,13 +38,16 @@ CODE_SPREAD = 60.0  # a standard deviation of codes that fills their range
 @dataclass(frozen=True)
 class RandomNetwork(Generic[Model]):
     """model: the file. input_shape: without the batch, in the file's layout. steps: the operators drawn, for messages. is_classifier: it
-    ends with a fully connected layer, and at most a softmax behind it. is_channels_last: an image that the file itself turns first."""
+    ends with a fully connected layer, and at most a softmax behind it. is_channels_last: an image that the file itself turns first.
+    output: name and place of the output to take, where the file has others beside it. alphas: of leaky relus, by output tensor."""
 
     model: Model
     input_shape: Shape
     steps: tuple[str, ...]
     is_classifier: bool
     is_channels_last: bool = False
+    output: tuple[str, int] | None = None
+    alphas: Mapping[str, float] = field(default_factory=dict)
 
 
 def _sides(random: np.random.Generator, count: int, most: int) -> Shape:
@@ -71,6 +76,8 @@ class _TfliteWalk:
     shape: Shape = ()
     q: tuple[float, int] = (1.0, 0)
     earlier: list[tuple[int, Shape, tuple[float, int]]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    alphas: dict[str, float] = field(default_factory=dict)
     _count: int = 0
 
     def start(self) -> int:
@@ -102,7 +109,9 @@ class _TfliteWalk:
 
     def tensor(self, shape: Sequence[int], q: tuple[float, int]) -> int:
         self._count += 1
-        return self.b.tensor(f"t{self._count}", (1, *shape), quantization=q)
+        index = self.b.tensor(f"t{self._count}", (1, *shape), quantization=q)
+        self.names[index] = f"t{self._count}"
+        return index
 
     def integers(self, values: Any) -> int:
         self._count += 1
@@ -185,6 +194,18 @@ class _TfliteWalk:
         self.weighted(kind, weights, 0, math.prod(weights.shape[1:]), (*sides, outputs), options)
         return True
 
+    def sequence_window(self) -> bool:
+        """A convolution or pool of a sequence, as Keras writes it: an image of one row in between."""
+        if len(self.shape) != 2:
+            return False
+        length, channels = self.shape
+        self.append("EXPAND_DIMS", [self.x, self.integers(1)], (1, length, channels))
+        self.window(self.one_of("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"))
+        if self.shape[0] != 1:
+            return True
+        self.append("SQUEEZE", [self.x], self.shape[1:], None, {"SqueezeDims": (1,)})
+        return True
+
     def fully_connected(self) -> bool:
         """Of every row; of the flattened tensor, with or without a reshape in front, that LiteRT does itself."""
         features = int(self.random.integers(1, 9))
@@ -211,8 +232,24 @@ class _TfliteWalk:
         return bool(self.one_of(lambda: True, self.softmax, self.log_softmax)())
 
     def reshape(self, shape: Shape) -> bool:
-        self.append("RESHAPE", [self.x, self.integers((1, *shape))], shape)
+        """To a shape that the file states, or computes from the batch of the tensor as Keras does."""
+        wanted = self.integers((1, *shape)) if self.random.random() < 0.7 else self.computed_shape(shape)
+        self.append("RESHAPE", [self.x, wanted], shape)
         return True
+
+    def computed_shape(self, shape: Shape) -> int:
+        """SHAPE, STRIDED_SLICE and PACK: (batch, *shape)."""
+        self._count += 1
+        found = self.b.tensor(f"s{self._count}", (len(self.shape) + 1,), "int32")
+        batch = self.b.tensor(f"n{self._count}", (), "int32")
+        packed = self.b.tensor(f"p{self._count}", (len(shape) + 1,), "int32")
+        self.b.operator("SHAPE", [self.x], [found], {"OutType": INT32})
+        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask"), 0)
+        operands = [found, *(self.integers([n]) for n in (0, 1, 1))]
+        self.b.operator("STRIDED_SLICE", operands, [batch], {**masks, "ShrinkAxisMask": 1, "Offset": False})
+        parts = [batch, *(self.integers(n) for n in shape)]
+        self.b.operator("PACK", parts, [packed], {"ValuesCount": len(parts), "Axis": 0})
+        return packed
 
     def any_reshape(self) -> bool:
         return self.reshape(_factors(self.random, math.prod(self.shape)))
@@ -234,24 +271,81 @@ class _TfliteWalk:
         self.append("SQUEEZE", [self.x], shape, None, {"SqueezeDims": (axis,)})
         return True
 
-    def add(self) -> bool:
-        others = [(x, q) for x, shape, q in [*self.earlier, (self.x, self.shape, self.q)] if shape == self.shape]
-        other, q = self.one_of(*others)
-        spread = math.hypot(self.q[0], q[0])
-        activation = ACTIVATIONS[self.one_of("NONE", "RELU", "RELU6", "RELU_N1_TO_1")]
+    def elementwise(self, kind: str) -> bool:
+        """ADD, MUL or SUB of two tensors or of one and a constant, either of which may be repeated."""
+        other, q, shape = self.one_of(self.constant_beside, self.tensor_beside)()
+        activation = ACTIVATIONS[self.one_of("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")]
+        spread = self.q[0] * q[0] * 73 * 73 / CODE_SPREAD if kind == "MUL" else math.hypot(self.q[0], q[0])
         y = (self.scale(0.5 * spread, 2 * spread), self.zero_point())
         operands = self.one_of([self.x, other], [other, self.x])
-        self.append("ADD", operands, self.shape, y, {"FusedActivationFunction": activation})
+        self.append(kind, operands, shape, y, {"FusedActivationFunction": activation})
         return True
 
-    def mean(self) -> bool:
-        if len(self.shape) not in (2, 3):
+    def constant_beside(self) -> tuple[int, tuple[float, int], Shape]:
+        """A constant that may be repeated: a single number, one a channel, or any; it may have fewer axes."""
+        shape = self.one_of(
+            (), (1,), self.shape[-1:], tuple(n if self.random.random() < 0.6 else 1 for n in (1, *self.shape))
+        )
+        self._count += 1
+        q = (self.scale(0.002, 0.05), self.zero_point())
+        return self.b.tensor(f"k{self._count}", shape, quantization=q, data=self.codes(*shape)), q, self.shape
+
+    def tensor_beside(self) -> tuple[int, tuple[float, int], Shape]:
+        """An earlier tensor or this one."""
+        found = list[tuple[int, tuple[float, int], Shape]]()
+        for x, shape, q in [*self.earlier, (self.x, self.shape, self.q)]:
+            if len(shape) == len(self.shape) and all(
+                n == m or 1 in (n, m) for n, m in zip(shape, self.shape, strict=True)
+            ):
+                found.append((x, q, np.broadcast_shapes(shape, self.shape)))
+        fits = [(x, q, shape) for x, q, shape in found if math.prod(shape) <= MOST_ELEMENTS]
+        return self.one_of(*fits)  # type: ignore[no-any-return]  # itself among them
+
+    def squeeze_excite(self) -> bool:
+        """An image times a gate of each channel, made of its means."""
+        if len(self.shape) != 3 or math.prod(self.shape) == 1:
             return False
+        image, (_, _, channels), (scale, _) = self.x, self.shape, self.q
+        shape = self.shape
+        self.reduce("MEAN", (0, 1), keeps=True)
+        middle = int(self.random.integers(1, 5))
+        options: dict[str, Option] = {"Padding": PADDINGS["SAME"], "StrideH": 1, "StrideW": 1}
+        options |= {"DilationHFactor": 1, "DilationWFactor": 1}
+        for outputs, activation in ((middle, "RELU"), (channels, "NONE")):
+            weights = self.codes(outputs, 1, 1, self.shape[2])
+            fused = options | {"FusedActivationFunction": ACTIVATIONS[activation]}
+            self.weighted("CONV_2D", weights, 0, self.shape[2], (1, 1, outputs), fused)
+        self.table("LOGISTIC")
+        y = (self.scale(0.3 * scale, scale), self.zero_point())
+        self.append("MUL", self.one_of([image, self.x], [self.x, image]), shape, y, {"FusedActivationFunction": 0})
+        return True
+
+    def silu(self) -> bool:
+        """x * sigmoid(x)."""
+        x, (scale, _) = self.x, self.q
+        self.table("LOGISTIC")
+        y = (self.scale(0.5 * scale, scale), self.zero_point())
+        self.append("MUL", self.one_of([x, self.x], [self.x, x]), self.shape, y, {"FusedActivationFunction": 0})
+        return True
+
+    def any_reduction(self, kind: str) -> bool:
+        """MEAN or REDUCE_MAX over any axes; half of them over all but the last."""
+        rank = len(self.shape)
+        axes = tuple(range(rank - 1)) if self.random.random() < 0.5 else self.some_axes()
         keeps = bool(self.random.integers(2))
-        sides, channels = self.shape[:-1], self.shape[-1]
+        if not axes or (len(axes) == rank and not keeps):
+            return False
+        return self.reduce(kind, axes, keeps)
+
+    def some_axes(self) -> Shape:
+        return tuple(a for a in range(len(self.shape)) if self.random.random() < 0.5)
+
+    def reduce(self, kind: str, axes: Shape, keeps: bool) -> bool:
+        is_mean = kind == "MEAN"
         y = (self.scale(0.3 * self.q[0], 1.5 * self.q[0]), self.zero_point()) if self.random.random() < 0.7 else self.q
-        shape = (*[1] * len(sides), channels) if keeps else (channels,)
-        self.append("MEAN", [self.x, self.integers(range(1, len(self.shape)))], shape, y, {"KeepDims": keeps})
+        left = [1 if a in axes else n for a, n in enumerate(self.shape) if keeps or a not in axes]
+        stated = [self.one_of(a + 1, a - len(self.shape)) for a in self.random.permutation(axes)]
+        self.append(kind, [self.x, self.integers(stated)], left, y if is_mean else None, {"KeepDims": keeps})
         return True
 
     def table(self, kind: str) -> bool:
@@ -262,6 +356,7 @@ class _TfliteWalk:
             y = (1 / 256, -128)
         if kind == "LEAKY_RELU":
             options = {"Alpha": float(np.float32(self.one_of(0.0, 0.01, 0.25, 0.3, 1.5, -0.5)))}
+            self.alphas[f"t{self._count + 1}"] = float(options["Alpha"])
         if kind == "GELU":
             options = {"Approximate": bool(self.random.integers(2))}
         if kind == "SQRT":  # LiteRT stops at negative numbers
@@ -321,16 +416,20 @@ class _TfliteWalk:
 
     def strided_slice(self) -> bool:
         begin, end, stride, shape = [0], [1], [1], list[int]()
+        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"), 0)
         for n in self.shape:
             step = self.one_of(-2, -1, 1, 1, 2)
             first, last = (0, n) if step > 0 else (n - 1, -n - 1)
             if self.random.random() < 0.5:
                 first = int(self.random.integers(n))
-            begin.append(first)
-            end.append(last)
+            if masked := self.random.random() < 0.2:  # what a mask leaves out may be any number
+                first, last = (0, n) if step > 0 else (n - 1, -n - 1)
+                masks["BeginMask"] |= 1 << len(begin)
+                masks["EndMask"] |= 1 << len(begin)
+            begin.append(int(self.random.integers(-n, n)) if masked else first)
+            end.append(int(self.random.integers(-n, n)) if masked else last)
             stride.append(step)
             shape.append(len(range(*slice(first, last, step).indices(n))))
-        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"), 0)
         operands = [self.x, *(self.integers(values) for values in (begin, end, stride))]
         self.append("STRIDED_SLICE", operands, shape, None, {**masks, "Offset": False})
         return True
@@ -395,24 +494,25 @@ class _TfliteWalk:
 
     def any_operator(self) -> bool:
         """Half of them layers and pools, as in a network."""
-        tables = ("ABS", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "SQRT", "TANH")
+        tables = ("ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "SQRT", "TANH")
         layers: list[Callable[[], bool]] = [
             lambda: self.window("CONV_2D"),
             lambda: self.window("CONV_2D"),
             lambda: self.window("DEPTHWISE_CONV_2D"),
             lambda: self.window(self.one_of("AVERAGE_POOL_2D", "MAX_POOL_2D")),
             self.fully_connected,
+            self.sequence_window,
+            self.squeeze_excite,
         ]
         others: list[Callable[[], bool]] = [
-            self.add,
             self.any_reshape,
             self.blocks,
             self.concatenation,
             self.expand_dims,
             self.log_softmax,
-            self.mean,
             self.prelu,
             self.resize,
+            self.silu,
             self.slice,
             self.softmax,
             self.split,
@@ -420,6 +520,10 @@ class _TfliteWalk:
             self.strided_slice,
             self.tile,
             self.transpose,
+            lambda: self.any_reduction(self.one_of("MEAN", "REDUCE_MAX")),
+            lambda: self.any_reduction(self.one_of("MEAN", "REDUCE_MAX")),
+            lambda: self.elementwise(self.one_of("ADD", "MUL", "SUB")),
+            lambda: self.elementwise(self.one_of("ADD", "MUL")),
             lambda: self.extreme(self.one_of("MAXIMUM", "MINIMUM")),
             lambda: self.pad(self.one_of("PAD", "PADV2")),
             lambda: self.requantize(self.one_of("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")),
@@ -444,7 +548,14 @@ def tflite_network(seed: int) -> RandomNetwork[bytes]:
     is_classifier = bool(random.random() < 0.5)
     if is_classifier:
         walk.head()
-    return RandomNetwork(walk.b.build([x], [walk.x]), input_shape, tuple(walk.steps), is_classifier)
+    outputs, output = [walk.x], None
+    if random.random() < 0.2:
+        at = int(random.integers(2))
+        others = [other for other, _, _ in walk.earlier if other != x]
+        outputs.insert(1 - at, walk.one_of(*(others or [x])))
+        output = (walk.names[walk.x], at)
+    model = walk.b.build([x], outputs)
+    return RandomNetwork(model, input_shape, tuple(walk.steps), is_classifier, output=output, alphas=walk.alphas)
 
 
 # What the static quantiser leaves in float, and what only moves elements, which it quantises behind codes alone.
