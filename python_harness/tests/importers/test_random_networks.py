@@ -27,12 +27,14 @@ from mcutrain.graph import (
     Graph,
     LogSoftmaxAttributes,
     MeanAttributes,
+    MultiplyAttributes,
     Operator,
     PoolAttributes,
     PreluAttributes,
     RequantizeAttributes,
     SoftmaxAttributes,
     TableAttributes,
+    Tensor,
 )
 from mcutrain.importers.onnx_values import graph_axes
 from mcutrain.methods.classifier_head import find_head, trainable_layers
@@ -128,6 +130,12 @@ def every_code(graph: Graph, x: Codes) -> dict[str, NDArray[np.int64]]:
     return found
 
 
+def largest_magnitude(t: Tensor) -> float:
+    """Of the real values that a tensor can have."""
+    codes = np.array([-128, 127]) if t.data is None else t.data.astype(np.int64)
+    return float(np.abs(codes - t.zero_point).max()) * t.scale
+
+
 def gain(graph: Graph, op: Operator, e: Mapping[str, float]) -> float:
     """Codes by which the real result of ``op`` may be off, of operands off by ``e`` codes each."""
     a, y = op.attributes, graph.tensors[op.outputs[0]]
@@ -140,6 +148,11 @@ def gain(graph: Graph, op: Operator, e: Mapping[str, float]) -> float:
         return off * float(rows.max()) * x.scale / y.scale
     if isinstance(a, AddAttributes):
         return sum(e[name] * graph.tensors[name].scale for name in op.inputs) / y.scale
+    if isinstance(a, MultiplyAttributes):
+        (off_a, largest_a), (off_b, largest_b) = (
+            (e[name] * graph.tensors[name].scale, largest_magnitude(graph.tensors[name])) for name in op.inputs
+        )
+        return (off_a * largest_b + off_b * largest_a + off_a * off_b) / y.scale
     if isinstance(a, PreluAttributes):
         alpha = graph.tensors[op.inputs[1]]
         assert alpha.data is not None
@@ -159,33 +172,37 @@ def gain(graph: Graph, op: Operator, e: Mapping[str, float]) -> float:
 MOVES = {"concatenate", "max_pool", "pad", "reshape", "resize_nearest", "slice", "transpose"}
 
 
-def onnxruntime_codes(model: onnx.ModelProto, graph: Graph, x: NDArray[np.float32]) -> dict[str, NDArray[np.int64]]:
-    """The codes behind the QuantizeLinear nodes whose outputs are tensors of the Graph, and the output's; in the file's layout."""
+def onnxruntime_codes(
+    model: onnx.ModelProto, graph: Graph, x: NDArray[np.float32], place: int = 0
+) -> dict[str, NDArray[np.int64]]:
+    """The codes behind the QuantizeLinear nodes whose outputs are tensors of the Graph, and those of the output at ``place``; in the file's layout."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     quantized = [
         n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.output[0] in graph.tensors
     ]
-    end = model.graph.output[0].name
+    end = model.graph.output[place].name
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in quantized)
     results = session_of(watched).run([end, *quantized], {"x": x[np.newaxis]})
     found = {name: codes[0].astype(np.int64) for name, codes in zip(quantized, results[1:], strict=True)}
     y = graph.tensors[graph.output]
-    found[graph.output] = np.rint(results[0][0].astype(np.float64) / y.scale).astype(np.int64) + y.zero_point
+    codes = np.rint(results[0][0].astype(np.float64) / y.scale) + y.zero_point
+    found[graph.output] = np.clip(codes, -128, 127).astype(np.int64)
     return found
 
 
 def assert_onnxruntime_codes(seed: int) -> tuple[int, int]:
     """Golden has onnxruntime's codes. Returns how many outputs are classified, and how many of them alike."""
     network = onnx_network(seed)
-    graph = loaded(network.model.SerializeToString(), ".onnx")
+    name, place = network.output or (None, 0)
+    graph = loaded(network.model.SerializeToString(), ".onnx", name)
     t = graph.tensors[graph.input]
     alike = 0
     for x in random_inputs(t.shape, seed):
         real = (np.float32(t.scale) * (x.astype(np.float32) - np.float32(t.zero_point))).astype(np.float32)
-        theirs = onnxruntime_codes(network.model, graph, real if network.is_channels_last else to_file(real))
+        theirs = onnxruntime_codes(network.model, graph, real if network.is_channels_last else to_file(real), place)
         ours = every_code(graph, x)
-        off: dict[str, float] = {graph.input: 0.0}
+        off = {name: 0.0 for name, tensor in graph.tensors.items() if tensor.data is not None} | {graph.input: 0.0}
         flattened: set[str] = set()  # their elements are in the Graph's order
         for op in graph.operators:
             name = op.outputs[0]

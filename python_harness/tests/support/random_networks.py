@@ -355,8 +355,8 @@ class _TfliteWalk:
         if kind == "LOGISTIC":
             y = (1 / 256, -128)
         if kind == "LEAKY_RELU":
-            options = {"Alpha": float(np.float32(self.one_of(0.0, 0.01, 0.25, 0.3, 1.5, -0.5)))}
-            self.alphas[f"t{self._count + 1}"] = float(options["Alpha"])
+            alpha = float(np.float32(self.one_of(0.0, 0.01, 0.25, 0.3, 1.5, -0.5)))
+            options, self.alphas[f"t{self._count + 1}"] = {"Alpha": alpha}, alpha
         if kind == "GELU":
             options = {"Approximate": bool(self.random.integers(2))}
         if kind == "SQRT":  # LiteRT stops at negative numbers
@@ -559,15 +559,14 @@ def tflite_network(seed: int) -> RandomNetwork[bytes]:
 
 
 # What the static quantiser leaves in float, and what only moves elements, which it quantises behind codes alone.
+_FLOAT_FUNCTIONS = (
+    *("Abs", "Celu", "Elu", "Erf", "Exp", "HardSigmoid", "HardSwish", "Neg", "Selu", "Softplus", "Softsign", "Tanh"),
+    "ThresholdedRelu",
+)
 _LEFT_IN_FLOAT = {
-    "DepthToSpace",
-    "GlobalMaxPool",
-    "HardSwish",
-    "PRelu",
-    "ReduceMean",
-    "Softplus",
-    "SpaceToDepth",
-    "Tanh",
+    *_FLOAT_FUNCTIONS,
+    *("DepthToSpace", "Div", "GlobalMaxPool", "LogSoftmax", "Max", "Min", "PRelu", "ReduceMax", "ReduceMean"),
+    *("SpaceToDepth", "Sub"),
 }
 _MOVES = {"Flatten", "Pad", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
@@ -678,9 +677,87 @@ class _OnnxWalk:
         slopes = self.random.uniform(-0.5, 1.0, (self.shape[0], *[1] * (len(self.shape) - 1)))
         return self.append("PRelu", self.x, self.m.constant(slopes.astype(np.float32)), shape=self.shape)
 
-    def add(self) -> bool:
-        other = self.one_of(*(x for x, shape in [*self.earlier, (self.x, self.shape)] if shape == self.shape))
-        return self.append("Add", *self.one_of((self.x, other), (other, self.x)), shape=self.shape)
+    def elementwise(self, kind: str) -> bool:
+        """Of two tensors, or of one and a constant, either of which may be repeated."""
+        other, shape = self.one_of(self.constant_beside, self.tensor_beside)(kind)
+        operands = (self.x, other) if kind == "Div" else self.one_of((self.x, other), (other, self.x))
+        return self.append(kind, *operands, shape=shape)
+
+    def constant_beside(self, kind: str) -> tuple[str, Shape]:
+        """A single number, one a channel, or, where the quantiser quantises constants, any."""
+        channels = (self.shape[0], *[1] * (len(self.shape) - 1))
+        shapes: list[Shape] = [(), (1,)]
+        if len(self.shape) > 1:
+            shapes += [channels, (1, *channels)]
+        if kind in ("Add", "Mul"):
+            shapes += [tuple(n if self.random.random() < 0.6 else 1 for n in (1, *self.shape)), self.shape]
+        shape = self.one_of(*shapes)
+        values = self.random.uniform(0.3, 1.5, shape) * self.random.choice([-1.0, 1.0], shape)
+        return self.m.constant(np.asarray(values, np.float32)), self.shape
+
+    def tensor_beside(self, kind: str) -> tuple[str, Shape]:
+        if kind == "Div":
+            return self.constant_beside(kind)
+        found = list[tuple[str, Shape]]()
+        for x, shape in [*self.earlier, (self.x, self.shape)]:
+            if len(shape) == len(self.shape) and all(
+                n == m or 1 in (n, m) for n, m in zip(shape, self.shape, strict=True)
+            ):
+                found.append((x, np.broadcast_shapes(shape, self.shape)))
+        fits = [(x, shape) for x, shape in found if math.prod(shape) <= MOST_ELEMENTS]
+        return self.one_of(*fits)  # type: ignore[no-any-return]  # itself among them
+
+    def squeeze_excite(self) -> bool:
+        """An image or a sequence times a gate of each channel, made of its means."""
+        if len(self.shape) not in (2, 3):
+            return False
+        image, shape = self.x, self.shape
+        channels, ones = shape[0], [1] * (len(shape) - 1)
+        middle = int(self.random.integers(1, 5))
+        self.append("GlobalAveragePool", self.x, shape=(channels, *ones))
+        for outputs, inputs in ((middle, channels), (channels, middle)):
+            operands = [self.m.random(outputs, inputs, *ones), self.m.random(outputs, gain=0.3)]
+            self.append("Conv", self.x, *operands, shape=(outputs, *ones), kernel_shape=ones)
+            self.unary("Relu" if inputs == channels and outputs == middle else "Sigmoid")
+        return self.append("Mul", *self.one_of((image, self.x), (self.x, image)), shape=shape)
+
+    def silu(self) -> bool:
+        """x * sigmoid(x)."""
+        x = self.x
+        self.unary("Sigmoid")
+        return self.append("Mul", *self.one_of((x, self.x), (self.x, x)), shape=self.shape)
+
+    def gelu(self) -> bool:
+        """x / 2 * (1 + erf(x / sqrt 2)), of the nodes that PyTorch writes."""
+        x, shape = self.x, self.shape
+        one, half, root = (self.m.constant(np.array(n, np.float32)) for n in (1.0, 0.5, math.sqrt(2)))
+        self.append("Div", x, root, shape=shape)
+        self.append("Erf", self.x, shape=shape)
+        self.append("Add", self.x, one, shape=shape)
+        self.append("Mul", x, self.x, shape=shape)
+        return self.append("Mul", self.x, half, shape=shape)
+
+    def extreme(self) -> bool:
+        """The larger or smaller of a tensor and a number."""
+        limit = self.m.constant(np.array(self.random.uniform(-0.5, 0.5), np.float32))
+        kind = self.one_of("Max", "Min")
+        return self.append(kind, *self.one_of((self.x, limit), (limit, self.x)), shape=self.shape)
+
+    def batch_normalization(self) -> bool:
+        if len(self.shape) not in (2, 3):
+            return False
+        ranges = ((-1.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.2, 2.0))  # scales, offsets, means, variances
+        values = (self.random.uniform(low, high, self.shape[:1]).astype(np.float32) for low, high in ranges)
+        return self.append("BatchNormalization", self.x, *map(self.m.constant, values), shape=self.shape)
+
+    def reduction(self) -> bool:
+        """Over any axes that stay, with one element each."""
+        axes = [a for a in range(len(self.shape)) if self.random.random() < 0.5]
+        if not axes:
+            return False
+        shape = [1 if a in axes else n for a, n in enumerate(self.shape)]
+        stated = [self.one_of(a + 1, a - len(self.shape)) for a in self.random.permutation(axes)]
+        return self.append(self.one_of("ReduceMax", "ReduceMean"), self.x, shape=shape, axes=stated, keepdims=1)
 
     def global_pool(self) -> bool:
         if len(self.shape) not in (2, 3):
@@ -799,6 +876,7 @@ class _OnnxWalk:
             lambda: self.window("Conv"),
             lambda: self.window(self.one_of("AveragePool", "MaxPool")),
             self.gemm,
+            self.squeeze_excite,
         ]
         moves: list[Callable[[], bool]] = [
             self.blocks,
@@ -814,14 +892,21 @@ class _OnnxWalk:
             return bool(self.one_of(self.layer, *moves)())
         others: list[Callable[[], bool]] = [
             *moves,
-            self.add,
+            self.batch_normalization,
             self.clip,
             self.concat,
+            self.extreme,
+            self.gelu,
             self.global_pool,
             self.prelu,
+            self.reduction,
+            self.silu,
             self.softmax,
             self.split,
+            lambda: self.elementwise(self.one_of("Add", "Div", "Mul", "Sub")),
+            lambda: self.elementwise(self.one_of("Add", "Mul")),
             lambda: self.unary("LeakyRelu", alpha=0.1),
+            lambda: self.unary(self.one_of(*_FLOAT_FUNCTIONS)),
             lambda: self.unary(self.one_of("HardSwish", "Sigmoid", "Softplus", "Tanh")),
             lambda: self.unary("Relu"),
             lambda: self.unary("Relu"),
@@ -845,22 +930,31 @@ def onnx_network(seed: int) -> RandomNetwork[onnx.ModelProto]:
     is_classifier = bool(random.random() < 0.5) or walk.is_in_float
     if is_classifier:
         walk.gemm()
-    model = walk.m.build(walk.x, len(walk.shape) + 1)
+        if random.random() < 0.3:
+            walk.unary("LogSoftmax" if random.random() < 0.5 else "Softmax", axis=1)
+    ends, output = [(walk.x, len(walk.shape) + 1)], None
+    others = [(x, len(shape) + 1) for x, shape in walk.earlier if x not in ("x", walk.x)]
+    if others and random.random() < 0.2:
+        place = int(random.integers(2))
+        ends.insert(1 - place, walk.one_of(*others))
+        output = (walk.x, place)
+    model = walk.m.build(*ends[0], *ends[1:])
     samples = [random.uniform(-1.0, 1.0, input_shape).astype(np.float32) for _ in range(4)]
     per_channel = bool(random.random() < 0.6)
     quantized = quantize(copy.deepcopy(model), samples, per_channel=per_channel)  # which it changes
     if seed % 3 == 0:
         overrides = _powers_of_two(model, quantized)
         quantized = quantize(model, samples, per_channel=False, extra_options={"TensorQuantOverrides": overrides})
-    return RandomNetwork(quantized, input_shape, tuple(walk.steps), is_classifier, walk.is_channels_last)
+    return RandomNetwork(quantized, input_shape, tuple(walk.steps), is_classifier, walk.is_channels_last, output)
 
 
 def _powers_of_two(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
     """For the quantiser: each tensor's scale, as it chose it, at the next power of two, from the same lowest value."""
     values = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
     overrides: dict[str, list[dict[str, Any]]] = {}
+    own = {"x", *(name for node in model.graph.node for name in node.output)}  # the quantiser adds others
     for node in quantized.graph.node:
-        if node.op_type == "QuantizeLinear":
+        if node.op_type == "QuantizeLinear" and node.input[0] in own:
             scale, zero_point = float(values[node.input[1]]), int(values[node.input[2]])
             power = 2.0 ** math.ceil(math.log2(scale))
             shifted = round(-128 + (128 + zero_point) * scale / power)
