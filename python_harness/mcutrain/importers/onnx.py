@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mcutrain.errors import UsageError
-from mcutrain.graph.attributes import RequantizeAttributes
+from mcutrain.graph.attributes import ConvAttributes, MultiplyAttributes, RequantizeAttributes
 from mcutrain.graph.model import Graph, Quantization, Tensor
 from mcutrain.importers.common import (
     INT8_RANGE,
@@ -375,7 +375,10 @@ class _Import:
             p = replace(p, inputs=tuple(self._rescaled(p, place, q, clamp) for place in range(len(p.inputs))))
         if p.own is None:
             self.graph.add_tensor(tensor)
-            self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
+            attributes = p.attributes(clamp)
+            if isinstance(attributes, ConvAttributes | MultiplyAttributes):
+                attributes = replace(attributes, half_even=True)
+            self.graph.add_operator(p.name, p.kind, p.inputs, name, attributes, p.source)
             return Codes(tensor, p.order)
         if _same(p.own, q) and clamp == INT8_RANGE:
             # The operator's own scale is the exact one; the stated one may differ in its last digit.
