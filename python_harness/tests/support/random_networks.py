@@ -12,6 +12,7 @@ About a third of the networks have powers of two for scales, where ties are many
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -534,6 +535,7 @@ class _TfliteWalk:
         return bool(draw())
 
 
+@functools.lru_cache(256)
 def tflite_network(seed: int) -> RandomNetwork[bytes]:
     """A .tflite file of one to LONGEST operators; near every second one ends as a classifier."""
     random = np.random.default_rng([seed, 1])
@@ -563,6 +565,7 @@ _FLOAT_FUNCTIONS = (
     *("Abs", "Celu", "Elu", "Erf", "Exp", "HardSigmoid", "HardSwish", "Neg", "Selu", "Softplus", "Softsign", "Tanh"),
     "ThresholdedRelu",
 )
+POINTWISE = {*_FLOAT_FUNCTIONS, *("Add", "Clip", "Div", "LeakyRelu", "Max", "Min", "Mul", "Relu", "Sigmoid", "Sub")}
 _LEFT_IN_FLOAT = {
     *_FLOAT_FUNCTIONS,
     *("DepthToSpace", "Div", "GlobalMaxPool", "LogSoftmax", "Max", "Min", "PRelu", "ReduceMax", "ReduceMean"),
@@ -581,6 +584,7 @@ class _OnnxWalk:
     x: str = "x"
     steps: list[str] = field(default_factory=list)
     earlier: list[tuple[str, Shape]] = field(default_factory=list)
+    alphas: dict[str, float] = field(default_factory=dict)
     is_channels_last: bool = False
     is_in_float: bool = False  # the quantiser gives the last tensor no codes of its own
 
@@ -662,6 +666,12 @@ class _OnnxWalk:
 
     def unary(self, kind: str, **attributes: Any) -> bool:
         return self.append(kind, self.x, shape=self.shape, **attributes)
+
+    def leaky_relu(self) -> bool:
+        alpha = float(np.float32(self.one_of(0.01, 0.1, 0.3)))
+        self.unary("LeakyRelu", alpha=alpha)
+        self.alphas[self.x] = alpha
+        return True
 
     def clip(self) -> bool:
         low, high = self.one_of((0.0, 6.0), (-0.7, 0.4), (0.0, 1.0))
@@ -905,7 +915,7 @@ class _OnnxWalk:
             self.split,
             lambda: self.elementwise(self.one_of("Add", "Div", "Mul", "Sub")),
             lambda: self.elementwise(self.one_of("Add", "Mul")),
-            lambda: self.unary("LeakyRelu", alpha=0.1),
+            self.leaky_relu,
             lambda: self.unary(self.one_of(*_FLOAT_FUNCTIONS)),
             lambda: self.unary(self.one_of("HardSwish", "Sigmoid", "Softplus", "Tanh")),
             lambda: self.unary("Relu"),
@@ -915,6 +925,7 @@ class _OnnxWalk:
         return bool(draw())
 
 
+@functools.lru_cache(256)
 def onnx_network(seed: int) -> RandomNetwork[onnx.ModelProto]:
     """A QDQ file of one to LONGEST operators; near every second one ends as a classifier."""
     random = np.random.default_rng([seed, 2])
@@ -945,7 +956,15 @@ def onnx_network(seed: int) -> RandomNetwork[onnx.ModelProto]:
     if seed % 3 == 0:
         overrides = _powers_of_two(model, quantized)
         quantized = quantize(model, samples, per_channel=False, extra_options={"TensorQuantOverrides": overrides})
-    return RandomNetwork(quantized, input_shape, tuple(walk.steps), is_classifier, walk.is_channels_last, output)
+    steps, alphas = tuple(walk.steps), _names_of_codes(quantized, walk.alphas)
+    return RandomNetwork(quantized, input_shape, steps, is_classifier, walk.is_channels_last, output, alphas)
+
+
+def _names_of_codes(quantized: onnx.ModelProto, values: Mapping[str, float]) -> dict[str, float]:
+    """The same by the outputs of the QuantizeLinear nodes, which the Graph's tensors are called by."""
+    quantizers = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
+    names = {node.output[0]: node.input[0].removesuffix("_QuantizeLinear_Input") for node in quantizers}
+    return {codes: values[name] for codes, name in names.items() if name in values}
 
 
 def _powers_of_two(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
