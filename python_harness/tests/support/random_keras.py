@@ -1,6 +1,6 @@
 """Random networks by Keras and its converter, as int8 .tflite files; importing this module needs TensorFlow.
 
-Left out: UpSampling2D, whose TILE of version 3 LiteRT does not run, and PReLU, of which the converter leaves parts in float.
+Left out: UpSampling2D, whose TILE of version 3 LiteRT does not run, and PReLU and ELU, which the converter leaves in float.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ keras, layers = tf.keras, tf.keras.layers
 LONGEST = 4  # layers
 
 
-ACTIVATIONS = ("linear", "relu", "relu6", "tanh", "sigmoid", "elu", "gelu", "hard_sigmoid", "hard_swish", "silu")
+ACTIVATIONS = ("linear", "relu", "relu6", "tanh", "sigmoid", "gelu", "hard_sigmoid", "hard_swish", "silu")
 
 
 def _gated(x: Any, middle: int) -> Any:
