@@ -359,7 +359,7 @@ def test_the_gradients_of_random_onnx_classifiers_are_those_of_torch() -> None:
 
 @pytest.mark.exhaustive
 def test_the_gradients_of_many_random_tflite_classifiers_are_those_of_torch() -> None:
-    assert_all_gradients(range(2700), 300)
+    assert_all_gradients(range(3000), 300)
 
 
 @pytest.mark.exhaustive

@@ -42,6 +42,7 @@ Operand = Callable[[Real], Real]
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 _TIE = 1e-4  # of a code: an integer forward may round such a tie either way
+_SLOPE_ERROR = 1e-12  # of slope_of, and of 1 + erf far below 0
 _UNDERFLOW = math.exp(-87)  # exp_f32 gives 0 below -87
 _OTHER_ROUNDINGS = (
     6  # of a factor, its product with the error, a product of a sum, a reciprocal, a sum at a branch; one to spare
@@ -309,6 +310,8 @@ class NumpyNetwork:
             elif isinstance(op.attributes, TableAttributes):
                 slope = self._slope(op)
                 walk.errors[op.inputs[0]] += g * of(slope)
+                if whole is not None:
+                    walk.errors[op.inputs[0]] += _SLOPE_ERROR * np.abs(whole.errors[name])
             elif isinstance(op.attributes, MOVING):
                 self._back_to_where_it_came_from(op, g, walk)
             else:
