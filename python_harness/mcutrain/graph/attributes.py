@@ -29,6 +29,7 @@ class ConvAttributes(Attributes):
     A fully_connected acts on the last axis: what stands before it are rows of their own.
     Output channel o of a depthwise_conv2d reads input channel ``o // (out_channels / in_channels)`` alone; its groups stay 1.
     inputs: (x, weights, bias). clamp: lowest and highest output code (fused activation), within [-128, 127].
+    half_even: a sum that lies between two codes goes to the even one, as in onnxruntime; else away from zero, as in LiteRT.
     """
 
     clamp: tuple[int, int] = (-128, 127)
@@ -36,6 +37,7 @@ class ConvAttributes(Attributes):
     padding: Padding = Padding()
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    half_even: bool = False
 
 
 def dilated(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, int]:
@@ -88,9 +90,10 @@ class MeanAttributes(Attributes):
 
 @dataclass(frozen=True)
 class MultiplyAttributes(Attributes):
-    """multiply. inputs: (a, b), whose shapes broadcast as NumPy's do. One may be a constant."""
+    """multiply. inputs: (a, b), whose shapes broadcast as NumPy's do. One may be a constant. half_even: as in ConvAttributes."""
 
     clamp: tuple[int, int] = (-128, 127)
+    half_even: bool = False
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def add_minimum(graph: GraphBuilder, name: str, x: Tensor, y: Tensor, axes: tupl
     q = x.quantization
     assert q is not None
     negated = Quantization(q.scale, -1 - q.zero_point)
-    opposite = TableAttributes("negation", tuple(range(127, -129, -1)), (-1.0,) * 256)
+    opposite = TableAttributes("neg", tuple(range(127, -129, -1)), (-1.0,) * 256)
     operand = Tensor(f"{y.name}_negated_operand", x.shape, "int8", negated)
     highest = Tensor(f"{y.name}_negated", y.shape, "int8", negated)
     graph.add_tensor(operand)

@@ -16,6 +16,8 @@ import numpy as np
 from mcutrain.errors import UsageError
 from mcutrain.graph.attributes import (
     Attributes,
+    ConvAttributes,
+    MultiplyAttributes,
     RequantizeAttributes,
     ReshapeAttributes,
     TableAttributes,
@@ -413,7 +415,10 @@ class _Import:
             p = replace(p, own=q)  # it is limited afterwards, at the same scale
         if p.own is None:
             self.graph.add_tensor(tensor)
-            self.graph.add_operator(p.name, p.kind, p.inputs, name, p.attributes(clamp), p.source)
+            attributes = p.attributes(clamp)
+            if isinstance(attributes, ConvAttributes | MultiplyAttributes):
+                attributes = replace(attributes, half_even=True)
+            self.graph.add_operator(p.name, p.kind, p.inputs, name, attributes, p.source)
             return Codes(tensor, p.order, p.rows)
         if _same(p.own, q) and clamp == INT8_RANGE:
             # The operator's own scale is the exact one; the stated one may differ in its last digit.

@@ -78,6 +78,24 @@ def requantise_once(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> In
     return saturate_s32(halfaway(product, 31 - np.asarray(shift, np.int64)))
 
 
+def requantise_once_even(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Int64s:
+    """``x * multiplier * 2**(shift - 31)`` rounded once, half to even, and saturated to int32. All three broadcast."""
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    right = 31 - np.asarray(shift, np.int64)
+    # |product| <= 2^62 and the half is at most 2^61. One less than the half: only an odd quotient takes a tie up.
+    below = (np.int64(1) << (right - 1)) - 1
+    return saturate_s32((product + below + ((product >> right) & 1)) >> right)
+
+
+def may_tie(multiplier: int, shift: int, largest: int) -> bool:
+    """Whether ``x * multiplier * 2**(shift - 31)`` lies halfway between two integers for some x up to ``largest`` in magnitude.
+
+    x times the odd part of the multiplier is then an odd multiple of 2^(30 - shift - zeros), and so is x.
+    """
+    zeros = (multiplier & -multiplier).bit_length() - 1
+    return multiplier > 0 and 0 <= 30 - shift - zeros <= largest.bit_length() - 1
+
+
 def clamp_code(value: Int64s, lowest: int, highest: int) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """Clamp to output codes; also where the value lay inside, both ends included (the clip mask)."""
     inside = (value >= lowest) & (value <= highest)

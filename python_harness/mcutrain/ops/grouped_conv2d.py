@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.ops.arithmetic import clamp_code, requantise
+from mcutrain.ops.arithmetic import clamp_code, requantise, requantise_once_even
 from mcutrain.ops.base import Kernel, Params, Role, Window, pack_mask
 from mcutrain.ops.conv2d_gradient import input_shape, taps
 
 
 @dataclass(frozen=True)
 class GroupedConv2dS8Params(Params):
-    """mct_grouped_conv2d_s8_params. clamp_min and clamp_max are output codes."""
+    """mct_grouped_conv2d_s8_params. clamp_min and clamp_max are output codes; half_even: one rounding, of ties to even codes."""
 
     window: Window
     dilation_height: int
@@ -27,6 +27,7 @@ class GroupedConv2dS8Params(Params):
     output_zero_point: int
     clamp_min: int
     clamp_max: int
+    half_even: int = 0
 
 
 def grouped_weight_shape(window: Window, groups: int) -> tuple[int, int, int, int]:
@@ -52,7 +53,8 @@ def _golden(params: GroupedConv2dS8Params, views: Mapping[str, Any]) -> None:
     for kh, kw, output, pixels in taps(w, (params.dilation_height, params.dilation_width)):
         sums[output] += group_products(x[pixels], weights[:, :, kh, kw].transpose(0, 2, 1))
     biased = sums.reshape(-1, w.out_channels).astype(np.int64) + views["bias"]
-    scaled = requantise(biased, views["multiplier"], views["shift"])
+    rescale = requantise_once_even if params.half_even else requantise
+    scaled = rescale(biased, views["multiplier"], views["shift"])
     codes, inside = clamp_code(scaled + params.output_zero_point, params.clamp_min, params.clamp_max)
     views["y"][...] = codes.reshape(views["y"].shape)
     if "inside" in views:

@@ -208,15 +208,16 @@ def test_windows_in_the_padding_alone_yield_the_bias_as_in_onnxruntime(
     assert np.abs(ours - theirs).max() <= 1
 
 
-def test_a_matrix_product_takes_the_constant_added_to_it_as_its_bias(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(6,), (1,), ()], ids=str)
+def test_a_matrix_product_takes_the_constant_added_to_it_as_its_bias(tmp_path: Path, shape: tuple[int, ...]) -> None:
     m = FloatModel((20,))
     hidden = m.node("Relu", m.node("Add", m.node("MatMul", "x", m.random(20, 24)), m.random(24)))
     inputs = samples(20)
     product = m.node("MatMul", hidden, m.random(24, 6))
-    model = quantize(m.build(m.node("Add", m.constant(np.ones(6, np.float32)), product)), inputs)
+    model = quantize(m.build(m.node("Add", m.constant(np.ones(shape, np.float32)), product)), inputs)
     graph = load(tmp_path, model)
     assert [op.kind for op in graph.operators] == ["fully_connected", "fully_connected"]
-    assert np.any(graph.tensors[graph.operators[0].inputs[2]].data)
+    assert all(np.any(graph.tensors[op.inputs[2]].data) for op in graph.operators)
     # onnxruntime rounds the product to a code before it adds: two roundings to one, so now and then two codes.
     ours, theirs = outputs(graph, model, inputs)
     assert np.abs(ours - theirs).max() <= 3

@@ -84,6 +84,15 @@ def test_products_are_those_of_litert(
         np.testing.assert_array_equal(unpack_mask(got["inside"], out)[known], inside[known])
 
 
+@pytest.mark.parametrize("shift", [-9, -6, -1, 0, 2])
+def test_a_product_on_a_tie_goes_to_the_even_code_where_that_is_asked_for(shift: int) -> None:
+    a, b = np.arange(-128, 128).astype(np.int8), np.array([3], np.int8)
+    params = MultiplyS8Params(broadcast((256,), (1,)), -1, 0, 4, 2**30, shift, -128, 127, half_even=1)
+    got = run_everywhere(MULTIPLY_S8, params, {"a": a, "b": b}, {"y": np.zeros(256, np.int8)})
+    exact = (a.astype(np.int64) + 1) * 3 * 2.0 ** (shift - 1)
+    np.testing.assert_array_equal(got["y"], np.clip(np.rint(exact) + 4, -128, 127))
+
+
 def test_a_scale_on_a_tie_in_float32_is_rounded_as_litert_does() -> None:
     # 1.5 in float32 and below it in double: every odd product lies on a tie, or beside it.
     a, b = np.arange(-128, 128).astype(np.int8), np.ones(1, np.int8)

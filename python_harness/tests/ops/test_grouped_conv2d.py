@@ -137,32 +137,35 @@ def forward_operands(c: Grouped, seed: int) -> tuple[dict[str, Any], dict[str, A
     return inputs, {"y": np.full(output_shape(w), 77, np.int8), "inside": mask}
 
 
-@given(c=grouped(), seed=seeds, zero_point=zero_points)
+@given(c=grouped(), seed=seeds, zero_point=zero_points, half_even=st.integers(0, 1))
 @examples(80)
 def test_the_forward_of_any_window_has_goldens_bits_with_and_without_a_mask(
-    c: Grouped, seed: int, zero_point: int
+    c: Grouped, seed: int, zero_point: int, half_even: int
 ) -> None:
     inputs, outputs = forward_operands(c, seed)
-    params = GroupedConv2dS8Params(c.window, *c.dilation, c.groups, zero_point, -7, -100, 90)
+    if half_even:  # ties
+        inputs["multiplier"][...] = 2**30
+    params = GroupedConv2dS8Params(c.window, *c.dilation, c.groups, zero_point, -7, -100, 90, half_even)
     got = run_everywhere(GROUPED_CONV2D_S8, params, inputs, outputs)
     plain = run_everywhere(GROUPED_CONV2D_S8, params, inputs, {"y": outputs["y"]})
     np.testing.assert_array_equal(got["y"], plain["y"])
 
 
 @both_forms
+@pytest.mark.parametrize("half_even", [0, 1])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 @pytest.mark.parametrize("weight", [-128, 127])
 @pytest.mark.parametrize("code", [-128, 127])
 @pytest.mark.parametrize("c", [DENSE, GROUPS, DEPTHWISE], ids=["dense", "groups", "depthwise"])
 def test_sums_at_the_limits_of_int32_have_goldens_bits(
-    form: str, c: Grouped, zero_point: int, weight: int, code: int
+    form: str, c: Grouped, zero_point: int, weight: int, code: int, half_even: int
 ) -> None:
     inputs, outputs = forward_operands(c, 1)
     room = INT32_LIMIT - 255 * 128 * int(np.prod(c.weight_shape[1:]))
     inputs["x"][...], inputs["weights"][...] = code, weight
     inputs["bias"][...] = np.resize([room, -room], c.window.out_channels)
     inputs["multiplier"][...], inputs["shift"][...] = 2**30 + 12345, -23
-    params = GroupedConv2dS8Params(c.window, *c.dilation, c.groups, zero_point, 5, -128, 127)
+    params = GroupedConv2dS8Params(c.window, *c.dilation, c.groups, zero_point, 5, -128, 127, half_even)
     GROUPED_CONV2D_S8.golden(params, {**inputs, **outputs})
     got = {"y": np.zeros_like(outputs["y"])}
     assert call(form, GROUPED_CONV2D_S8, params, {**inputs, **got}) == 0

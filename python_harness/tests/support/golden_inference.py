@@ -16,12 +16,12 @@ from mcutrain.importers import load_model
 from mcutrain.methods.inference import inference
 
 
-def loaded(model: bytes, suffix: str = ".tflite") -> Graph:
-    """The Graph of a model file's bytes."""
+def loaded(model: bytes, suffix: str = ".tflite", output: str | None = None) -> Graph:
+    """The Graph of a model file's bytes. output: the tensor to take as its output."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{suffix}"
         path.write_bytes(model)
-        return load_model(path)
+        return load_model(path, output=output)
 
 
 def golden_output(graph: Graph, *samples: NDArray[np.int8]) -> NDArray[np.int8]:

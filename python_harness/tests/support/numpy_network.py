@@ -42,6 +42,8 @@ Operand = Callable[[Real], Real]
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 _TIE = 1e-4  # of a code: an integer forward may round such a tie either way
+_SLOPE_ERROR = 1e-12  # of slope_of, and of 1 + erf far below 0
+_UNDERFLOW = math.exp(-87)  # exp_f32 gives 0 below -87
 _OTHER_ROUNDINGS = (
     6  # of a factor, its product with the error, a product of a sum, a reciprocal, a sum at a branch; one to spare
 )
@@ -73,16 +75,22 @@ class NumpyNetwork:
     """One sample's forward and backward.
 
     activations: codes of every tensor as the integer forward gave them, or None for the real function. closed: operators through which
-    no gradient flows. parameters: real values of all weights and biases by tensor; nudges: what is added to a tensor of the network
+    no gradient flows. alphas: of leaky relus, by output tensor.
+    parameters: real values of all weights and biases by tensor; nudges: what is added to a tensor of the network
     (both for finite differences).
     """
 
     def __init__(
-        self, graph: Graph, activations: Mapping[str, Real] | None = None, closed: frozenset[str] = frozenset()
+        self,
+        graph: Graph,
+        activations: Mapping[str, Real] | None = None,
+        closed: frozenset[str] = frozenset(),
+        alphas: Mapping[str, float] | None = None,
     ) -> None:
         self.graph = graph
         self.activations = activations
         self.closed = closed
+        self.alphas = alphas or {}
         last = max(i for i, op in enumerate(graph.operators) if op.kind == "fully_connected")
         self.body, self.head = graph.operators[:last], graph.operators[last]
         self.layers = [op for op in self.body if isinstance(op.attributes, ConvAttributes)]
@@ -153,7 +161,7 @@ class NumpyNetwork:
         if isinstance(attributes, PreluAttributes):
             return x * self._prelu_slopes(op)
         if isinstance(attributes, TableAttributes):
-            return FUNCTIONS[attributes.function](x)
+            return self._function(op)(x)
         assert op.kind in ("requantize", "reshape"), op.kind
         return x
 
@@ -231,7 +239,7 @@ class NumpyNetwork:
         # exp_f32: its polynomial's steps and remainder count as 16 roundings, that of its argument x as |x| of them.
         in_exponentials = 2 * in_logits + UNIT_ROUNDOFF * (by_logits.size + 16 + logits.max() - logits)
         probabilities = by_logits + (np.arange(by_logits.size) == label)
-        in_gradient = in_exponentials * probabilities + UNIT_ROUNDOFF * np.abs(by_logits)
+        in_gradient = in_exponentials * probabilities + UNIT_ROUNDOFF * np.abs(by_logits) + _UNDERFLOW
 
         def head_step(gradient: Real, stored: Real) -> Real:
             """The step is seen as the difference of two float32 values."""
@@ -300,13 +308,33 @@ class NumpyNetwork:
             elif isinstance(op.attributes, PreluAttributes):
                 walk.errors[op.inputs[0]] += g * of(self._prelu_slopes(op))
             elif isinstance(op.attributes, TableAttributes):
-                slope = slope_of(FUNCTIONS[op.attributes.function], self.values[op.inputs[0]])
+                slope = self._slope(op)
                 walk.errors[op.inputs[0]] += g * of(slope)
+                if whole is not None:
+                    walk.errors[op.inputs[0]] += _SLOPE_ERROR * np.abs(whole.errors[name])
             elif isinstance(op.attributes, MOVING):
                 self._back_to_where_it_came_from(op, g, walk)
             else:
                 walk.errors[op.inputs[0]] += self._through(op, g)
         return walk
+
+    def _function(self, op: Operator) -> Operand:
+        assert isinstance(op.attributes, TableAttributes)
+        if op.attributes.function == "leaky_relu":
+            alpha = self.alphas[op.outputs[0]]
+            leaky: Operand = lambda x: np.maximum(x, 0) + alpha * np.minimum(x, 0)  # noqa: E731  # its type
+            return leaky
+        return FUNCTIONS[op.attributes.function]
+
+    def _slope(self, op: Operator) -> Real:
+        """Of a function at each element of its input; at 0 a leaky relu has that from below, as in PyTorch."""
+        assert isinstance(op.attributes, TableAttributes)
+        x, name = self.values[op.inputs[0]], op.attributes.function
+        if name == "leaky_relu":
+            slopes: Real = np.where(x > 0, 1.0, self.alphas[op.outputs[0]])
+            return slopes
+        found: Real = _SLOPES[name](x) if name in _SLOPES else slope_of(FUNCTIONS[name], x)
+        return found
 
     def _prelu_slopes(self, op: Operator) -> Real:
         """Of each element of the input; that of 0 is alpha, as in PyTorch."""
@@ -389,13 +417,60 @@ class NumpyNetwork:
         return _gathered(taken, windows, x.shape)
 
 
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+_NO_LOGARITHM = -1e6  # far below any code
+_SELU = (1.6732632423543772, 1.0507009873554805)
+
+
+def _elu(x: Real) -> Real:
+    values: Real = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    return values
+
+
+def _log(x: Real) -> Real:
+    logarithms: Real = np.where(x > 0, np.log(np.where(x > 0, x, 1)), _NO_LOGARITHM)
+    return logarithms
+
+
+def _tanh_gelu(x: Real) -> Real:
+    values: Real = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return values
+
+
 # Written anew, for the functions of networks of tests.
 FUNCTIONS: dict[str, Operand] = {
-    "negation": np.negative,
+    "abs": np.abs,
+    "celu": _elu,
+    "elu": _elu,
+    "erf": _erf,
+    "exp": np.exp,
+    "gelu": lambda x: x / 2 * (1 + _erf(x / math.sqrt(2))),
+    "gelu (tanh)": _tanh_gelu,
+    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "log": _log,
+    "neg": np.negative,
+    "selu": lambda x: _SELU[1] * np.where(x > 0, x, _SELU[0] * np.expm1(np.minimum(x, 0))),
     "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(x / 2),
     "silu": lambda x: x * (0.5 + 0.5 * np.tanh(x / 2)),
     "softplus": lambda x: np.log(1 + np.exp(x)),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
     "tanh": np.tanh,
+    "thresholded_relu": lambda x: np.where(x > 1, x, 0),
+}
+
+# Where values beside each other say nothing of the slope, or too little: at a kink, and of ever steeper functions.
+_SLOPES: dict[str, Operand] = {
+    "abs": np.sign,
+    "celu": lambda x: np.exp(np.minimum(x, 0)),
+    "elu": lambda x: np.exp(np.minimum(x, 0)),
+    "hard_sigmoid": lambda x: np.where(np.abs(x) < 2.5, 0.2, 0.0),
+    "hard_swish": lambda x: np.where(np.abs(x) < 3, x / 3 + 0.5, x > 0),
+    "log": lambda x: np.where(x > 0, 1 / np.where(x > 0, x, 1), 0),
+    "selu": lambda x: _SELU[1] * np.where(x > 0, 1, _SELU[0] * np.exp(np.minimum(x, 0))),
+    "sqrt": lambda x: np.where(x > 0, 0.5 / np.sqrt(np.where(x > 0, x, 1)), 0),
+    "thresholded_relu": lambda x: (x > 1).astype(np.float64),
 }
 
 

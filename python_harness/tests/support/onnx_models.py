@@ -69,11 +69,14 @@ class FloatModel:
         weights = self.random(outputs, inputs // attributes.get("group", 1), kernel, kernel)
         return self.node("Conv", x, weights, self.random(outputs, gain=0.3), **attributes)
 
-    def build(self, output: str, output_rank: int = 2) -> onnx.ModelProto:
-        """The model: input "x" with a symbolic batch, output ``output``."""
+    def build(self, output: str, output_rank: int = 2, *others: tuple[str, int]) -> onnx.ModelProto:
+        """The model: input "x" with a symbolic batch, output ``output``; others: further outputs and their ranks."""
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *self.input_shape])
-        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *[None] * (output_rank - 1)])
-        graph = helper.make_graph(self._nodes, "net", [x], [y], self._constants)
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *[None] * (rank - 1)])
+            for name, rank in ((output, output_rank), *others)
+        ]
+        graph = helper.make_graph(self._nodes, "net", [x], outputs, self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
         onnx.checker.check_model(model)
         return model

@@ -12,6 +12,7 @@ About a third of the networks have powers of two for scales, where ties are many
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnx
+import tflite
 from numpy.typing import NDArray
 
 from support.onnx_models import FloatModel, quantize
@@ -27,6 +29,7 @@ from support.tflite_writer import Builder, Option
 
 Shape = tuple[int, ...]
 Model = TypeVar("Model")
+INT32 = tflite.TensorType.INT32
 
 LONGEST = 4  # operators drawn; each may bring a reshape or a change of scale of its own
 MOST_ELEMENTS = 1500  # of a tensor: the networks stay small enough to run by the hundred
@@ -36,13 +39,16 @@ CODE_SPREAD = 60.0  # a standard deviation of codes that fills their range
 @dataclass(frozen=True)
 class RandomNetwork(Generic[Model]):
     """model: the file. input_shape: without the batch, in the file's layout. steps: the operators drawn, for messages. is_classifier: it
-    ends with a fully connected layer, and at most a softmax behind it. is_channels_last: an image that the file itself turns first."""
+    ends with a fully connected layer, and at most a softmax behind it. is_channels_last: an image that the file itself turns first.
+    output: name and place of the output to take, where the file has others beside it. alphas: of leaky relus, by output tensor."""
 
     model: Model
     input_shape: Shape
     steps: tuple[str, ...]
     is_classifier: bool
     is_channels_last: bool = False
+    output: tuple[str, int] | None = None
+    alphas: Mapping[str, float] = field(default_factory=dict)
 
 
 def _sides(random: np.random.Generator, count: int, most: int) -> Shape:
@@ -71,6 +77,8 @@ class _TfliteWalk:
     shape: Shape = ()
     q: tuple[float, int] = (1.0, 0)
     earlier: list[tuple[int, Shape, tuple[float, int]]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    alphas: dict[str, float] = field(default_factory=dict)
     _count: int = 0
 
     def start(self) -> int:
@@ -102,7 +110,9 @@ class _TfliteWalk:
 
     def tensor(self, shape: Sequence[int], q: tuple[float, int]) -> int:
         self._count += 1
-        return self.b.tensor(f"t{self._count}", (1, *shape), quantization=q)
+        index = self.b.tensor(f"t{self._count}", (1, *shape), quantization=q)
+        self.names[index] = f"t{self._count}"
+        return index
 
     def integers(self, values: Any) -> int:
         self._count += 1
@@ -185,6 +195,18 @@ class _TfliteWalk:
         self.weighted(kind, weights, 0, math.prod(weights.shape[1:]), (*sides, outputs), options)
         return True
 
+    def sequence_window(self) -> bool:
+        """A convolution or pool of a sequence, as Keras writes it: an image of one row in between."""
+        if len(self.shape) != 2:
+            return False
+        length, channels = self.shape
+        self.append("EXPAND_DIMS", [self.x, self.integers(1)], (1, length, channels))
+        self.window(self.one_of("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"))
+        if self.shape[0] != 1:
+            return True
+        self.append("SQUEEZE", [self.x], self.shape[1:], None, {"SqueezeDims": (1,)})
+        return True
+
     def fully_connected(self) -> bool:
         """Of every row; of the flattened tensor, with or without a reshape in front, that LiteRT does itself."""
         features = int(self.random.integers(1, 9))
@@ -211,8 +233,24 @@ class _TfliteWalk:
         return bool(self.one_of(lambda: True, self.softmax, self.log_softmax)())
 
     def reshape(self, shape: Shape) -> bool:
-        self.append("RESHAPE", [self.x, self.integers((1, *shape))], shape)
+        """To a shape that the file states, or computes from the batch of the tensor as Keras does."""
+        wanted = self.integers((1, *shape)) if self.random.random() < 0.7 else self.computed_shape(shape)
+        self.append("RESHAPE", [self.x, wanted], shape)
         return True
+
+    def computed_shape(self, shape: Shape) -> int:
+        """SHAPE, STRIDED_SLICE and PACK: (batch, *shape)."""
+        self._count += 1
+        found = self.b.tensor(f"s{self._count}", (len(self.shape) + 1,), "int32")
+        batch = self.b.tensor(f"n{self._count}", (), "int32")
+        packed = self.b.tensor(f"p{self._count}", (len(shape) + 1,), "int32")
+        self.b.operator("SHAPE", [self.x], [found], {"OutType": INT32})
+        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask"), 0)
+        operands = [found, *(self.integers([n]) for n in (0, 1, 1))]
+        self.b.operator("STRIDED_SLICE", operands, [batch], {**masks, "ShrinkAxisMask": 1, "Offset": False})
+        parts = [batch, *(self.integers(n) for n in shape)]
+        self.b.operator("PACK", parts, [packed], {"ValuesCount": len(parts), "Axis": 0})
+        return packed
 
     def any_reshape(self) -> bool:
         return self.reshape(_factors(self.random, math.prod(self.shape)))
@@ -234,24 +272,81 @@ class _TfliteWalk:
         self.append("SQUEEZE", [self.x], shape, None, {"SqueezeDims": (axis,)})
         return True
 
-    def add(self) -> bool:
-        others = [(x, q) for x, shape, q in [*self.earlier, (self.x, self.shape, self.q)] if shape == self.shape]
-        other, q = self.one_of(*others)
-        spread = math.hypot(self.q[0], q[0])
-        activation = ACTIVATIONS[self.one_of("NONE", "RELU", "RELU6", "RELU_N1_TO_1")]
+    def elementwise(self, kind: str) -> bool:
+        """ADD, MUL or SUB of two tensors or of one and a constant, either of which may be repeated."""
+        other, q, shape = self.one_of(self.constant_beside, self.tensor_beside)()
+        activation = ACTIVATIONS[self.one_of("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")]
+        spread = self.q[0] * q[0] * 73 * 73 / CODE_SPREAD if kind == "MUL" else math.hypot(self.q[0], q[0])
         y = (self.scale(0.5 * spread, 2 * spread), self.zero_point())
         operands = self.one_of([self.x, other], [other, self.x])
-        self.append("ADD", operands, self.shape, y, {"FusedActivationFunction": activation})
+        self.append(kind, operands, shape, y, {"FusedActivationFunction": activation})
         return True
 
-    def mean(self) -> bool:
-        if len(self.shape) not in (2, 3):
+    def constant_beside(self) -> tuple[int, tuple[float, int], Shape]:
+        """A constant that may be repeated: a single number, one a channel, or any; it may have fewer axes."""
+        shape = self.one_of(
+            (), (1,), self.shape[-1:], tuple(n if self.random.random() < 0.6 else 1 for n in (1, *self.shape))
+        )
+        self._count += 1
+        q = (self.scale(0.002, 0.05), self.zero_point())
+        return self.b.tensor(f"k{self._count}", shape, quantization=q, data=self.codes(*shape)), q, self.shape
+
+    def tensor_beside(self) -> tuple[int, tuple[float, int], Shape]:
+        """An earlier tensor or this one."""
+        found = list[tuple[int, tuple[float, int], Shape]]()
+        for x, shape, q in [*self.earlier, (self.x, self.shape, self.q)]:
+            if len(shape) == len(self.shape) and all(
+                n == m or 1 in (n, m) for n, m in zip(shape, self.shape, strict=True)
+            ):
+                found.append((x, q, np.broadcast_shapes(shape, self.shape)))
+        fits = [(x, q, shape) for x, q, shape in found if math.prod(shape) <= MOST_ELEMENTS]
+        return self.one_of(*fits)  # type: ignore[no-any-return]  # itself among them
+
+    def squeeze_excite(self) -> bool:
+        """An image times a gate of each channel, made of its means."""
+        if len(self.shape) != 3 or math.prod(self.shape) == 1:
             return False
+        image, (_, _, channels), (scale, _) = self.x, self.shape, self.q
+        shape = self.shape
+        self.reduce("MEAN", (0, 1), keeps=True)
+        middle = int(self.random.integers(1, 5))
+        options: dict[str, Option] = {"Padding": PADDINGS["SAME"], "StrideH": 1, "StrideW": 1}
+        options |= {"DilationHFactor": 1, "DilationWFactor": 1}
+        for outputs, activation in ((middle, "RELU"), (channels, "NONE")):
+            weights = self.codes(outputs, 1, 1, self.shape[2])
+            fused = options | {"FusedActivationFunction": ACTIVATIONS[activation]}
+            self.weighted("CONV_2D", weights, 0, self.shape[2], (1, 1, outputs), fused)
+        self.table("LOGISTIC")
+        y = (self.scale(0.3 * scale, scale), self.zero_point())
+        self.append("MUL", self.one_of([image, self.x], [self.x, image]), shape, y, {"FusedActivationFunction": 0})
+        return True
+
+    def silu(self) -> bool:
+        """x * sigmoid(x)."""
+        x, (scale, _) = self.x, self.q
+        self.table("LOGISTIC")
+        y = (self.scale(0.5 * scale, scale), self.zero_point())
+        self.append("MUL", self.one_of([x, self.x], [self.x, x]), self.shape, y, {"FusedActivationFunction": 0})
+        return True
+
+    def any_reduction(self, kind: str) -> bool:
+        """MEAN or REDUCE_MAX over any axes; half of them over all but the last."""
+        rank = len(self.shape)
+        axes = tuple(range(rank - 1)) if self.random.random() < 0.5 else self.some_axes()
         keeps = bool(self.random.integers(2))
-        sides, channels = self.shape[:-1], self.shape[-1]
+        if not axes or (len(axes) == rank and not keeps):
+            return False
+        return self.reduce(kind, axes, keeps)
+
+    def some_axes(self) -> Shape:
+        return tuple(a for a in range(len(self.shape)) if self.random.random() < 0.5)
+
+    def reduce(self, kind: str, axes: Shape, keeps: bool) -> bool:
+        is_mean = kind == "MEAN"
         y = (self.scale(0.3 * self.q[0], 1.5 * self.q[0]), self.zero_point()) if self.random.random() < 0.7 else self.q
-        shape = (*[1] * len(sides), channels) if keeps else (channels,)
-        self.append("MEAN", [self.x, self.integers(range(1, len(self.shape)))], shape, y, {"KeepDims": keeps})
+        left = [1 if a in axes else n for a, n in enumerate(self.shape) if keeps or a not in axes]
+        stated = [self.one_of(a + 1, a - len(self.shape)) for a in self.random.permutation(axes)]
+        self.append(kind, [self.x, self.integers(stated)], left, y if is_mean else None, {"KeepDims": keeps})
         return True
 
     def table(self, kind: str) -> bool:
@@ -261,7 +356,8 @@ class _TfliteWalk:
         if kind == "LOGISTIC":
             y = (1 / 256, -128)
         if kind == "LEAKY_RELU":
-            options = {"Alpha": float(np.float32(self.one_of(0.0, 0.01, 0.25, 0.3, 1.5, -0.5)))}
+            alpha = float(np.float32(self.one_of(0.0, 0.01, 0.25, 0.3, 1.5, -0.5)))
+            options, self.alphas[f"t{self._count + 1}"] = {"Alpha": alpha}, alpha
         if kind == "GELU":
             options = {"Approximate": bool(self.random.integers(2))}
         if kind == "SQRT":  # LiteRT stops at negative numbers
@@ -321,16 +417,20 @@ class _TfliteWalk:
 
     def strided_slice(self) -> bool:
         begin, end, stride, shape = [0], [1], [1], list[int]()
+        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"), 0)
         for n in self.shape:
             step = self.one_of(-2, -1, 1, 1, 2)
             first, last = (0, n) if step > 0 else (n - 1, -n - 1)
             if self.random.random() < 0.5:
                 first = int(self.random.integers(n))
-            begin.append(first)
-            end.append(last)
+            if masked := self.random.random() < 0.2:  # what a mask leaves out may be any number
+                first, last = (0, n) if step > 0 else (n - 1, -n - 1)
+                masks["BeginMask"] |= 1 << len(begin)
+                masks["EndMask"] |= 1 << len(begin)
+            begin.append(int(self.random.integers(-n, n)) if masked else first)
+            end.append(int(self.random.integers(-n, n)) if masked else last)
             stride.append(step)
             shape.append(len(range(*slice(first, last, step).indices(n))))
-        masks = dict.fromkeys(("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"), 0)
         operands = [self.x, *(self.integers(values) for values in (begin, end, stride))]
         self.append("STRIDED_SLICE", operands, shape, None, {**masks, "Offset": False})
         return True
@@ -395,24 +495,25 @@ class _TfliteWalk:
 
     def any_operator(self) -> bool:
         """Half of them layers and pools, as in a network."""
-        tables = ("ABS", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "SQRT", "TANH")
+        tables = ("ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "SQRT", "TANH")
         layers: list[Callable[[], bool]] = [
             lambda: self.window("CONV_2D"),
             lambda: self.window("CONV_2D"),
             lambda: self.window("DEPTHWISE_CONV_2D"),
             lambda: self.window(self.one_of("AVERAGE_POOL_2D", "MAX_POOL_2D")),
             self.fully_connected,
+            self.sequence_window,
+            self.squeeze_excite,
         ]
         others: list[Callable[[], bool]] = [
-            self.add,
             self.any_reshape,
             self.blocks,
             self.concatenation,
             self.expand_dims,
             self.log_softmax,
-            self.mean,
             self.prelu,
             self.resize,
+            self.silu,
             self.slice,
             self.softmax,
             self.split,
@@ -420,6 +521,10 @@ class _TfliteWalk:
             self.strided_slice,
             self.tile,
             self.transpose,
+            lambda: self.any_reduction(self.one_of("MEAN", "REDUCE_MAX")),
+            lambda: self.any_reduction(self.one_of("MEAN", "REDUCE_MAX")),
+            lambda: self.elementwise(self.one_of("ADD", "MUL", "SUB")),
+            lambda: self.elementwise(self.one_of("ADD", "MUL")),
             lambda: self.extreme(self.one_of("MAXIMUM", "MINIMUM")),
             lambda: self.pad(self.one_of("PAD", "PADV2")),
             lambda: self.requantize(self.one_of("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")),
@@ -430,6 +535,7 @@ class _TfliteWalk:
         return bool(draw())
 
 
+@functools.lru_cache(256)
 def tflite_network(seed: int) -> RandomNetwork[bytes]:
     """A .tflite file of one to LONGEST operators; near every second one ends as a classifier."""
     random = np.random.default_rng([seed, 1])
@@ -444,19 +550,26 @@ def tflite_network(seed: int) -> RandomNetwork[bytes]:
     is_classifier = bool(random.random() < 0.5)
     if is_classifier:
         walk.head()
-    return RandomNetwork(walk.b.build([x], [walk.x]), input_shape, tuple(walk.steps), is_classifier)
+    outputs, output = [walk.x], None
+    if random.random() < 0.2:
+        at = int(random.integers(2))
+        others = [other for other, _, _ in walk.earlier if other != x]
+        outputs.insert(1 - at, walk.one_of(*(others or [x])))
+        output = (walk.names[walk.x], at)
+    model = walk.b.build([x], outputs)
+    return RandomNetwork(model, input_shape, tuple(walk.steps), is_classifier, output=output, alphas=walk.alphas)
 
 
 # What the static quantiser leaves in float, and what only moves elements, which it quantises behind codes alone.
+_FLOAT_FUNCTIONS = (
+    *("Abs", "Celu", "Elu", "Erf", "Exp", "HardSigmoid", "HardSwish", "Neg", "Selu", "Softplus", "Softsign", "Tanh"),
+    "ThresholdedRelu",
+)
+POINTWISE = {*_FLOAT_FUNCTIONS, *("Add", "Clip", "Div", "LeakyRelu", "Max", "Min", "Mul", "Relu", "Sigmoid", "Sub")}
 _LEFT_IN_FLOAT = {
-    "DepthToSpace",
-    "GlobalMaxPool",
-    "HardSwish",
-    "PRelu",
-    "ReduceMean",
-    "Softplus",
-    "SpaceToDepth",
-    "Tanh",
+    *_FLOAT_FUNCTIONS,
+    *("DepthToSpace", "Div", "GlobalMaxPool", "LogSoftmax", "Max", "Min", "PRelu", "ReduceMax", "ReduceMean"),
+    *("SpaceToDepth", "Sub"),
 }
 _MOVES = {"Flatten", "Pad", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
@@ -471,6 +584,7 @@ class _OnnxWalk:
     x: str = "x"
     steps: list[str] = field(default_factory=list)
     earlier: list[tuple[str, Shape]] = field(default_factory=list)
+    alphas: dict[str, float] = field(default_factory=dict)
     is_channels_last: bool = False
     is_in_float: bool = False  # the quantiser gives the last tensor no codes of its own
 
@@ -553,6 +667,12 @@ class _OnnxWalk:
     def unary(self, kind: str, **attributes: Any) -> bool:
         return self.append(kind, self.x, shape=self.shape, **attributes)
 
+    def leaky_relu(self) -> bool:
+        alpha = float(np.float32(self.one_of(0.01, 0.1, 0.3)))
+        self.unary("LeakyRelu", alpha=alpha)
+        self.alphas[self.x] = alpha
+        return True
+
     def clip(self) -> bool:
         low, high = self.one_of((0.0, 6.0), (-0.7, 0.4), (0.0, 1.0))
         limits = [self.m.constant(np.array(n, np.float32)) for n in (low, high)]
@@ -567,9 +687,87 @@ class _OnnxWalk:
         slopes = self.random.uniform(-0.5, 1.0, (self.shape[0], *[1] * (len(self.shape) - 1)))
         return self.append("PRelu", self.x, self.m.constant(slopes.astype(np.float32)), shape=self.shape)
 
-    def add(self) -> bool:
-        other = self.one_of(*(x for x, shape in [*self.earlier, (self.x, self.shape)] if shape == self.shape))
-        return self.append("Add", *self.one_of((self.x, other), (other, self.x)), shape=self.shape)
+    def elementwise(self, kind: str) -> bool:
+        """Of two tensors, or of one and a constant, either of which may be repeated."""
+        other, shape = self.one_of(self.constant_beside, self.tensor_beside)(kind)
+        operands = (self.x, other) if kind == "Div" else self.one_of((self.x, other), (other, self.x))
+        return self.append(kind, *operands, shape=shape)
+
+    def constant_beside(self, kind: str) -> tuple[str, Shape]:
+        """A single number, one a channel, or, where the quantiser quantises constants, any."""
+        channels = (self.shape[0], *[1] * (len(self.shape) - 1))
+        shapes: list[Shape] = [(), (1,)]
+        if len(self.shape) > 1:
+            shapes += [channels, (1, *channels)]
+        if kind in ("Add", "Mul"):
+            shapes += [tuple(n if self.random.random() < 0.6 else 1 for n in (1, *self.shape)), self.shape]
+        shape = self.one_of(*shapes)
+        values = self.random.uniform(0.3, 1.5, shape) * self.random.choice([-1.0, 1.0], shape)
+        return self.m.constant(np.asarray(values, np.float32)), self.shape
+
+    def tensor_beside(self, kind: str) -> tuple[str, Shape]:
+        if kind == "Div":
+            return self.constant_beside(kind)
+        found = list[tuple[str, Shape]]()
+        for x, shape in [*self.earlier, (self.x, self.shape)]:
+            if len(shape) == len(self.shape) and all(
+                n == m or 1 in (n, m) for n, m in zip(shape, self.shape, strict=True)
+            ):
+                found.append((x, np.broadcast_shapes(shape, self.shape)))
+        fits = [(x, shape) for x, shape in found if math.prod(shape) <= MOST_ELEMENTS]
+        return self.one_of(*fits)  # type: ignore[no-any-return]  # itself among them
+
+    def squeeze_excite(self) -> bool:
+        """An image or a sequence times a gate of each channel, made of its means."""
+        if len(self.shape) not in (2, 3):
+            return False
+        image, shape = self.x, self.shape
+        channels, ones = shape[0], [1] * (len(shape) - 1)
+        middle = int(self.random.integers(1, 5))
+        self.append("GlobalAveragePool", self.x, shape=(channels, *ones))
+        for outputs, inputs in ((middle, channels), (channels, middle)):
+            operands = [self.m.random(outputs, inputs, *ones), self.m.random(outputs, gain=0.3)]
+            self.append("Conv", self.x, *operands, shape=(outputs, *ones), kernel_shape=ones)
+            self.unary("Relu" if inputs == channels and outputs == middle else "Sigmoid")
+        return self.append("Mul", *self.one_of((image, self.x), (self.x, image)), shape=shape)
+
+    def silu(self) -> bool:
+        """x * sigmoid(x)."""
+        x = self.x
+        self.unary("Sigmoid")
+        return self.append("Mul", *self.one_of((x, self.x), (self.x, x)), shape=self.shape)
+
+    def gelu(self) -> bool:
+        """x / 2 * (1 + erf(x / sqrt 2)), of the nodes that PyTorch writes."""
+        x, shape = self.x, self.shape
+        one, half, root = (self.m.constant(np.array(n, np.float32)) for n in (1.0, 0.5, math.sqrt(2)))
+        self.append("Div", x, root, shape=shape)
+        self.append("Erf", self.x, shape=shape)
+        self.append("Add", self.x, one, shape=shape)
+        self.append("Mul", x, self.x, shape=shape)
+        return self.append("Mul", self.x, half, shape=shape)
+
+    def extreme(self) -> bool:
+        """The larger or smaller of a tensor and a number."""
+        limit = self.m.constant(np.array(self.random.uniform(-0.5, 0.5), np.float32))
+        kind = self.one_of("Max", "Min")
+        return self.append(kind, *self.one_of((self.x, limit), (limit, self.x)), shape=self.shape)
+
+    def batch_normalization(self) -> bool:
+        if len(self.shape) not in (2, 3):
+            return False
+        ranges = ((-1.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.2, 2.0))  # scales, offsets, means, variances
+        values = (self.random.uniform(low, high, self.shape[:1]).astype(np.float32) for low, high in ranges)
+        return self.append("BatchNormalization", self.x, *map(self.m.constant, values), shape=self.shape)
+
+    def reduction(self) -> bool:
+        """Over any axes that stay, with one element each."""
+        axes = [a for a in range(len(self.shape)) if self.random.random() < 0.5]
+        if not axes:
+            return False
+        shape = [1 if a in axes else n for a, n in enumerate(self.shape)]
+        stated = [self.one_of(a + 1, a - len(self.shape)) for a in self.random.permutation(axes)]
+        return self.append(self.one_of("ReduceMax", "ReduceMean"), self.x, shape=shape, axes=stated, keepdims=1)
 
     def global_pool(self) -> bool:
         if len(self.shape) not in (2, 3):
@@ -688,6 +886,7 @@ class _OnnxWalk:
             lambda: self.window("Conv"),
             lambda: self.window(self.one_of("AveragePool", "MaxPool")),
             self.gemm,
+            self.squeeze_excite,
         ]
         moves: list[Callable[[], bool]] = [
             self.blocks,
@@ -703,14 +902,21 @@ class _OnnxWalk:
             return bool(self.one_of(self.layer, *moves)())
         others: list[Callable[[], bool]] = [
             *moves,
-            self.add,
+            self.batch_normalization,
             self.clip,
             self.concat,
+            self.extreme,
+            self.gelu,
             self.global_pool,
             self.prelu,
+            self.reduction,
+            self.silu,
             self.softmax,
             self.split,
-            lambda: self.unary("LeakyRelu", alpha=0.1),
+            lambda: self.elementwise(self.one_of("Add", "Div", "Mul", "Sub")),
+            lambda: self.elementwise(self.one_of("Add", "Mul")),
+            self.leaky_relu,
+            lambda: self.unary(self.one_of(*_FLOAT_FUNCTIONS)),
             lambda: self.unary(self.one_of("HardSwish", "Sigmoid", "Softplus", "Tanh")),
             lambda: self.unary("Relu"),
             lambda: self.unary("Relu"),
@@ -719,6 +925,7 @@ class _OnnxWalk:
         return bool(draw())
 
 
+@functools.lru_cache(256)
 def onnx_network(seed: int) -> RandomNetwork[onnx.ModelProto]:
     """A QDQ file of one to LONGEST operators; near every second one ends as a classifier."""
     random = np.random.default_rng([seed, 2])
@@ -734,22 +941,39 @@ def onnx_network(seed: int) -> RandomNetwork[onnx.ModelProto]:
     is_classifier = bool(random.random() < 0.5) or walk.is_in_float
     if is_classifier:
         walk.gemm()
-    model = walk.m.build(walk.x, len(walk.shape) + 1)
+        if random.random() < 0.3:
+            walk.unary("LogSoftmax" if random.random() < 0.5 else "Softmax", axis=1)
+    ends, output = [(walk.x, len(walk.shape) + 1)], None
+    others = [(x, len(shape) + 1) for x, shape in walk.earlier if x not in ("x", walk.x)]
+    if others and random.random() < 0.2:
+        place = int(random.integers(2))
+        ends.insert(1 - place, walk.one_of(*others))
+        output = (walk.x, place)
+    model = walk.m.build(*ends[0], *ends[1:])
     samples = [random.uniform(-1.0, 1.0, input_shape).astype(np.float32) for _ in range(4)]
     per_channel = bool(random.random() < 0.6)
     quantized = quantize(copy.deepcopy(model), samples, per_channel=per_channel)  # which it changes
     if seed % 3 == 0:
         overrides = _powers_of_two(model, quantized)
         quantized = quantize(model, samples, per_channel=False, extra_options={"TensorQuantOverrides": overrides})
-    return RandomNetwork(quantized, input_shape, tuple(walk.steps), is_classifier, walk.is_channels_last)
+    steps, alphas = tuple(walk.steps), _names_of_codes(quantized, walk.alphas)
+    return RandomNetwork(quantized, input_shape, steps, is_classifier, walk.is_channels_last, output, alphas)
+
+
+def _names_of_codes(quantized: onnx.ModelProto, values: Mapping[str, float]) -> dict[str, float]:
+    """The same by the outputs of the QuantizeLinear nodes, which the Graph's tensors are called by."""
+    quantizers = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
+    names = {node.output[0]: node.input[0].removesuffix("_QuantizeLinear_Input") for node in quantizers}
+    return {codes: values[name] for codes, name in names.items() if name in values}
 
 
 def _powers_of_two(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
     """For the quantiser: each tensor's scale, as it chose it, at the next power of two, from the same lowest value."""
     values = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
     overrides: dict[str, list[dict[str, Any]]] = {}
+    own = {"x", *(name for node in model.graph.node for name in node.output)}  # the quantiser adds others
     for node in quantized.graph.node:
-        if node.op_type == "QuantizeLinear":
+        if node.op_type == "QuantizeLinear" and node.input[0] in own:
             scale, zero_point = float(values[node.input[1]]), int(values[node.input[2]])
             power = 2.0 ** math.ceil(math.log2(scale))
             shifted = round(-128 + (128 + zero_point) * scale / power)

@@ -299,15 +299,17 @@ def softmax_model(shape: tuple[int, ...], *, input: Quantization, beta: float = 
     return unary_model("SOFTMAX", shape, input=input, output=(1 / 256, -128), options={"Beta": beta})
 
 
-def run_litert(model: bytes, *inputs: NDArray[np.generic], kernels: str = "BUILTIN_REF") -> NDArray[np.generic]:
+def run_litert(
+    model: bytes, *inputs: NDArray[np.generic], kernels: str = "BUILTIN_REF", output: int = 0
+) -> NDArray[np.generic]:
     """Run one inference in LiteRT with its reference kernels (the default delegate rounds otherwise), or other ones.
 
-    inputs: in the order of the file, without the batch. Returns the first output without the batch.
+    inputs: in the order of the file, without the batch. output: which of the file's to return, without the batch.
     """
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType[kernels], num_threads=1)
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], value[np.newaxis])
     interpreter.invoke()
-    result: NDArray[np.generic] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+    result: NDArray[np.generic] = interpreter.get_tensor(interpreter.get_output_details()[output]["index"])[0]
     return result

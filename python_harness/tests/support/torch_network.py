@@ -36,12 +36,33 @@ from mcutrain.methods.classifier_head import find_head
 from support.traced_step import StepGradients, Target
 
 Real = NDArray[np.float64]
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "negation": torch.neg,
-    "softplus": functional.softplus,
+
+
+def _where_positive(function: Callable[[Any], Any], otherwise: float) -> Callable[[Any], Any]:
+    """A function of the numbers above 0; no gradient flows through others."""
+    return lambda x: torch.where(x > 0, function(torch.where(x > 0, x, 1.0)), otherwise)
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "abs": torch.abs,
+    "celu": functional.celu,
+    "elu": functional.elu,
+    "erf": torch.erf,
+    "exp": torch.exp,
+    "gelu": functional.gelu,
+    "gelu (tanh)": lambda x: functional.gelu(x, approximate="tanh"),
+    "hard_sigmoid": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),  # ONNX's, whose slope is not torch's
+    "hard_swish": functional.hardswish,
+    "log": _where_positive(torch.log, -1e6),  # far below any code
+    "neg": torch.neg,
+    "selu": functional.selu,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,
+    "softplus": functional.softplus,
+    "softsign": functional.softsign,
+    "sqrt": _where_positive(torch.sqrt, 0.0),
     "tanh": torch.tanh,
+    "thresholded_relu": lambda x: functional.threshold(x, 1.0, 0.0),
 }
 _TIE = 1e-4  # of a code: where the real value is this close to a tie, the integer forward decides
 
@@ -50,12 +71,20 @@ class TorchNetwork:
     """One sample's forward and backward.
 
     activations: codes of every tensor as the integer forward gave them. closed: operators through which no gradient flows.
+    alphas: of leaky relus, by output tensor.
     """
 
-    def __init__(self, graph: Graph, activations: Mapping[str, Real], closed: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        activations: Mapping[str, Real],
+        closed: frozenset[str] = frozenset(),
+        alphas: Mapping[str, float] | None = None,
+    ) -> None:
         self.graph = graph
         self.activations = activations
         self.closed = closed
+        self.alphas = alphas or {}
         self.values: dict[str, Any] = {}
         self.leaves: dict[str, Any] = {}
 
@@ -111,11 +140,11 @@ class TorchNetwork:
         if isinstance(a, PreluAttributes):
             alpha = self.graph.tensors[op.inputs[1]]
             slopes = torch.tensor(alpha.data.astype(np.float64) * alpha.scale)  # type: ignore[union-attr]
-            channels_first = torch.movedim(self._centred(x.name) * x.scale, -1, 0)[None]
-            real = torch.movedim(functional.prelu(channels_first, slopes)[0], 0, -1)
+            each = slopes.expand(x.shape).reshape(-1)  # torch has one a channel: the elements are the channels
+            real = functional.prelu((self._centred(x.name) * x.scale).reshape(1, -1), each).reshape(x.shape)
             return self._through(op, real / y.scale + y.zero_point, (-128, 127))
         if isinstance(a, TableAttributes):
-            real = _FUNCTIONS[a.function](self._centred(x.name) * x.scale)
+            real = self._function(op)(self._centred(x.name) * x.scale)
             return self._through(op, real / y.scale + y.zero_point, (-128, 127))
         if isinstance(a, PoolAttributes):
             image = self.values[x.name].reshape(x.image)
@@ -143,6 +172,13 @@ class TorchNetwork:
             rows = self.values[x.name].index_select(0, torch.tensor(a.rows))
             return rows.index_select(1, torch.tensor(a.columns))
         return self.values[x.name].reshape(y.shape)
+
+    def _function(self, op: Operator) -> Callable[[Any], Any]:
+        assert isinstance(op.attributes, TableAttributes)
+        if op.attributes.function == "leaky_relu":
+            alpha = self.alphas[op.outputs[0]]
+            return lambda x: functional.leaky_relu(x, alpha)
+        return FUNCTIONS[op.attributes.function]
 
     def _centred(self, name: str) -> Any:
         tensor = self.graph.tensors[name]
@@ -187,6 +223,21 @@ class TorchNetwork:
         inside = self._windows(torch.ones_like(x), a, 0.0).sum(3)
         return self._windows(x, a, 0.0).sum(3) / inside
 
+    def _rounding_before(self, op: Operator) -> float:
+        """How far, in codes, the integer forward may be off before its last rounding: where it rounds twice, half a unit of the first.
+
+        A multiplier m below 1 has 2^-shift > m / 2, and the first rounding is to multiples of 2^shift <= 2 m.
+        """
+        a = op.attributes
+        if isinstance(a, TableAttributes):  # LiteRT cuts fractions off, and has 16 bits
+            return 1.0 if a.function in ("hard_swish", "sqrt") else 0.0
+        tensors = [self.graph.tensors[name] for name in op.inputs]
+        scales = [float(np.max(t.quantization.scale)) for t in tensors if t.quantization is not None]
+        y_scale = self.graph.tensors[op.outputs[0]].scale
+        if isinstance(a, ConvAttributes | MultiplyAttributes | PreluAttributes):
+            return scales[0] * (1.0 if isinstance(a, PreluAttributes) else scales[1]) / y_scale
+        return scales[0] / y_scale if isinstance(a, MeanAttributes | RequantizeAttributes) else 0.0
+
     def _through(self, op: Operator, real: Any, clamp: tuple[int, int]) -> Any:
         """The codes of the integer forward with the gradient of the real values where the clamp did not bite."""
         codes = self.activations[op.outputs[0]]
@@ -196,8 +247,9 @@ class TorchNetwork:
             f"{op.name}: the integer forward is not this network's"
         )
         inside = (rounded >= clamp[0]) & (rounded <= clamp[1])
+        tie = max(_TIE, self._rounding_before(op))
         for end, outside in ((clamp[0], clamp[0] - 0.5), (clamp[1], clamp[1] + 0.5)):
-            assert np.abs(values - outside).min() > _TIE, (
+            assert np.abs(values - outside).min() > tie, (
                 f"{op.name}: a value lies on the edge of the clamp at {end}: take another seed"
             )
         return torch.tensor(codes) + (real - real.detach()) * torch.tensor(inside)

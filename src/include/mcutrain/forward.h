@@ -43,6 +43,7 @@ typedef struct {
     int32_t groups;                          /* in_channels and out_channels are multiples of it; in_channels: a depthwise convolution */
     int32_t input_zero_point, output_zero_point;
     int32_t clamp_min, clamp_max; /* output codes */
+    int32_t half_even;            /* 0: requantise; 1: requantise_once_even (onnxruntime) */
 } mct_grouped_conv2d_s8_params;
 
 /* conv2d whose taps are dilated, whose channels are in groups, or both: an output channel reads the in_channels / groups input channels of
@@ -85,6 +86,7 @@ typedef struct {
     int32_t a_zero_point, b_zero_point, output_zero_point;
     int32_t multiplier, shift; /* of s_a s_b / s_y */
     int32_t clamp_min, clamp_max;
+    int32_t half_even; /* 0: requantise; 1: requantise_once_even (onnxruntime) */
 } mct_multiply_s8_params;
 
 /* y = clamp(requantise((a - a_zero_point) * (b - b_zero_point)) + output_zero_point). */

@@ -59,6 +59,14 @@ static inline int32_t mct_requantise_once(int32_t x, int32_t multiplier, int32_t
     return mct_saturate_s32((product + (product >> 63) + ((int64_t)1 << (30 - shift))) >> (31 - shift));
 }
 
+/* One rounding, half to even, of the whole product: what is added is one less than the half, so that only an odd quotient takes a tie up. */
+static inline int32_t mct_requantise_once_even(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int64_t product = (int64_t)x * multiplier;
+
+    return mct_saturate_s32((product + (((int64_t)1 << (30 - shift)) - 1) + ((product >> (31 - shift)) & 1)) >> (31 - shift));
+}
+
 /* mct_requantise_once where shift <= -2: the half is a multiple of 2^32, so the product's high word alone decides, and nothing overflows. */
 static inline int32_t mct_requantise_once_short(int32_t x, int32_t multiplier, int32_t shift)
 {

@@ -122,12 +122,15 @@ typedef struct {
     int8_t *y;
     uint32_t *inside; /* or NULL; all bits 0 */
     size_t element;   /* of y, the next one: pixels, groups and their channels come in its order */
+    bool half_even;
 } output;
 
 static void finish(output *out, const int32_t *sums, int32_t channel, int32_t channels)
 {
     for (int32_t c = channel; c < channel + channels; c++, sums++, out->element++) {
-        const int32_t value = mct_requantise(*sums, out->multiplier[c], out->shift[c]);
+        const int32_t multiplier = out->multiplier[c], shift = out->shift[c];
+        const int32_t value =
+            out->half_even ? mct_requantise_once_even(*sums, multiplier, shift) : mct_requantise(*sums, multiplier, shift);
         const uint32_t bit = mct_store_code(value, &out->clamp, &out->y[out->element]);
 
         if (out->inside != NULL) {
@@ -174,7 +177,8 @@ mct_status mct_grouped_conv2d_s8(const mct_grouped_conv2d_s8_params *params, con
     }
     const mct_window *const w = &params->window;
     const int32_t inputs = w->in_channels / params->groups;
-    output out = {multiplier, shift, mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max), y, inside, 0};
+    const mct_clamp clamp = mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max);
+    output out = {multiplier, shift, clamp, y, inside, 0, params->half_even != 0};
 
     if (inside != NULL) {
         memset(inside, 0, mct_mask_words((size_t)(w->out_height * w->out_width) * (size_t)w->out_channels) * sizeof *inside);

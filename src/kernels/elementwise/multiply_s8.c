@@ -15,9 +15,10 @@ typedef struct {
     int32_t a_zero_point, b_zero_point, multiplier, shift;
     mct_prepared_scale prepared;
     mct_clamp clamp;
+    bool half_even;
 } multiply_context;
 
-/* One row of the output. is_short: mct_is_preparable of every product. */
+/* One row of the output. is_short: mct_is_preparable of every product, and LiteRT's roundings. */
 static MCT_SPECIALISED void multiply_row(const multiply_context *context, const int8_t *a, size_t a_step, const int8_t *b, size_t b_step,
                                          int8_t *y, size_t count, size_t at, uint32_t *inside, bool is_short)
 {
@@ -25,7 +26,9 @@ static MCT_SPECIALISED void multiply_row(const multiply_context *context, const 
 
     for (size_t i = 0; i < count; i++, a += a_step, b += b_step) {
         const int32_t product = (*a - m.a_zero_point) * (*b - m.b_zero_point);
-        const int32_t value = is_short ? mct_requantise_prepared(product, m.prepared, 0) : mct_requantise(product, m.multiplier, m.shift);
+        const int32_t value = is_short      ? mct_requantise_prepared(product, m.prepared, 0)
+                              : m.half_even ? mct_requantise_once_even(product, m.multiplier, m.shift)
+                                            : mct_requantise(product, m.multiplier, m.shift);
         const uint32_t bit = mct_store_code(value, &m.clamp, &y[i]);
 
         if (inside != NULL) {
@@ -44,7 +47,8 @@ mct_status mct_multiply_s8(const mct_multiply_s8_params *params, const int8_t *r
         return MCT_ERROR_ARGUMENT;
     }
     const mct_broadcast *const shape = &params->broadcast;
-    const bool is_short = mct_is_preparable(LARGEST_PRODUCT, params->multiplier, params->shift);
+    const bool half_even = params->half_even != 0;
+    const bool is_short = !half_even && mct_is_preparable(LARGEST_PRODUCT, params->multiplier, params->shift);
     const multiply_context context = {
         .a_zero_point = params->a_zero_point,
         .b_zero_point = params->b_zero_point,
@@ -52,6 +56,7 @@ mct_status mct_multiply_s8(const mct_multiply_s8_params *params, const int8_t *r
         .shift = params->shift,
         .prepared = is_short ? mct_prepare_scale(params->multiplier, params->shift) : (mct_prepared_scale){0, 0},
         .clamp = mct_clamp_make(params->output_zero_point, params->clamp_min, params->clamp_max),
+        .half_even = half_even,
     };
     const size_t a_step = (size_t)shape->a_step_3, b_step = (size_t)shape->b_step_3, count = (size_t)shape->size_3;
     mct_broadcast_row row = {0, 0, 0, 0, 0};

@@ -114,7 +114,7 @@ def _fully_connected(graph: Graph, op: Operator) -> None:
     attributes = op.attributes
     assert isinstance(attributes, ConvAttributes)
     x, weights, _, y = operands
-    plain = attributes == ConvAttributes(attributes.clamp)
+    plain = attributes == ConvAttributes(attributes.clamp, half_even=attributes.half_even)
     require(plain, f"{op.name}: a fully connected operator has no stride, padding, dilation or groups")
     require(len(weights.shape) == 2, f"{op.name}: weights '{weights.name}' have shape {weights.shape}")
     length = weights.shape[1]

@@ -59,6 +59,8 @@ def _divide(context: Context, node: FileNode) -> Value:
 def _add_bias(context: Context, node: FileNode, product: Pending, bias: Constant) -> Value:
     """MatMul and the addition of a constant: one fully connected operator, as exact as the two with a Q between."""
     x, weights, zeros = (context.graph.tensors[name] for name in product.inputs)
+    if bias.values.size == 1:
+        bias = replace(bias, values=np.broadcast_to(bias.values.reshape(1), zeros.shape))
     assert zeros.quantization is not None
     assert weights.quantization is not None and weights.data is not None
     exact = bias_codes(bias, zeros.quantization.scale, zeros.shape[0])

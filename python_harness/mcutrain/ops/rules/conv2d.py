@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcutrain.graph import ConvAttributes, Graph, Operator, Tensor
-from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.arithmetic import may_tie, quantise_multiplier
 from mcutrain.ops.base import Params, Window
 from mcutrain.ops.bias_gradient import BiasGradientParams
-from mcutrain.ops.bounds import forward_terms
+from mcutrain.ops.bounds import INPUT_MAGNITUDE, WEIGHT_MAGNITUDE, forward_terms
 from mcutrain.ops.conv2d import Conv2dS8Params
 from mcutrain.ops.conv2d_gradient import Conv2dGradientParams
 from mcutrain.ops.errors import conv_mantissa_bits
 from mcutrain.ops.gather_channels import GatherChannelsS8Params
+from mcutrain.ops.grouped_conv2d import GroupedConv2dS8Params
 from mcutrain.ops.rules.base import Lowering, Rule
 from mcutrain.ops.steps import Phase
 
@@ -65,6 +66,20 @@ def inputs_per_output(graph: Graph, op: Operator) -> int:
     return 1 if op.kind == "depthwise_conv2d" else graph.tensors[op.inputs[1]].shape[-1]
 
 
+def groups_of(op: Operator, window: Window) -> int:
+    """The groups of channels of a layer; depthwise, every input channel is one."""
+    assert isinstance(op.attributes, ConvAttributes)
+    return window.in_channels if op.kind == "depthwise_conv2d" else op.attributes.groups
+
+
+def grouped_params(op: Operator, window: Window, x: Tensor, y: Tensor) -> GroupedConv2dS8Params:
+    """Of the kernel that takes a layer of any dilation and groups, and either rounding."""
+    assert isinstance(op.attributes, ConvAttributes)
+    a = op.attributes
+    ends = (x.zero_point, y.zero_point, *a.clamp)
+    return GroupedConv2dS8Params(window, *a.dilation, groups_of(op, window), *ends, half_even=int(a.half_even))
+
+
 class ConvRule(Rule):
     """``y = clamp(requantise(sum (x - z_x) w + b) + z_y)`` and its gradients."""
 
@@ -79,7 +94,7 @@ class ConvRule(Rule):
         training = context.training.get(op.name)
         assert weights.data is not None and bias.data is not None
         kernel = (window.kernel_height, window.kernel_width)
-        forward_terms(op.name, kernel, inputs_per_output(graph, op), np.asarray(bias.data, np.int32))
+        terms = forward_terms(op.name, kernel, inputs_per_output(graph, op), np.asarray(bias.data, np.int32))
         pairs = [quantise_multiplier(float(scale)) for scale in effective_scales(graph, op)]
         multiplier = np.array([pair[0] for pair in pairs], dtype=np.int32)
         shift = np.array([pair[1] for pair in pairs], dtype=np.int32)
@@ -94,8 +109,13 @@ class ConvRule(Rule):
             "y": context.output_buffer(op),
             "inside": context.mask_for(op),
         }
-        params = self._forward_params(op, window, x, y)
-        build.step(op.name, f"{self.kind}_s8", params, Phase.FORWARD, op.name, operands)
+        largest = terms * INPUT_MAGNITUDE * WEIGHT_MAGNITUDE + int(np.abs(bias.data.astype(np.int64)).max(initial=0))
+        if op.attributes.half_even and any(may_tie(*pair, largest) for pair in pairs):
+            params: Params = grouped_params(op, window, x, y)
+            build.step(op.name, "grouped_conv2d_s8", params, Phase.FORWARD, op.name, operands)
+        else:
+            params = self._forward_params(op, window, x, y)
+            build.step(op.name, f"{self.kind}_s8", params, Phase.FORWARD, op.name, operands)
         if training is not None and training.selected is not None:
             self._save_input(context, op, window, training.selected)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from mcutrain.graph import MultiplyAttributes, Operator
-from mcutrain.ops.arithmetic import quantise_multiplier
+from mcutrain.ops.arithmetic import may_tie, quantise_multiplier
 from mcutrain.ops.broadcast import broadcast
 from mcutrain.ops.multiply import MultiplyS8Params
 from mcutrain.ops.rules.add import repeated_error
 from mcutrain.ops.rules.base import Lowering, Rule
 from mcutrain.ops.steps import Phase
+
+_LARGEST_PRODUCT = 255 * 255
 
 
 class MultiplyRule(Rule):
@@ -31,6 +33,7 @@ class MultiplyRule(Rule):
             multiplier,
             shift,
             *op.attributes.clamp,
+            half_even=int(op.attributes.half_even and may_tie(multiplier, shift, _LARGEST_PRODUCT)),
         )
         operands = {
             "a": context.operand(op, a.name),
