@@ -50,17 +50,28 @@ class RunResult:
         return tuple(line for line in self.lines if line.kind == kind)
 
 
-class FaultError(MismatchError):
-    """The firmware faulted: kind is memory, bus, usage or hard; address is what it touched, pc the instruction (0: unknown)."""
+@dataclass(frozen=True)
+class Fault:
+    """A fault: kind is memory, bus, usage or hard; address is what was touched, pc the instruction (0: unknown)."""
 
-    def __init__(self, kind: str, address: int, pc: int, where: str) -> None:
-        """``where`` names the function, or is empty."""
-        unknown = " (stack overflow?)" if address else " (a jump to a null pointer)"
-        by = f" by the instruction at {pc:#010x}" + (f" ({where})" if where else "") if pc else unknown
-        super().__init__(f"the firmware faulted: {kind} fault at address {address:#010x}{by}")
-        self.kind = kind
-        self.address = address
-        self.pc = pc
+    kind: str
+    address: int
+    pc: int
+
+
+class FaultError(MismatchError):
+    """The firmware faulted: kind, address and pc as in Fault."""
+
+    def __init__(self, fault: Fault, where: str, progress: str) -> None:
+        """``where`` names the function, or is empty; ``progress``: the lines that had come, in words."""
+        unknown = " (stack overflow?)" if fault.address else " (a jump to a null pointer)"
+        by = f" by the instruction at {fault.pc:#010x}" + (f" ({where})" if where else "") if fault.pc else unknown
+        super().__init__(
+            f"the firmware faulted: {fault.kind} fault at address {fault.address:#010x}{by}, after {progress}"
+        )
+        self.kind = fault.kind
+        self.address = fault.address
+        self.pc = fault.pc
 
 
 class RunTimeoutError(MismatchError):
@@ -114,7 +125,7 @@ class Runner(ABC):
         """How many of them each part took, as in RunResult."""
         return {}
 
-    def fault(self) -> FaultError | None:
+    def fault(self) -> Fault | None:
         """The fault that the emulator itself saw, where the firmware could not tell of it any more."""
         return None
 
@@ -192,20 +203,22 @@ class Runner(ABC):
         except MismatchError as error:
             fault = self.fault()
             if fault is not None:
-                raise fault from None
+                raise self._fault_error(fault, reader) from None
             how = f"signal {-exit_status}" if exit_status < 0 else f"exit code {exit_status}"
             said = self.diagnostics()
             raise MismatchError(f"{error}; {self.name} ended with {how}" + (f": {said}" if said else "")) from None
         last = reader.lines[-1]
         if last.kind == "fault":
-            pc = last.bits("pc")
-            raise FaultError(last.text("kind"), last.bits("address"), pc, self.locate(pc))
+            raise self._fault_error(Fault(last.text("kind"), last.bits("address"), last.bits("pc")), reader)
         status = last.integer("status")
         if exit_status != status:
             raise MismatchError(f"{self.name}: the device ended with status {status}, but exit code {exit_status}")
         if status != expect_status:
             raise MismatchError(f"the run ended with status {status} ({status_meaning(status)})")
         return status, exit_status
+
+    def _fault_error(self, fault: Fault, reader: LineReader) -> FaultError:
+        return FaultError(fault, self.locate(fault.pc), reader.progress())
 
 
 def _image_of(content: bytes) -> EpisodeImage | None:

@@ -142,12 +142,12 @@ class LineReader:
             raise MismatchError(f"the run broke off after {self.progress()} without an 'end'")
 
     def progress(self) -> str:
-        """In words, how many lines have come, and the last of them."""
-        if not self.lines:
+        """In words, how many lines have come ahead of a fault, and the last of them."""
+        told = [line for line in self.lines if line.kind != "fault"]
+        if not told:
             return "0 lines"
-        last = self.lines[-1]
-        values = "".join(f" {key}={value}" for key, value in list(last.values.items())[:_SHOWN_VALUES])
-        return f"{len(self.lines)} lines (the last: {last.kind}{values})"
+        values = "".join(f" {key}={value}" for key, value in list(told[-1].values.items())[:_SHOWN_VALUES])
+        return f"{len(told)} lines (the last: {told[-1].kind}{values})"
 
 
 def _damaged(raw: bytes, number: int, what: str) -> MismatchError:

@@ -19,7 +19,7 @@ from typing import Any
 from mcutrain import leftovers
 from mcutrain.atomic import write_file
 from mcutrain.emulators import renode_worker
-from mcutrain.emulators.base import FaultError, Limits
+from mcutrain.emulators.base import Fault, Limits
 from mcutrain.emulators.build import BuiltFirmware
 from mcutrain.emulators.firmware import EXIT_FUNCTION, FirmwareRunner
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE
@@ -296,10 +296,10 @@ class RenodeRunner(FirmwareRunner):
         """What Renode counted between a few addresses: each costs it two milliseconds whenever it is met."""
         return dict(self._answer.get("parts", {}))
 
-    def fault(self) -> FaultError | None:
+    def fault(self) -> Fault | None:
         """The fault that left the firmware no stack to tell of it."""
         seen = self._answer.get("fault")
-        return FaultError(seen["kind"], seen["address"], seen["pc"], self.locate(seen["pc"])) if seen else None
+        return Fault(**seen) if seen else None
 
     def profile(self) -> Profile:
         """There is none."""
