@@ -352,7 +352,11 @@ class _Model:
         solver.parameters.max_time_in_seconds = _BACKSTOP_SECONDS + _BACKSTOP_FACTOR * time_limit_seconds
         solver.parameters.catch_sigint_signal = False  # it is for the process, not for the search
         status = solver.solve(self._model)
-        if status != cp_model.OPTIMAL and solver.wall_time >= solver.parameters.max_time_in_seconds:
+        # Without all of its work done, the clock has stopped it: it may do so a little before its time.
+        if (
+            status != cp_model.OPTIMAL
+            and solver.response_proto.deterministic_time < solver.parameters.max_deterministic_time
+        ):
             raise ArenaTimeoutError(
                 f"arena planner: stopped after {solver.wall_time:.0f} s of {time_limit_seconds:.0f} s of work; "
                 "a plan made now would depend on this machine's load: run it again when the machine is idle"

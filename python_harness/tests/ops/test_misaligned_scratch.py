@@ -26,6 +26,7 @@ VALID: dict[str, Any] = {
     "output_zero_point": 0,
     "clamp_min": -128,
     "clamp_max": 127,
+    "half_even": 0,
     "single_rounding": 0,
     "most_selected": WINDOW.out_channels,
 }

@@ -29,7 +29,7 @@
  * field near it, faults. It is an eighth of a region that has no other, beside one that has none at all: emulators look permissions up
  * once for a page of 1 KB (Renode) or up to 4 KB (QEMU), and let all of it through from then on, unless the address that is looked up lies
  * in a region smaller than the page (Renode), or beside one (QEMU). */
-#define NULL_PAGE_BYTES 64u /* check: 16 vectors * 4 == 64 */
+#define NULL_PAGE_BYTES 64u /* check: 16 * 4 == 64 */
 #define HALF_A_KB (8u * NULL_PAGE_BYTES)
 #define ONLY_FIRST_EIGHTH (0xFEu << 8)
 #define NO_EIGHTH (0xFFu << 8)
