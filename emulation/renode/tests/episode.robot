@@ -7,24 +7,28 @@ Documentation       A training episode under Renode's own Robot server, with its
 ...                 | ./mcutrain build digits-sparse --board m7-256k --output build/renode/m7-256k
 ...                 | renode-test emulation/renode/tests/episode.robot
 ...
-...                 Firmware from elsewhere: ``--variable BUILD:FOLDER``, a folder per board. One board alone: ``--include m4-256k``.
+...                 Firmware from elsewhere: ``--variable BUILD:FOLDER``, which has a folder for each board. One core alone: ``--include
+...                 cortex-m4``. Another board of a core: ``--variable M4:m4-1m``.
+Test Timeout        10 minutes
 
 
 *** Variables ***
+${M4}               m4-256k
+${M7}               m7-256k
 ${RENODE}           ${CURDIR}/..
 ${BUILD}            ${CURDIR}/../../../build/renode
-# Of the board's own clock, for the whole episode: that of digits-sparse takes 25.
+# Of the board's own clock, for the whole episode: that of digits-sparse takes 25 on a Cortex-M4.
 ${VIRTUAL SECONDS}  120
 
 
 *** Test Cases ***
 An Episode Ends Well On The Cortex-M4
-    [Tags]    m4-256k
-    Run The Episode On m4-256k
+    [Tags]    cortex-m4
+    Run The Episode On ${M4}
 
 An Episode Ends Well On The Cortex-M7
-    [Tags]    m7-256k
-    Run The Episode On m7-256k
+    [Tags]    cortex-m7
+    Run The Episode On ${M7}
 
 
 *** Keywords ***
