@@ -18,11 +18,11 @@ from rich.text import Text
 
 from mcutrain import leftovers
 from mcutrain.datasets.locate import DATA_VARIABLE
+from mcutrain.emulators.renode import renode_version
+from mcutrain.errors import McutrainError
 from mcutrain.paths import MODELS_VARIABLE
 
-VERSION_SECONDS = 20  # Renode starts a runtime of its own before it answers
-
-PYRENODE_VARIABLES = ("PYRENODE_PKG", "PYRENODE_BIN", "PYRENODE_BUILD_DIR")
+VERSION_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,12 @@ def _check_tool(tool: Tool) -> Check:
 
 
 def _check_renode() -> Check:
-    # pyrenode3 brings Renode by one of its variables, and then no `renode` needs to be on PATH.
-    by_pyrenode = any(Path(os.environ.get(variable) or "/nowhere").exists() for variable in PYRENODE_VARIABLES)
-    found = _version_of("renode")
-    how = f"put `renode` of a Renode release on PATH, or set one of pyrenode3's {', '.join(PYRENODE_VARIABLES)}"
-    return Check("renode", bool(found) or by_pyrenode, found, "a second emulator (optional)", how)
+    found, missing = "", ""
+    try:
+        found = renode_version()
+    except McutrainError as error:
+        missing = str(error)
+    return Check("renode", bool(found), found, "a second emulator (optional)", missing, ("1.16",))
 
 
 def _check_torch() -> Check:

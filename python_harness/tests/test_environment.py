@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mcutrain.environment import PYRENODE_VARIABLES, Check, doctor, render, to_json
+from mcutrain.emulators.renode import PLACE_VARIABLES
+from mcutrain.environment import Check, doctor, render, to_json
 
 GCC = "arm-none-eabi-gcc (15:12.2.rel1-1) 12.2.1 20221205"
 QEMU = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"
@@ -16,7 +17,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    for variable in ("MCUTRAIN_DATA", "MCUTRAIN_MODELS", *PYRENODE_VARIABLES):
+    for variable in ("MCUTRAIN_DATA", "MCUTRAIN_MODELS", *PLACE_VARIABLES):
         monkeypatch.delenv(variable, raising=False)
     return folder
 
@@ -59,7 +60,6 @@ def test_on_an_empty_machine_only_python_is_found_and_the_rest_says_how_to_get_i
         ("qemu-system-arm", QEMU, "7.2.22"),
         ("cc", "Debian clang version 14.0.6", "14.0.6"),
         ("ninja", "1.11.1", "1.11.1"),
-        ("renode", "Renode v1.16.0.1525 (build: 20221205, 7.2)", "1.16.0.1525"),
     ],
 )
 def test_the_version_is_the_programs_own_not_its_packages(
@@ -79,16 +79,6 @@ def test_a_file_that_is_no_program_is_not_found(commands: Path) -> None:
     (commands / "cmake").write_bytes(b"\x7fELF")
     (commands / "cmake").chmod(0o755)
     assert not check("cmake").found
-
-
-@pytest.mark.parametrize("variable", PYRENODE_VARIABLES)
-def test_renode_is_found_through_a_variable_of_pyrenode_that_names_something(
-    commands: Path, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, str(commands / "renode.tar.xz"))
-    assert not check("renode").found
-    (commands / "renode.tar.xz").touch()
-    assert check("renode").found
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
         str(results / "robot.xml"),
         "robot_tests",
     )
-    pytest = (python, "-m", "pytest", "-n", "2", f"--junitxml={results / 'pytest.xml'}", *pytest_arguments)
+    # worksteal: neighbours stay in one worker, which makes what they share once
+    workers = ("-n", "2", "--dist", "worksteal")
+    pytest = (python, "-m", "pytest", *workers, f"--junitxml={results / 'pytest.xml'}", *pytest_arguments)
     lint = (
         (python, "-m", "ruff", "check", "--quiet", "."),
         (python, "-m", "ruff", "format", "--quiet", "--check", "."),

@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-
-from ortools.sat.python import cp_model
+from typing import TYPE_CHECKING
 
 from mcutrain.errors import McutrainError
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model  # where it runs it is imported late: slow, and mostly not needed
 
 # CP-SAT's deterministic second takes 2 to 9 s of one core on these models.
 _WORK_PER_SECOND = 0.15
@@ -274,6 +276,8 @@ class _Model:
     """The packing as CP-SAT sees it: a variable for the bottom of each chain, and two for each free link, its bottom and its choice."""
 
     def __init__(self, chains: Sequence[Chain], bound: int, best: _Placement, *, order: bool, geometry: bool) -> None:
+        from ortools.sat.python import cp_model
+
         self._chains, self._bound, self._best = chains, bound, best
         self._model = cp_model.CpModel()
         self._height = self._model.new_int_var(bound, best.height, "height")
@@ -290,7 +294,8 @@ class _Model:
 
     def _add_chain(self, i: int, hints: list[int]) -> list[cp_model.IntVar]:
         """Variables of the bottoms of its links; links that share a bottom share the variable."""
-        chain, bottoms = self._chains[i], list[cp_model.IntVar]()
+        chain = self._chains[i]
+        bottoms: list[cp_model.IntVar] = []
         for k, link in enumerate(chain):
             if k == 0 or _is_free(chain, k):
                 bottom = self._model.new_int_var(0, self._best.height - link.height, f"bottom{i}.{k}")
@@ -337,6 +342,8 @@ class _Model:
 
     def search(self, time_limit_seconds: float, seed: int) -> tuple[_Placement, bool]:
         """The best packing within the limit of work, and whether it is proven minimal."""
+        from ortools.sat.python import cp_model
+
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.random_seed = seed

@@ -19,7 +19,6 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, features
-from scipy import ndimage
 
 from mcutrain.datasets.base import random_stream
 from mcutrain.errors import UsageError
@@ -45,6 +44,8 @@ def add_gaussian_noise(images: Images, sigma: float, seed: int) -> Images:
 
 def gaussian_blur(images: Images, sigma: float) -> Images:
     """Convolve with a Gaussian of ``sigma`` pixels, cut at four sigma; the edge repeats outwards."""
+    from scipy import ndimage  # imported here: slow, and mostly not needed
+
     blurred = ndimage.gaussian_filter(images.astype(np.float64), (0, sigma, sigma, 0), mode="nearest", truncate=4.0)
     return _to_pixels(blurred)
 
@@ -88,6 +89,8 @@ def compress_jpeg(images: Images, quality: int) -> Images:
 
 def rotate(images: Images, degrees: float) -> Images:
     """Turn counter-clockwise about the centre, interpolating linearly; what comes in from outside is black."""
+    from scipy import ndimage
+
     turned = ndimage.rotate(images.astype(np.float64), degrees, axes=(1, 2), reshape=False, order=1, mode="constant")
     return _to_pixels(turned)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, LineReader
@@ -31,7 +31,8 @@ class Limits:
 class RunResult:
     """A run that followed the protocol to its end. status is an mct_status; wall_seconds is informative, never asserted.
 
-    instructions: from reset to where the firmware ends (firmware.EXIT_FUNCTION); None where nothing counted them.
+    instructions: from reset to where the firmware ends (firmware.EXIT_FUNCTION); None where nothing counted them. parts: how many of them
+    each part of the run took, in order (reset, evaluation before, training, evaluation after); empty where that was not counted.
     """
 
     lines: tuple[Line, ...]
@@ -42,6 +43,7 @@ class RunResult:
     emulator: str
     emulator_version: str
     instructions: int | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> tuple[Line, ...]:
         """The lines of one kind, in order."""
@@ -108,6 +110,10 @@ class Runner(ABC):
         """How many the run that has just ended took, as in RunResult."""
         return None
 
+    def parts(self) -> Mapping[str, int]:
+        """How many of them each part took, as in RunResult."""
+        return {}
+
     def fault(self) -> FaultError | None:
         """The fault that the emulator itself saw, where the firmware could not tell of it any more."""
         return None
@@ -150,12 +156,12 @@ class Runner(ABC):
             reader = self._watch(LineReader(session.take), limits, on_line)
             status, exit_status = self._judge(reader, expect_status)
             counts = self.profile() if profile else None
-            instructions = self.instructions()
+            counted = (self.instructions(), self.parts())
         finally:
             self.close()
         wall_seconds = time.monotonic() - begin
         emulator = (self.name, self.version())
-        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, *emulator, instructions)
+        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, *emulator, *counted)
 
     def _watch(self, reader: LineReader, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
         begin = last_line = time.monotonic()

@@ -177,16 +177,11 @@ def renode_version() -> str:
         NotAvailableError: there is none, or it does not start.
     """
     installation = find_renode()
-    ask = (
-        "from pyrenode3.wrappers import Emulation; from Antmicro.Renode.Core import EmulationManager as m; import os; "
-    )
-    ask += "print(m.Instance.VersionString, flush=True); os._exit(0)"
     with leftovers.temporary_folder() as folder:
-        environment = _environment(installation, folder)
         try:
-            done = leftovers.run(
-                [installation.python, "-c", ask], seconds=_VERSION_SECONDS, environment=environment, folder=folder
-            )
+            command = _worker_command(installation)
+            environment = _environment(installation, folder)
+            done = leftovers.run(command, seconds=_VERSION_SECONDS, environment=environment, folder=folder)
         except subprocess.TimeoutExpired:
             raise NotAvailableError(
                 f"Renode ({installation.place}) did not start within {_VERSION_SECONDS} s"
@@ -200,10 +195,12 @@ def renode_version() -> str:
 
 
 def _number(version: str) -> str:
-    """The number in "Renode v1.16.1.22342 (build: ...)" or "Renode, version 1.16.1.22342 (...)", as 1.16.1."""
-    words = version.replace(",", " ").split()
-    numbers = [word.lstrip("v") for word in words if word.lstrip("v")[:1].isdigit()]
-    return ".".join(numbers[0].split(".")[:3]) if numbers else version
+    """Without the number of the build: 1.16.1 of 1.16.1.24760."""
+    return ".".join(version.split(".")[:3])
+
+
+def _worker_command(installation: Installation, *arguments: str) -> list[str]:
+    return [installation.python, "-c", _RUN_WORKER, str(Path(renode_worker.__file__)), *arguments]
 
 
 def _environment(installation: Installation, folder: Path) -> dict[str, str]:
@@ -233,7 +230,7 @@ class RenodeRunner(FirmwareRunner):
 
     def version(self) -> str:
         """Renode's version, as the last run told it."""
-        return _number(str(self._answer["version"])) if "version" in self._answer else renode_version()
+        return _number(self._answer.get("version", "")) or renode_version()
 
     def launch(self, image: bytes, profile: bool, limits: Limits) -> None:
         """Start Renode.
@@ -255,6 +252,8 @@ class RenodeRunner(FirmwareRunner):
             "image": str(self.folder / IMAGE_FILE),
             "image_address": self.board.external_base,
             "exit_address": symbols[EXIT_FUNCTION],
+            "infer_address": symbols["mct_mark_infer_begin"],
+            "step_address": symbols["mct_mark_step_begin"],
             "stack": (symbols["mct_stack_base"], symbols["mct_stack_top"]),
             "virtual_seconds": self._limits.total_seconds,
             "lines": str(self.folder / LINES_FILE),
@@ -262,7 +261,7 @@ class RenodeRunner(FirmwareRunner):
             "answer": str(self.folder / _ANSWER_FILE),
         }
         write_file(self.folder / _REQUEST_FILE, json.dumps(request))
-        return [self.installation.python, "-c", _RUN_WORKER, str(Path(renode_worker.__file__)), _REQUEST_FILE]
+        return _worker_command(self.installation, _REQUEST_FILE)
 
     def environment(self) -> Mapping[str, str]:
         """What pyrenode3 needs to find Renode."""
@@ -283,8 +282,19 @@ class RenodeRunner(FirmwareRunner):
         return data
 
     def instructions(self) -> int | None:
-        """What Renode counted."""
-        return self._answer.get("instructions")
+        """What Renode counted.
+
+        Raises:
+            MismatchError: its process ended without a word of the run's end.
+        """
+        if "instructions" not in self._answer:
+            code = self.exit_status()
+            raise MismatchError(f"{self.name} ended with exit code {code} before it said what became of the run")
+        return int(self._answer["instructions"])
+
+    def parts(self) -> Mapping[str, int]:
+        """What Renode counted between a few addresses: each costs it two milliseconds whenever it is met."""
+        return dict(self._answer.get("parts", {}))
 
     def fault(self) -> FaultError | None:
         """The fault that left the firmware no stack to tell of it."""
@@ -322,4 +332,4 @@ class RenodeRunner(FirmwareRunner):
             raise MismatchError(f"{self.name}: {self._answer['error']}")
         if "call" in self._answer:
             number = self._answer["call"]
-            raise HostCallError(OPERATIONS.get(number, f"operation {number:#x}"), "")
+            raise HostCallError(OPERATIONS.get(number, f"operation {number:#x}"), self._answer["called_with"])

@@ -18,7 +18,7 @@ RENODE_FOLDER = PROJECT / "emulation" / "renode"
 COMMAND = "python -m mcutrain.emulators.renode_platform"
 
 UART0_BASE = 0x40004000
-"""As src/ports/cortex_m/uart.c has it."""
+"""As src/ports/cortex_m has it."""
 
 
 def description_of(board: Board) -> str:

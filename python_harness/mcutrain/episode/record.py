@@ -129,6 +129,10 @@ class EpisodeRecord(_Frozen):
     plan_crc32: Bits
     matches_golden: bool | None
     golden_steps: Count = Field(default=0, description="how many steps were held against golden")
+    instructions: Count | None = Field(default=None, description="of the whole run, from reset to its end")
+    instructions_by_part: dict[str, Count] = Field(
+        default_factory=dict, description="of the whole run: reset, evaluation before, training, evaluation after"
+    )
     instructions_per_step: PhaseCounts | None = None
     estimated_cycles_per_step: PhaseCounts | None = None
     estimated_cycles_low: Amount | None = Field(default=None, description="of the total, see docs/timing.md")

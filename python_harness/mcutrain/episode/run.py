@@ -294,6 +294,8 @@ def _record(
         plan_crc32=f"{plan.crc32:08x}",
         matches_golden=None if golden_steps == 0 else divergence is None,
         golden_steps=golden_steps,
+        instructions=result.instructions,
+        instructions_by_part=dict(result.parts),
         instructions_per_step=profiled.instructions if profiled else None,
         estimated_cycles_per_step=profiled.estimated_cycles if profiled else None,
         estimated_cycles_low=profiled.breakdown.training.estimate.low if profiled else None,

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from mcutrain.ops.add import AddS8Params, unclamped
 from mcutrain.ops.arithmetic import INT32_MAX, INT32_MIN
@@ -85,6 +84,8 @@ def _separate(codes: Int64s, low: int, high: int, a_slope: float, b_slope: float
     c + plane < codes + 1 where codes <= high. A linear program over the pair of each row whose edge is nearest; while its optimum
     crosses another edge, that row's pair joins in.
     """
+    from scipy.optimize import linprog  # imported here: slow, and only networks that add need it
+
     plane = a_slope * _A + b_slope * _B
     floor: Float64s = np.where(codes >= low, codes - plane, -np.inf)
     ceiling: Float64s = np.where(codes <= high, codes + 1 - plane, np.inf)

@@ -111,6 +111,9 @@ def _measured(record: EpisodeRecord) -> Text:
 
 def _instructions(record: EpisodeRecord) -> Text:
     counts = record.instructions_per_step
+    if counts is None and record.steps and "training" in record.instructions_by_part:
+        mean = record.instructions_by_part["training"] / record.steps
+        return Text.assemble((wording.count(mean), "bold"), "  (of the run's training part, with digests and lines)")
     if counts is None:
         return Text(f"{wording.NOT_MEASURED} by this runner", style="dim")
     forward, backward = (wording.share(part, counts.total) for part in (counts.forward, counts.backward))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mcutrain import cli
+from commands.conftest import Tool
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 DIGITS = str(PROJECT / "examples" / "digits" / "digits.onnx")
 EPISODE = "digits-biases"
@@ -111,17 +112,11 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", USAGE)
-def test_a_mistake_ends_with_two_and_one_line(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_ends_with_two_and_one_line(name: str, tmp_path: Path, here: Tool) -> None:
     arguments, said = USAGE[name]
-    monkeypatch.setattr(sys, "argv", ["mcutrain", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    captured = capfd.readouterr()
-    assert ended.value.code == 2
-    assert_one_line(captured.err, *said)
-    assert captured.out == ""
+    done = here(*arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert_one_line(done.stderr, *said)
     assert_nothing_left(tmp_path)
 
 
@@ -142,51 +137,51 @@ def test_the_process_itself_ends_with_two_and_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 5000, -1])
 @pytest.mark.parametrize("command", ["plan", "inspect"])
-def test_a_truncated_model_is_refused(
-    command: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_truncated_model_is_refused(command: str, kept: int, tmp_path: Path, here: Tool) -> None:
     (tmp_path / "cut.onnx").write_bytes(Path(DIGITS).read_bytes()[:kept])
-    monkeypatch.setattr(sys, "argv", ["mcutrain", command, "cut.onnx"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert_one_line(capfd.readouterr().err, "cut.onnx")
+    done = here(command, "cut.onnx")
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "cut.onnx")
     assert_nothing_left(tmp_path, "cut.onnx")
 
 
-def test_what_does_not_fit_ends_with_two_and_the_numbers(tmp_path: Path) -> None:
-    done = tool("plan", DIGITS, "--budget", "9000", "--scheme", "full")
+def test_what_does_not_fit_ends_with_two_and_the_numbers(tmp_path: Path, here: Tool) -> None:
+    done = here("plan", DIGITS, "--budget", "9000", "--scheme", "full")
     assert done.returncode == 2
     assert_one_line(done.stderr, "does not fit m4-256k", "9,000 B", "arena", "trainable", "train fewer weights")
     assert_nothing_left(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["a file", "a folder that cannot be"])
-def test_an_output_folder_that_cannot_be_made_is_one_line(where: str, tmp_path: Path) -> None:
+def test_an_output_folder_that_cannot_be_made_is_one_line(where: str, tmp_path: Path, here: Tool) -> None:
     (tmp_path / "taken").write_text("mine", encoding="ascii")
     output = {"a file": "taken", "a folder that cannot be": "taken/below"}[where]
-    done = tool("build", EPISODE, "--sources-only", "--output", output)
+    done = here("build", EPISODE, "--sources-only", "--output", output)
     assert done.returncode == 2 and done.stdout == ""
     assert_one_line(done.stderr, "taken")
     assert (tmp_path / "taken").read_text(encoding="ascii") == "mine"
     assert_nothing_left(tmp_path, "taken")
 
 
-def test_records_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_records_that_are_none_are_refused(tmp_path: Path, here: Tool) -> None:
     (tmp_path / "records.json").write_text('{"episodes": [{"episode": 1}]}', encoding="ascii")
-    done = tool("report", "records.json")
+    done = here("report", "records.json")
     assert done.returncode == 2
     assert_one_line(done.stderr, "records.json")
     assert_nothing_left(tmp_path, "records.json")
 
 
-def test_what_this_machine_does_not_have_ends_with_77(tmp_path: Path) -> None:
+def test_what_this_machine_does_not_have_ends_with_77(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Tool
+) -> None:
     """A model that is not here, and a machine without compiler and emulator."""
-    no_model = tool("run", "resnet8-noise", MCUTRAIN_MODELS="")
+    monkeypatch.setenv("MCUTRAIN_MODELS", "")
+    no_model = here("run", "resnet8-noise")
     assert no_model.returncode == 77
     assert_one_line(no_model.stderr, "mlperf_tiny/pretrainedResnet_quant.tflite", "MCUTRAIN_MODELS")
     assert_nothing_left(tmp_path)
-    no_compiler = tool("run", EPISODE, "--board", "m4-256k", PATH=str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    no_compiler = here("run", EPISODE, "--board", "m4-256k")
     assert no_compiler.returncode == 77
     assert_one_line(no_compiler.stderr, "not installed")
     assert not (tmp_path / "results").exists()
@@ -195,7 +190,7 @@ def test_what_this_machine_does_not_have_ends_with_77(tmp_path: Path) -> None:
 @pytest.mark.train
 def test_training_that_diverges_ends_with_one(tmp_path: Path) -> None:
     arguments = ("--board", "host", "--errors", "f32", "--learning-rate", "1e38", "--steps", "20", "--test", "1")
-    done = tool("run", EPISODE, *arguments)
+    done = tool("run", EPISODE, *arguments, MCUTRAIN_BUILD=str(own_build_folder(tmp_path / "build")))
     assert done.returncode == 1 and done.stdout == ""
     assert_one_line(done.stderr, "not finite: training diverged")
     assert not (tmp_path / "results").exists()

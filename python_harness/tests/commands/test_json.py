@@ -8,12 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands.conftest import Tool
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 DIGITS = str(PROJECT / "examples" / "digits" / "digits.onnx")
 EPISODE = "digits-biases"
@@ -34,7 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of the tool with its own build and result folders."""
     folder = tmp_path_factory.mktemp("tool")
     return {
-        "MCUTRAIN_BUILD": str(folder / "build"),
+        "MCUTRAIN_BUILD": str(own_build_folder(folder / "build")),
         "MCUTRAIN_RESULTS": str(folder / "results"),
         "PYTHONPATH": str(PROJECT / "python_harness"),
     }
@@ -53,6 +56,20 @@ def document(folders: dict[str, str], *arguments: str, status: int = 0) -> Any:
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def document_here(here: Tool, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The same of the tool in this process."""
+    for name, value in folders.items():
+        monkeypatch.setenv(name, value)
+
+    def document_of(*arguments: str, status: int = 0) -> Any:
+        done = here(*arguments, "--json")
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout)
+
+    return document_of
 
 
 def assert_is_a_record(record: dict[str, Any], board: str) -> None:
@@ -100,8 +117,8 @@ def test_a_run_on_a_board_counts_instructions_by_phase(folders: dict[str, str]) 
     assert sram["arena"] + sram["trainable"] < sram["data"] + sram["bss"]
 
 
-def test_a_plan_prints_what_the_network_takes(folders: dict[str, str]) -> None:
-    printed = document(folders, "plan", DIGITS, "--scheme", "full")
+def test_a_plan_prints_what_the_network_takes(document_here: Callable[..., Any]) -> None:
+    printed = document_here("plan", DIGITS, "--scheme", "full")
     assert printed.keys() >= PLAN_KEYS
     assert printed["fits"] is True
     assert printed["sram_lower_bound_bytes"] <= printed["sram_peak_bytes"] <= printed["sram_limit_bytes"] == 2**18
@@ -116,24 +133,26 @@ def test_a_plan_that_does_not_fit_is_printed_too_and_ends_with_two(folders: dict
     assert printed["sram_peak_bytes"] > printed["sram_limit_bytes"] == 9000
 
 
-def test_any_option_of_the_method_can_be_given(folders: dict[str, str]) -> None:
+def test_any_option_of_the_method_can_be_given(document_here: Callable[..., Any]) -> None:
     given = ("--option", "scheme=b1; 1@1/2", "--option", "gradient_scaling=none", "--option", "step_cap=1")
-    printed = document(folders, "plan", DIGITS, "--errors", "f32", *given)
+    printed = document_here("plan", DIGITS, "--errors", "f32", *given)
     assert (printed["method"], printed["scheme"], printed["error_mode"]) == ("sparse_update", "b1; 1@1/2", "f32")
     chosen = {"scheme": "b1; 1@1/2", "errors": "f32", "gradient_scaling": "none", "step_cap": 1.0, "batch": 1}
     assert printed["options"].items() >= chosen.items() and printed["batch"] == 1
 
 
-def test_the_methods_are_listed_with_a_schema_of_their_options(folders: dict[str, str]) -> None:
-    printed = {method["name"]: method for method in document(folders, "methods")["methods"]}
+def test_the_methods_are_listed_with_a_schema_of_their_options(document_here: Callable[..., Any]) -> None:
+    printed = {method["name"]: method for method in document_here("methods")["methods"]}
     assert printed.keys() == {"sparse_update", "inference"}
     schema = printed["sparse_update"]["options_schema"]["properties"]
     assert schema["errors"]["enum"] == ["b16", "f32"] and schema["batch"]["minimum"] == 1
 
 
-def test_a_plan_counts_the_sample_in_sram_unless_it_is_told_that_it_lies_elsewhere(folders: dict[str, str]) -> None:
+def test_a_plan_counts_the_sample_in_sram_unless_it_is_told_that_it_lies_elsewhere(
+    document_here: Callable[..., Any],
+) -> None:
     sram, external = (
-        document(folders, "plan", DIGITS, "--scheme", "head", *given) for given in ((), ("--input", "external"))
+        document_here("plan", DIGITS, "--scheme", "head", *given) for given in ((), ("--input", "external"))
     )
     assert (sram["input_placement"], external["input_placement"]) == ("sram", "external")
     assert sram["input_bytes"] == external["input_bytes"] > 0
@@ -142,8 +161,8 @@ def test_a_plan_counts_the_sample_in_sram_unless_it_is_told_that_it_lies_elsewhe
     assert external["sram_lower_bound_bytes"] <= sram["sram_lower_bound_bytes"]
 
 
-def test_a_plan_prints_its_programs_and_counts_lives_in_their_moments(folders: dict[str, str]) -> None:
-    printed = document(folders, "plan", DIGITS, "--scheme", "b1; 1", "--batch", "4")
+def test_a_plan_prints_its_programs_and_counts_lives_in_their_moments(document_here: Callable[..., Any]) -> None:
+    printed = document_here("plan", DIGITS, "--scheme", "b1; 1", "--batch", "4")
     operators, moments, programs = printed["operators"], printed["moments"], printed["programs"]
     assert printed["batch"] == 4 and programs.keys() == {"infer", "sample", "update"}
     sample, update = ([op for run in programs[name] for op in run] for name in ("sample", "update"))
@@ -158,8 +177,8 @@ def test_a_plan_prints_its_programs_and_counts_lives_in_their_moments(folders: d
     assert {operators[op]["phase"] for op in update} == {"update"}
 
 
-def test_an_inference_plan_has_no_backward(folders: dict[str, str]) -> None:
-    printed = document(folders, "plan", DIGITS, "--method", "inference")
+def test_an_inference_plan_has_no_backward(document_here: Callable[..., Any]) -> None:
+    printed = document_here("plan", DIGITS, "--method", "inference")
     assert printed["macs"]["backward"] == 0 and printed["sram"]["trainable"] == 0
 
 
@@ -172,8 +191,8 @@ def test_verify_prints_the_digest_of_every_runner(folders: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("command", [("inspect", DIGITS), ("doctor",)])
-def test_the_other_commands_print_one_document_too(command: tuple[str, ...], folders: dict[str, str]) -> None:
-    assert isinstance(document(folders, *command), dict)
+def test_the_other_commands_print_one_document_too(command: tuple[str, ...], document_here: Callable[..., Any]) -> None:
+    assert isinstance(document_here(*command), dict)
 
 
 def test_sources_are_written_where_they_are_asked_for(folders: dict[str, str], tmp_path: Path) -> None:

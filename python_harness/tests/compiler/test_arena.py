@@ -203,7 +203,7 @@ def test_where_a_heuristic_reaches_the_bound_the_solver_is_not_asked(monkeypatch
     def refuse() -> None:
         raise AssertionError("the solver was asked")
 
-    monkeypatch.setattr("mcutrain.compiler.packing.cp_model.CpModel", refuse)
+    monkeypatch.setattr("ortools.sat.python.cp_model.CpModel", refuse)
     plan = plan_arena([Block("a", 16, 0, 1), Block("b", 8, 1, 2), Block("c", 16, 2, 3)])
     assert (plan.size_bytes, plan.optimal, plan.method) == (24, True, "first-fit")
     with pytest.raises(AssertionError, match="was asked"):

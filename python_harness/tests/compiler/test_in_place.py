@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def little_resnet(seed: int) -> Graph:
     return net.graph(net.softmax(net.dense(net.flatten(net.global_pool(second)), 5)))
 
 
+@functools.cache
+def little_plan(seed: int) -> Plan:
+    """The plan of that network: finding the best order of its steps takes a second or two."""
+    return plan_of(little_resnet(seed))
+
+
 def ending(plan: Plan) -> tuple[Plan, list[InPlace]]:
     """The plan with every buffer apart, but for the outputs that may end in place: these do. And which these are."""
     apart = isolated(plan.training)
@@ -68,14 +75,14 @@ def test_a_little_resnet_computes_the_same_apart_planned_and_with_every_output_a
 
 
 def test_the_planner_uses_both_alignments() -> None:
-    plans = [plan_of(little_resnet(seed)) for seed in range(1, 4)]
+    plans = [little_plan(seed) for seed in range(1, 4)]
     used = {behind(plan, pair) > 0 for plan in plans for pair in plan.in_place if pair.may_end}
     assert used == {True, False}
     assert all(plan.arena_bytes == plan.arena.lower_bound_bytes for plan in plans)
 
 
 def test_only_a_kernel_that_can_run_backwards_is_let_end_in_place() -> None:
-    plan = plan_of(little_resnet(2))
+    plan = little_plan(2)
     pairs = in_place_pairs(plan.training, plan.timeline, plan.blocks)
     kernel = {name: step.kernel for step in plan.steps for name in step.writes()}
     assert {kernel[pair.output] for pair in pairs if pair.may_end} == {"error_normalize_b16"}
@@ -83,7 +90,7 @@ def test_only_a_kernel_that_can_run_backwards_is_let_end_in_place() -> None:
 
 
 def test_a_pair_is_tied_only_where_both_apart_would_exceed_the_bound() -> None:
-    plan = plan_of(little_resnet(2))
+    plan = little_plan(2)
     pairs = in_place_pairs(plan.training, plan.timeline, plan.blocks)
     size = {block.name: aligned(block.size_bytes) for block in plan.blocks}
     first_op = {block.name: block.first_op for block in plan.blocks}

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from mcutrain.datasets import Dataset, digits_held_out, digits_shifted, to_codes
+from mcutrain.importers import load_model
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits"
 MODEL = EXAMPLE / "digits.onnx"
@@ -57,7 +58,22 @@ def run_script(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
 
 
+def test_a_few_epochs_of_the_script_make_a_network_of_the_same_operators(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    output = tmp_path / "again.onnx"
+    shortened = (
+        f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); sys.argv = ['script', '--output', {str(output)!r}]\n"
+        "import train_digits as script; assert script.EPOCHS > 2; script.EPOCHS = 2; script.main()"
+    )
+    result = run_script("-c", shortened)
+    assert result.returncode == 0, result.stderr
+    assert "clean    800 images: float" in result.stdout
+    assert [op.kind for op in load_model(output).operators] == [op.kind for op in load_model(MODEL).operators]
+    assert list(tmp_path.iterdir()) == [output]
+
+
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_script_makes_such_a_network_again(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     output = tmp_path / "again.onnx"

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from emulators.helpers import MODELS, FirmwareBuilder, HostBuilder
+from emulators.helpers import MODELS, Emulated, FirmwareBuilder, HostBuilder
 from mcutrain.boards import load_board
+from mcutrain.emulators.base import Runner
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost, build_firmware, build_host
+from mcutrain.emulators.table import EMULATORS
+from mcutrain.errors import NotAvailableError
 from mcutrain.paths import PROJECT
 
 
@@ -47,6 +50,20 @@ def firmware(source_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Fir
         return built[model, board]
 
     return build
+
+
+@pytest.fixture(params=["qemu", pytest.param("renode", marks=pytest.mark.renode)])
+def emulated(request: pytest.FixtureRequest) -> Emulated:
+    """Puts a firmware on each emulator; skips where this machine does not have it."""
+    make = EMULATORS[request.param].make
+
+    def put(built: BuiltFirmware) -> Runner:
+        try:
+            return make(built, None)
+        except NotAvailableError as error:
+            pytest.skip(str(error))
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mcutrain.emulators.base import Runner
 from mcutrain.emulators.build import BuiltFirmware, BuiltHost
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.request import Model, TracedVisit
@@ -31,6 +32,7 @@ PERCEPTRON_MODEL = Model(
 # Builds a model's folder, or a model.c given as text (which may include minimal.h), for a board.
 FirmwareBuilder = Callable[[Path | str, str], BuiltFirmware]
 HostBuilder = Callable[[Path | str], BuiltHost]
+Emulated = Callable[[BuiltFirmware], Runner]
 
 
 def perceptron_image(

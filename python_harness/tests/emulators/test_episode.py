@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from emulators.helpers import PERCEPTRON, FirmwareBuilder, HostBuilder, one_inference, perceptron_image
+from emulators.helpers import PERCEPTRON, Emulated, FirmwareBuilder, HostBuilder, one_inference, perceptron_image
 from mcutrain.emulators.base import Limits, RunTimeoutError
 from mcutrain.emulators.build import BuildError, runtime_static_bytes
 from mcutrain.emulators.host import HostModel, HostRunner
@@ -28,11 +28,11 @@ def content(lines: tuple[Line, ...]) -> list[tuple[str, dict[str, str]]]:
 @pytest.mark.qemu
 @pytest.mark.parametrize("board", CORES)
 def test_an_episode_has_the_same_lines_on_the_host_and_on_the_board(
-    board: str, firmware: FirmwareBuilder, host: HostBuilder
+    board: str, emulated: Emulated, firmware: FirmwareBuilder, host: HostBuilder
 ) -> None:
     image = perceptron_image(predictions=True, trace_step=3, dump_op=2)
     on_host = HostRunner(host(PERCEPTRON)).run(image)
-    on_board = QemuRunner(firmware(PERCEPTRON, board)).run(image)
+    on_board = emulated(firmware(PERCEPTRON, board)).run(image)
     assert content(on_board.lines) == content(on_host.lines)
     assert len(on_host.of_kind("step")) == 60
     assert len(on_host.of_kind("prediction")) == 80
@@ -141,14 +141,14 @@ def test_a_damaged_image_ends_with_status_3_and_nothing_runs(what: str, host: Ho
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("what", ["crc", "size beyond the memory", "order behind the end"])
-def test_a_board_refuses_a_damaged_image_too(what: str, firmware: FirmwareBuilder) -> None:
-    result = QemuRunner(firmware(PERCEPTRON, "m4-256k")).run(damaged_images()[what], expect_status=3)
+def test_a_board_refuses_a_damaged_image_too(what: str, emulated: Emulated, firmware: FirmwareBuilder) -> None:
+    result = emulated(firmware(PERCEPTRON, "m4-256k")).run(damaged_images()[what], expect_status=3)
     assert [line.kind for line in result.lines] == ["boot", "end"]
 
 
-def test_a_model_that_cannot_train_says_so(host: HostBuilder, firmware: FirmwareBuilder) -> None:
+def test_a_model_that_cannot_train_says_so(emulated: Emulated, host: HostBuilder, firmware: FirmwareBuilder) -> None:
     built = firmware('#include "minimal.h"\nstatic void misbehave(void) {}\n', "m4-256k")
-    assert QemuRunner(built).run(perceptron_image(2), expect_status=1).status == 1
+    assert emulated(built).run(perceptron_image(2), expect_status=1).status == 1
 
 
 def test_an_image_larger_than_the_external_memory_is_refused_before_the_run(firmware: FirmwareBuilder) -> None:

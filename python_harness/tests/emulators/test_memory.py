@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emulators.helpers import FirmwareBuilder, one_inference
+from emulators.helpers import Emulated, FirmwareBuilder, one_inference
 from mcutrain.emulators.base import FaultError, Limits, RunTimeoutError
-from mcutrain.emulators.qemu import QemuRunner
 
 pytestmark = pytest.mark.qemu
 
@@ -15,9 +14,11 @@ def model(body: str, before: str = "") -> str:
     return f'#include "minimal.h"\n{before}\nstatic void misbehave(void)\n{{\n{body}\n}}\n'
 
 
-def fault_of(firmware: FirmwareBuilder, body: str, board: str = "m4-256k", before: str = "") -> FaultError:
+def fault_of(
+    emulated: Emulated, firmware: FirmwareBuilder, body: str, board: str = "m4-256k", before: str = ""
+) -> FaultError:
     with pytest.raises(FaultError) as caught:
-        QemuRunner(firmware(model(body, before), board)).run(one_inference())
+        emulated(firmware(model(body, before), board)).run(one_inference())
     return caught.value
 
 
@@ -25,14 +26,16 @@ def fault_of(firmware: FirmwareBuilder, body: str, board: str = "m4-256k", befor
     ("board", "address"),
     [("m4-256k", 0x20040000), ("m7-256k", 0x20040000), ("m4-1m", 0x20100000), ("m7-1m", 0x20100000)],
 )
-def test_a_word_written_past_sram_faults_with_its_address(board: str, address: int, firmware: FirmwareBuilder) -> None:
-    fault = fault_of(firmware, f"*word_at({address:#x}u) = 1;", board)
+def test_a_word_written_past_sram_faults_with_its_address(
+    board: str, address: int, emulated: Emulated, firmware: FirmwareBuilder
+) -> None:
+    fault = fault_of(emulated, firmware, f"*word_at({address:#x}u) = 1;", board)
     assert (fault.kind, fault.address) == ("memory", address)
     assert "infer" in str(fault)
 
 
-def test_the_last_word_of_sram_can_be_written(firmware: FirmwareBuilder) -> None:
-    assert QemuRunner(firmware(model("*word_at(0x2003fffcu) = 1;"), "m4-256k")).run(one_inference()).status == 0
+def test_the_last_word_of_sram_can_be_written(emulated: Emulated, firmware: FirmwareBuilder) -> None:
+    assert emulated(firmware(model("*word_at(0x2003fffcu) = 1;"), "m4-256k")).run(one_inference()).status == 0
 
 
 @pytest.mark.parametrize(
@@ -48,17 +51,19 @@ def test_the_last_word_of_sram_can_be_written(firmware: FirmwareBuilder) -> None
     ],
 )
 def test_an_access_outside_the_board_faults_with_its_address(
-    access: str, address: int, firmware: FirmwareBuilder
+    access: str, address: int, emulated: Emulated, firmware: FirmwareBuilder
 ) -> None:
-    fault = fault_of(firmware, access)
+    fault = fault_of(emulated, firmware, access)
     assert (fault.kind, fault.address) == ("memory", address)
 
 
 @pytest.mark.parametrize(
     ("board", "target"), [("m4-256k", 0x20002000), ("m7-256k", 0x20002000), ("m4-256k", 0x21000000)]
 )
-def test_code_outside_flash_does_not_run(board: str, target: int, firmware: FirmwareBuilder) -> None:
-    fault = fault_of(firmware, f"((void (*)(void))(uintptr_t)({target:#x}u | 1u))();", board)
+def test_code_outside_flash_does_not_run(
+    board: str, target: int, emulated: Emulated, firmware: FirmwareBuilder
+) -> None:
+    fault = fault_of(emulated, firmware, f"((void (*)(void))(uintptr_t)({target:#x}u | 1u))();", board)
     assert (fault.kind, fault.address, fault.pc) == ("memory", target, target)
 
 
@@ -66,7 +71,7 @@ def test_code_outside_flash_does_not_run(board: str, target: int, firmware: Firm
 NULL_READS = {
     "a word": ("mct_model_arena[0] = (int32_t)*word_at(0u);", 0),
     "a field": ("mct_model_arena[0] = (int32_t)*word_at(0x24u);", 0x24),
-    "the last word of the page": ("mct_model_arena[0] = (int32_t)*word_at(0x7cu);", 0x7C),
+    "the last word of the page": ("mct_model_arena[0] = (int32_t)*word_at(0x3cu);", 0x3C),
     "a string": (
         "const volatile char *volatile text = (const volatile char *)word_at(4u);\n"
         "    while (text[mct_model_arena[0]] != 0) { mct_model_arena[0]++; }",
@@ -79,61 +84,74 @@ NULL_READS = {
 @pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
 @pytest.mark.parametrize("what", NULL_READS)
 def test_an_access_through_a_null_pointer_faults_with_its_address(
-    board: str, what: str, firmware: FirmwareBuilder
+    board: str, what: str, emulated: Emulated, firmware: FirmwareBuilder
 ) -> None:
     access, address = NULL_READS[what]
-    fault = fault_of(firmware, access, board)
+    fault = fault_of(emulated, firmware, access, board)
     assert (fault.kind, fault.address) == ("memory", address)
     assert "infer" in str(fault)
 
 
-def test_the_code_behind_the_null_page_can_be_read(firmware: FirmwareBuilder) -> None:
-    read = model("mct_model_arena[0] = (int32_t)*word_at(0x80u);")
-    assert QemuRunner(firmware(read, "m4-256k")).run(one_inference()).status == 0
+def test_the_code_behind_the_null_page_can_be_read(emulated: Emulated, firmware: FirmwareBuilder) -> None:
+    read = model("mct_model_arena[0] = (int32_t)*word_at(0x40u);")
+    assert emulated(firmware(read, "m4-256k")).run(one_inference()).status == 0
 
 
 @pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
 @pytest.mark.parametrize("pointer", [0, 1])  # 1: of Thumb state, as a linker resolves a weak function that is not there
 def test_a_call_of_a_null_function_pointer_faults_at_address_0(
-    board: str, pointer: int, firmware: FirmwareBuilder
+    board: str, pointer: int, emulated: Emulated, firmware: FirmwareBuilder
 ) -> None:
     call = f"void (*volatile function)(void) = (void (*)(void))(uintptr_t){pointer}u;\n    function();"
-    fault = fault_of(firmware, call, board)
+    fault = fault_of(emulated, firmware, call, board)
+    if (pointer, fault.kind) == (0, "usage"):
+        # A call that leaves Thumb state is a fault, too: which of the two comes first is the core's to choose, and Renode's is this one.
+        assert fault.address == 0
+        assert "infer" in str(fault)
+        return
     assert (fault.kind, fault.address, fault.pc) == ("memory", 0, 0)
     assert "a jump to a null pointer" in str(fault)
 
 
 @pytest.mark.parametrize("board", ["m4-256k", "m7-256k"])
-def test_a_stack_overflow_faults_below_the_stack(board: str, firmware: FirmwareBuilder) -> None:
+def test_a_stack_overflow_faults_below_the_stack(board: str, emulated: Emulated, firmware: FirmwareBuilder) -> None:
     recursion = "__attribute__((noipa)) int32_t deep(int32_t n)\n{\n    volatile int32_t local[16] = {n};\n"
     recursion += "    return n == 0 ? 0 : deep(n - 1) + local[0];\n}\n"
-    fault = fault_of(firmware, "mct_model_arena[0] = deep(1000);", board, "int32_t deep(int32_t n);\n" + recursion)
+    fault = fault_of(
+        emulated, firmware, "mct_model_arena[0] = deep(1000);", board, "int32_t deep(int32_t n);\n" + recursion
+    )
     assert fault.kind == "memory"
     assert 0x1FFFFF00 <= fault.address < 0x20000000
 
 
-def test_a_division_by_zero_is_a_usage_fault(firmware: FirmwareBuilder) -> None:
+# Renode 1.16 has neither fault.
+ONLY_QEMU = pytest.mark.parametrize("emulated", ["qemu"], indirect=True)
+
+
+@ONLY_QEMU
+def test_a_division_by_zero_is_a_usage_fault(emulated: Emulated, firmware: FirmwareBuilder) -> None:
     zero = "volatile int32_t zero = 0;\n    mct_model_arena[0] = 7 / zero;"
-    assert fault_of(firmware, zero).kind == "usage"
+    assert fault_of(emulated, firmware, zero).kind == "usage"
 
 
-def test_double_precision_does_not_exist_on_the_cortex_m4(firmware: FirmwareBuilder) -> None:
+@ONLY_QEMU
+def test_double_precision_does_not_exist_on_the_cortex_m4(emulated: Emulated, firmware: FirmwareBuilder) -> None:
     instruction = '__asm__ volatile(".fpu fpv5-d16\\n\\tvadd.f64 d0, d0, d0\\n\\t.fpu fpv4-sp-d16");'
-    assert fault_of(firmware, instruction).kind == "usage"
+    assert fault_of(emulated, firmware, instruction).kind == "usage"
 
 
 @pytest.mark.parametrize("used", [600, 1600])
-def test_the_stack_peak_is_what_was_used(used: int, firmware: FirmwareBuilder) -> None:
+def test_the_stack_peak_is_what_was_used(used: int, emulated: Emulated, firmware: FirmwareBuilder) -> None:
     fill = f"for (int i = 0; i < {used}; i++) {{ local[i] = (uint8_t)i; }}"
     body = f"volatile uint8_t local[{used}];\n    {fill}\n    (void)local[0];"
-    idle = QemuRunner(firmware(model(""), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
-    peak = QemuRunner(firmware(model(body), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
+    idle = emulated(firmware(model(""), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
+    peak = emulated(firmware(model(body), "m4-256k")).run(one_inference()).lines[-1].integer("stack_peak")
     assert 0 < idle < 300
     assert used <= peak <= used + idle
 
 
-def test_a_firmware_that_hangs_is_stopped_by_the_time_limit(firmware: FirmwareBuilder) -> None:
-    runner = QemuRunner(firmware(model("for (volatile int i = 0;; i++) {\n    }"), "m4-256k"))
+def test_a_firmware_that_hangs_is_stopped_by_the_time_limit(emulated: Emulated, firmware: FirmwareBuilder) -> None:
+    runner = emulated(firmware(model("for (volatile int i = 0;; i++) {\n    }"), "m4-256k"))
     with pytest.raises(RunTimeoutError, match="no line for 1 s"):
         runner.run(one_inference(), limits=Limits(total_seconds=30, silence_seconds=1))
     with pytest.raises(RunTimeoutError, match="took over 2 s"):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from emulators.helpers import FirmwareBuilder, one_inference
+from emulators.helpers import Emulated, FirmwareBuilder, one_inference
 from mcutrain import cli
 from mcutrain.boards import load_board
 from mcutrain.emulators import qemu
 from mcutrain.emulators.program import ProgramRun, profile_program
-from mcutrain.emulators.qemu import QemuRunner, sandbox_options
+from mcutrain.emulators.qemu import sandbox_options
 from mcutrain.emulators.semihosting import MAX_OUTPUT_BYTES, HostCallError
 from mcutrain.errors import UsageError
 
@@ -212,7 +212,7 @@ def test_a_write_from_where_there_is_no_memory_fails_in_the_program_alone(tmp_pa
     )  # bytes that were not written; later versions of QEMU: -1
 
 
-def test_a_firmware_of_an_episode_is_refused_too(firmware: FirmwareBuilder, tmp_path: Path) -> None:
+def test_a_firmware_of_an_episode_is_refused_too(emulated: Emulated, firmware: FirmwareBuilder, tmp_path: Path) -> None:
     escaped = str(tmp_path / "absent")
     body = f"""
     static const char path[] = "{escaped}";
@@ -222,7 +222,7 @@ def test_a_firmware_of_an_episode_is_refused_too(firmware: FirmwareBuilder, tmp_
     __asm__ volatile("bkpt 0xab" : "+r"(operation) : "r"(parameters) : "memory");
 """
     built = firmware(f'#include "minimal.h"\nstatic void misbehave(void)\n{{{body}}}\n', "m4-256k")
-    runner = QemuRunner(built)
+    runner = emulated(built)
     with pytest.raises(HostCallError, match=f"SYS_OPEN of '{escaped}'") as caught:
         runner.run(one_inference())
     assert caught.value.call == "SYS_OPEN"

@@ -9,6 +9,7 @@ import pytest
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.runners import Target, make_target
+from support.own_builds import own_build_folder
 
 SCHEME = "b all; 0,1 2@1/2"  # all biases, two whole layers, and half the input channels of one
 
@@ -37,7 +38,7 @@ def prepared() -> Prepare:
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTarget]:
-    """Builds a plan for golden, the host or a board, once, away from the project's own build folder."""
+    """Builds a plan for golden, the host or a board, once, away from the project's own plans."""
     known: dict[tuple[int, str], Target] = {}
 
     def make(episode: PreparedEpisode, name: str) -> Target:
@@ -47,5 +48,5 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTarget]:
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MCUTRAIN_BUILD", str(tmp_path_factory.mktemp("build")))
+        patch.setenv("MCUTRAIN_BUILD", str(own_build_folder(tmp_path_factory.mktemp("build"))))
         yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mcutrain.episode.compare import first_difference
 from mcutrain.episode.runners import make_target
 from mcutrain.methods.sparse_update import SparseUpdateOptions, sparse_update
 from support.networks import samples, separable
+from support.own_builds import own_build_folder
 
 STEPS = 12
 # Two outputs for each input, of which three train, and one for each, of which two do.
@@ -52,9 +54,9 @@ def digests(lines: tuple[Line, ...]) -> set[str]:
 @pytest.mark.parametrize("weights", ["master16", "stochastic8", "nearest8"])
 @pytest.mark.parametrize("errors", ["b16", "f32"])
 def test_every_runner_trains_a_part_of_depthwise_convolutions_alike(
-    errors: str, weights: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    errors: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MCUTRAIN_BUILD", str(tmp_path))
+    monkeypatch.setenv("MCUTRAIN_BUILD", str(own_build_folder(tmp_path)))
     plan = plan_of(errors, weights)
     image = image_of(plan)
     golden = make_target(plan, "golden").run(image)

@@ -17,6 +17,7 @@ from mcutrain.emulators.lines import Line
 from mcutrain.episode.runners import make_target
 from mcutrain.episode.targets import build_for_host
 from mcutrain.golden.executor import GoldenExecutor
+from support.own_builds import own_build_folder
 from support.published_networks import NETWORKS, Codes, PublishedNetwork
 
 on_networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
@@ -30,7 +31,7 @@ needs_qemu = pytest.mark.skipif(
 @pytest.fixture(scope="module", autouse=True)
 def _own_build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MCUTRAIN_BUILD", str(tmp_path_factory.mktemp("build")))
+        patch.setenv("MCUTRAIN_BUILD", str(own_build_folder(tmp_path_factory.mktemp("build"))))
         yield
 
 
@@ -100,6 +101,7 @@ def test_the_host_has_the_bits_of_litert(network: PublishedNetwork) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_host_has_the_bits_of_litert_on_all_ten_thousand_images_of_cifar10() -> None:
     assert_bits_of_litert_on_the_host(NETWORKS["resnet8"], 10_000)
 

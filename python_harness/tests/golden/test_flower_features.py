@@ -62,9 +62,9 @@ def stated(name: str) -> float:
 @pytest.mark.parametrize(
     ("model", "name", "least"),
     [
-        ("mcunet-5fps", "MCUNet-5FPS", 0.92),
+        pytest.param("mcunet-5fps", "MCUNet-5FPS", 0.92, marks=pytest.mark.exhaustive),
         ("mbv2-w0.35", "MobileNetV2-0.35", 0.87),
-        ("proxyless-w0.3", "ProxylessNAS-0.3", 0.9),
+        pytest.param("proxyless-w0.3", "ProxylessNAS-0.3", 0.9, marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_ridge_head_on_the_features_tells_twelve_flowers_apart(model: str, name: str, least: float) -> None:

@@ -14,6 +14,7 @@ from library.conftest import EPISODES, EXAMPLE, STEPS, Build, Models, require, r
 from mcutrain.boards import load_board
 from mcutrain.episode.runners import make_target
 from mcutrain.paths import PROJECT
+from support.own_builds import own_build_folder
 
 WARNINGS = "-Wall -Wextra -Wconversion -Wdouble-promotion -Wpedantic -Werror"
 # What somebody else compiles with; the last is what the project's own builds have.
@@ -33,7 +34,7 @@ def digests(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping
     """Of each episode on the host: the digest in the last step's line."""
     found: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MCUTRAIN_BUILD", str(tmp_path_factory.mktemp("build")))
+        patch.setenv("MCUTRAIN_BUILD", str(own_build_folder(tmp_path_factory.mktemp("build"))))
         for model in models.models.values():
             image = model.prepared.image(steps=STEPS, test=0, evaluate=(False, False))
             lines = make_target(model.prepared.plan, "host").run(image)
@@ -56,8 +57,14 @@ def ran(program: Path, core: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.qemu
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", FLAGS)
-@pytest.mark.parametrize("core", ["m4", "m7"])
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [
+        *(("m4", flags) for flags in FLAGS),
+        ("m7", "gnu17 for speed"),
+        *(pytest.param("m7", flags, marks=pytest.mark.exhaustive) for flags in ("gnu17 for size", "the project's")),
+    ],
+)
 def test_an_application_with_other_flags_ends_with_the_digests_of_the_episodes(
     core: str, flags: str, build: Build, digests: Mapping[str, str]
 ) -> None:

@@ -19,6 +19,7 @@ from mcutrain.episode.run import RunOptions, profile_steps, run_episode
 from mcutrain.episode.runners import make_target
 from mcutrain.paths import PROJECT
 from mcutrain.timing import estimate_profile
+from support.own_builds import own_build_folder
 
 pytestmark = pytest.mark.qemu
 
@@ -34,7 +35,7 @@ def prepared() -> PreparedEpisode:
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Runs the tool in its own folder."""
     folder = tmp_path_factory.mktemp("tool")
-    own = {"MCUTRAIN_BUILD": str(folder / "build"), "PYTHONPATH": str(PROJECT / "python_harness")}
+    own = {"MCUTRAIN_BUILD": str(own_build_folder(folder / "build")), "PYTHONPATH": str(PROJECT / "python_harness")}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "mcutrain", *arguments]

@@ -26,14 +26,16 @@
 #define UART0_BYTES 0x1000u
 
 /* The null page: the vector table, which only the core itself reads, and not by way of the MPU. What goes through a null pointer, or to a
- * field near it, faults. It is there twice, for emulators that look permissions up once for a page of 1 KB or 4 KB and then let all of the
- * page through: QEMU does not where a smaller region begins in the page, Renode where a region has eighths of both kinds there. */
-#define NULL_PAGE_BYTES 128u
-#define EIGHT_PAGES_BYTES (8u * NULL_PAGE_BYTES)
-#define BUT_ALL_BEHIND_FIRST (0xFEu << 8)
+ * field near it, faults. It is an eighth of a region that has no other, beside one that has none at all: emulators look permissions up
+ * once for a page of 1 KB (Renode) or up to 4 KB (QEMU), and let all of it through from then on, unless the address that is looked up lies
+ * in a region smaller than the page (Renode), or beside one (QEMU). */
+#define NULL_PAGE_BYTES 64u /* check: 16 vectors * 4 == 64 */
+#define HALF_A_KB (8u * NULL_PAGE_BYTES)
+#define ONLY_FIRST_EIGHTH (0xFEu << 8)
+#define NO_EIGHTH (0xFFu << 8)
 
 /* In this order: where two regions meet, the later one holds. */
-enum { LOWER_HALF, UPPER_HALF, FLASH, SRAM, EXTERNAL, UART0, EIGHT_PAGES, NULL_PAGE, REGIONS };
+enum { LOWER_HALF, UPPER_HALF, FLASH, SRAM, EXTERNAL, UART0, NULL_PAGE, BESIDE_NULL_PAGE, REGIONS };
 
 _Static_assert(REGIONS <= 8, "the MPU of a Cortex-M4 has 8 regions");
 
@@ -54,8 +56,8 @@ void mct_mpu_init(void)
     set_region(SRAM, MCT_VALUE(mct_sram_base), MCT_VALUE(mct_sram_bytes), RASR_READ_WRITE | RASR_SRAM | RASR_XN);
     set_region(EXTERNAL, MCT_VALUE(mct_external_base), MCT_VALUE(mct_external_bytes), RASR_READ_ONLY | RASR_FLASH | RASR_XN);
     set_region(UART0, UART0_BASE, UART0_BYTES, RASR_READ_WRITE | RASR_DEVICE | RASR_XN);
-    set_region(EIGHT_PAGES, MCT_VALUE(mct_flash_base), EIGHT_PAGES_BYTES, RASR_DENIED | BUT_ALL_BEHIND_FIRST);
-    set_region(NULL_PAGE, MCT_VALUE(mct_flash_base), NULL_PAGE_BYTES, RASR_DENIED);
+    set_region(NULL_PAGE, MCT_VALUE(mct_flash_base), HALF_A_KB, RASR_DENIED | ONLY_FIRST_EIGHTH);
+    set_region(BESIDE_NULL_PAGE, MCT_VALUE(mct_flash_base) + HALF_A_KB, HALF_A_KB, RASR_DENIED | NO_EIGHTH);
     mct_barrier();
     MCT_MPU_CTRL = CTRL_ENABLE;
     mct_barrier();
