@@ -114,7 +114,7 @@ def _runner(row: Row) -> Cell:
 
 def _agreement(row: Row) -> Cell:
     text = wording.printable(row.agreement)
-    return Cell(text or "-", text or None, bad=bool(row.others))
+    return Cell(text or "-", text or None, bad=bool(row.differences))
 
 
 _COLUMNS: tuple[tuple[Column, Callable[[Row], bool]], ...] = (

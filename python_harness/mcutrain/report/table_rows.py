@@ -1,12 +1,12 @@
 """Rows of the tables over many records: what one board did on several emulators is one row.
 
-Two records are one row where they differ in their emulator, and in counts that only one of the two has; in nothing else. A record whose
-digest is another one has a row of its own, which says whose digest it does not share.
+Two records are one row where they differ in their emulator, and in counts that only one of the two has; in nothing else. A record that has
+another digest, or counts otherwise, has a row of its own, which says so and from whom it differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mcutrain.episode.record import EpisodeRecord
@@ -16,7 +16,7 @@ _OF_THE_EMULATOR = frozenset({"runner", "emulator", "emulator_version", "wall_se
 _COUNTED = frozenset(
     name
     for name in EpisodeRecord.model_fields
-    if name.startswith(("instructions_", "estimated_")) or name in ("supply_source", "operators", "functions")
+    if name.startswith(("instructions", "estimated_")) or name in ("supply_source", "operators", "functions")
 )
 # Of every step and operator: the digest and the plan's checksum stand for them.
 _LONG = frozenset({"step_records", "arena_tensors", "operator_names", "operator_programs"})
@@ -30,10 +30,10 @@ _ASKED = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row. records: in their order, at least one; others: runners that did the same episode on this board to another digest."""
+    """One row. records: in their order, at least one; differences: ``other digest on renode``, where that did the same on this board."""
 
     records: tuple[EpisodeRecord, ...]
-    others: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def record(self) -> EpisodeRecord:
@@ -49,9 +49,9 @@ class Row:
 
     @property
     def agreement(self) -> str:
-        """Whether the emulators agree: ``same digest``, ``other digest on renode``, or nothing where there is one alone."""
-        if self.others:
-            return f"other digest on {', '.join(self.others)}"
+        """Whether the emulators agree: ``same digest``, the differences, or nothing where there is one alone."""
+        if self.differences:
+            return ", ".join(self.differences)
         return "same digest" if len(self.records) > 1 else ""
 
 
@@ -64,24 +64,30 @@ def table_rows(records: Sequence[EpisodeRecord]) -> list[Row]:
             groups.append([record])
         else:
             group.append(record)
-    return [Row(tuple(group), _others(group, groups)) for group in groups]
+    return [Row(tuple(group), _differences(group, groups)) for group in groups]
 
 
 def _differ_in_emulator(a: EpisodeRecord, b: EpisodeRecord) -> bool:
-    if a.runner == b.runner or any(getattr(a, name) != getattr(b, name) for name in _EQUAL):
-        return False
+    return a.runner != b.runner and _equal(a, b, _EQUAL) and not _miscount(a, b)
+
+
+def _equal(a: EpisodeRecord, b: EpisodeRecord, names: Iterable[str]) -> bool:
+    return all(getattr(a, name) == getattr(b, name) for name in names)
+
+
+def _miscount(a: EpisodeRecord, b: EpisodeRecord) -> bool:
     counts = ((getattr(a, name), getattr(b, name)) for name in _COUNTED)
-    return all(of_a == of_b for of_a, of_b in counts if of_a and of_b)
+    return any(of_a != of_b for of_a, of_b in counts if of_a and of_b)
 
 
-def _others(group: Sequence[EpisodeRecord], groups: Sequence[Sequence[EpisodeRecord]]) -> tuple[str, ...]:
+def _differences(group: Sequence[EpisodeRecord], groups: Sequence[Sequence[EpisodeRecord]]) -> tuple[str, ...]:
     record, own = group[0], {record.runner for record in group}
-    found = [
-        other.runner
-        for another in groups
-        for other in another
-        if other.digest != record.digest
-        and other.runner not in own
-        and all(getattr(other, name) == getattr(record, name) for name in _ASKED)
-    ]
+    found = []
+    for other in (other for another in groups for other in another if other.runner not in own):
+        if not _equal(record, other, _ASKED):
+            continue
+        if other.digest != record.digest:
+            found.append(f"other digest on {other.runner}")
+        elif other.elf_sha256 == record.elf_sha256 and any(_miscount(member, other) for member in group):
+            found.append(f"other counts on {other.runner}")
     return tuple(dict.fromkeys(found))

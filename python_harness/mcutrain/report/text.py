@@ -80,7 +80,7 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
             Text.assemble(
                 f"{wording.printable(record.episode)}\n",
                 (place, "dim"),
-                (f"\n{agreement}" if agreement else "", _STYLE[Status.FAIL] if row.others else "dim"),
+                (f"\n{agreement}" if agreement else "", _STYLE[Status.FAIL] if row.differences else "dim"),
             ),
             Text(f"{_short(measure(record).before)} -> {_short(measure(record).after)}"),
             Text("-" if counts is None else wording.count(round(counts.total))),
