@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from robot.api import get_model
-from robot.api.parsing import ModelVisitor
+from robot.api.parsing import LibraryImport, ModelVisitor, ResourceImport, SettingSection
 from robot.libdoc import LibraryDocumentation
 from robot.run import run
 
 from mcutrain.boards import board_names
 from mcutrain.paths import PROJECT
 from mcutrain.robot.words import parse_count, parse_percent, parse_place, runners_on_emulator
+
+RENODE_SUITES = sorted((PROJECT / "emulation" / "renode" / "tests").glob("*.robot"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_the_projects_suites_use_keywords_that_there_are() -> None:
 
 
 def test_the_projects_suites_say_nothing_that_robot_framework_6_does_not_know() -> None:
-    suites = sorted((PROJECT / "robot_tests").rglob("*.ro*")) + sorted((PROJECT / "robot_tests").rglob("*.resource"))
+    suites = [*(PROJECT / "robot_tests").rglob("*.ro*"), *(PROJECT / "robot_tests").rglob("*.resource"), *RENODE_SUITES]
     libraries = [LibraryDocumentation("mcutrain.robot.McutrainLibrary"), *map(LibraryDocumentation, suites)]
     finder = _SaysWhat7Knows([keyword.name for library in libraries for keyword in library.keywords])
     for path in suites:
@@ -127,7 +129,15 @@ class _SaysWhat7Knows(ModelVisitor):  # type: ignore[misc]
             self.found.append(f"{node.keyword}    {node.args[0]}")
 
 
+def test_the_suite_for_renodes_own_server_takes_nothing_from_elsewhere() -> None:
+    assert RENODE_SUITES
+    for path in RENODE_SUITES:
+        settings = get_model(path).sections[0]
+        assert isinstance(settings, SettingSection)
+        assert [node.name for node in settings.body if isinstance(node, LibraryImport | ResourceImport)] == []
+
+
 def test_every_suite_limits_the_time_of_its_tests() -> None:
-    suites = sorted((PROJECT / "robot_tests").glob("*.robot"))
+    suites = [*(PROJECT / "robot_tests").glob("*.robot"), *RENODE_SUITES]
     assert suites
     assert [path.name for path in suites if "\nTest Timeout " not in path.read_text(encoding="utf-8")] == []
