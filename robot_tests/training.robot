@@ -13,9 +13,8 @@ Test Tags           emulator    train
 Train Digits On Both Cores
     [Documentation]    The network meets turned, pale and noisy digits at 56.75 %, and trains itself back.
     [Tags]    slow
-    [Template]    Digits Should Be Learned On ${board}
     FOR    ${board}    IN    @{BOARD_OR_BOTH}
-        ${board}
+        Digits Should Be Learned On ${board}
     END
 
 Train ResNet8 For Twenty Steps In 192 KB
