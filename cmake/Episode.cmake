@@ -4,7 +4,8 @@
 # with the runtime of episodes and the library. The model is called episode_model in C, which is what the runtime links with. With EPISODE
 # the sources are generated (so MODEL_DIR is not needed), and there is a ctest `episode.<name>`:
 # the Python tool trains STEPS steps (100 where not given) here and in golden, and holds the two against each other. The test has
-# the labels `qemu` (or `host`), `train`, and LABELS. Where the episode's model is not on this machine, the test skips.
+# the labels `qemu` (or `host`), `train`, and LABELS; on a board there is another one, `episode.<name>.renode`, with the label `renode`.
+# Where this machine does not have the episode's model, or the emulator, the test skips.
 function(mcutrain_add_episode name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL_DIR;EPISODE;STEPS" "LABELS")
     if(MCUTRAIN_BOARD)
@@ -20,6 +21,10 @@ function(mcutrain_add_episode name)
         endif()
         mcutrain_add_tool_test(episode.${name} LABELS ${runner} train ${arg_LABELS}
             COMMAND verify "${arg_EPISODE}" --runners golden,${target} --steps ${arg_STEPS})
+        if(MCUTRAIN_BOARD)
+            mcutrain_add_tool_test(episode.${name}.renode LABELS renode train ${arg_LABELS}
+                COMMAND verify "${arg_EPISODE}" --runners golden,${target}@renode --steps ${arg_STEPS})
+        endif()
     endif()
     if(arg_EPISODE AND NOT arg_MODEL_DIR)
         set(arg_MODEL_DIR "${CMAKE_CURRENT_BINARY_DIR}/${name}.model")

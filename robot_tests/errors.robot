@@ -28,7 +28,7 @@ An Oversized Model File Is Refused
 
 A Damaged TensorFlow Lite File Is Refused
     [Tags]    needs-data
-    VAR    ${file}    %{MCUTRAIN_MODELS=}/${RESNET8}
+    ${file}=    Set Variable    %{MCUTRAIN_MODELS=}/${RESNET8}
     Skip If    not os.path.isfile(r"${file}")    MCUTRAIN_MODELS does not name a folder that holds ${RESNET8}
     ${size}=    Evaluate    os.path.getsize(r"${file}")
     ${cut}=    Copy Of ${file} Cut To ${size // 2} Bytes

@@ -7,9 +7,10 @@ Test Tags           train
 
 *** Test Cases ***
 Golden, The Host And Both Cores Agree At Every Step
-    [Tags]    qemu    host    slow
-    Run Mcutrain    verify    digits-sparse    --steps    200    --json
-    All Runners Should Agree    golden    host    m4-256k    m7-256k
+    [Tags]    emulator    host    slow
+    ${runners}=    Evaluate    ",".join(["golden", "host", *$BOARD_OR_BOTH])
+    Run Mcutrain    verify    digits-sparse    --runners    ${runners}    --steps    200    --json
+    All Runners Should Agree    golden    host    @{BOARD_OR_BOTH}
 
 Golden And The Host Agree With Float Errors And Every Rounding
     [Tags]    host
@@ -26,8 +27,8 @@ ResNet8 Is The Same On Golden And The Host
 
 A Kernel That Is Wrong By One Rounding Is Named
     [Documentation]    One update of a bias truncates where it should round, in a copy of the sources.
-    [Tags]    qemu    host    slow
+    [Tags]    emulator    host    slow
     Change The Sources    src/kernels/update/update_bias.c    - mct_round_s32(    - (int32_t)(
-    Run Mcutrain    verify    digits-sparse    --runners    golden,host,m4-256k    --steps    20
+    Run Mcutrain    verify    digits-sparse    --runners    golden,host,${BOARD_OR_M4}    --steps    20
     Command Should Fail With Exit Code 1 And One Line
-    Error Should Say    golden and host differ first    golden and m4-256k differ first    mct_update_bias_b16    step 0
+    Error Should Say    golden and host differ first    golden and ${BOARD_OR_M4}    mct_update_bias_b16    step 0

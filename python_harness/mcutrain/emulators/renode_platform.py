@@ -61,6 +61,8 @@ def script_of(board: Board) -> str:
 $name?="{board.name}"
 $platform?=$ORIGIN/{board.name}.repl
 $external?={board.external_base:#010x}
+$bin?=$ORIGIN/../../build/renode/{board.name}/firmware.elf
+$image?=$ORIGIN/../../build/renode/{board.name}/episode.image
 
 include $ORIGIN/episode.resc
 """

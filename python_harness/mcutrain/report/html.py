@@ -26,6 +26,7 @@ from mcutrain.report.layers import LayerCounts, layer_counts, top_operators
 from mcutrain.report.measure import measure
 from mcutrain.report.provenance import provenance
 from mcutrain.report.summary import Status, Verdict, golden_phrase, headline, judge, notes
+from mcutrain.report.table_rows import Row, table_rows
 
 # Above these, the page shows what needs to be looked at and leaves the rest to the comparison table and to a click.
 _MOST_CARDS = 6
@@ -76,6 +77,7 @@ def write_report(records: Sequence[EpisodeRecord], path: Path, *, title: str) ->
 def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
     """The page as text."""
     views = _views(records)
+    rows = table_rows(records)
     comparison = comparison_figures(records) if records else []
     figures = [*comparison, *(figure for view in views for figure in view.figures)]
     script = files("mcutrain.report").joinpath("templates/report.js").read_text(encoding="utf-8")
@@ -100,7 +102,8 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
         headline=headline(records),
         views=views,
         cards=[view for view in views if view.card],
-        columns=columns(records),
+        columns=columns(rows),
+        rows=[(row, _view_of(row, views)) for row in rows],
         comparison=comparison,
         figure_data={figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures},
         phase_names=PHASES,
@@ -136,6 +139,11 @@ def _views(records: Sequence[EpisodeRecord]) -> list[EpisodeView]:
         )
         for index, (record, verdict) in enumerate(zip(records, verdicts, strict=True))
     ]
+
+
+def _view_of(row: Row, views: Sequence[EpisodeView]) -> EpisodeView:
+    """Where the page tells more of what a row shows."""
+    return next(view for view in views if view.record is row.record)
 
 
 def _phase_rows(record: EpisodeRecord) -> list[PhaseRow]:

@@ -16,6 +16,7 @@ from mcutrain.report import wording
 from mcutrain.report.estimates import NO_CURRENT, estimate_rows
 from mcutrain.report.measure import measure
 from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
+from mcutrain.report.table_rows import table_rows
 
 _STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
 
@@ -59,7 +60,7 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
 
 
 def render_table(records: Sequence[EpisodeRecord]) -> Table:
-    """One row per episode: verdict, name, board, runner, accuracy or error, instructions per step, peak SRAM, flash."""
+    """One row per episode and board, on all its emulators: verdict, names, accuracy or error, instructions per step, peak SRAM, flash."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("verdict", max_width=7)
     table.add_column("episode", overflow="fold")
@@ -68,13 +69,19 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
     table.add_column("instructions\nper step", justify="right", no_wrap=True)
     table.add_column("peak SRAM\nB", justify="right", no_wrap=True)
     table.add_column("flash\nB", justify="right", no_wrap=True)
-    for record in records:
+    for row in table_rows(records):
+        record = row.record
         status = judge(record).status
-        place = f"{wording.printable(record.board)}, {wording.printable(record.runner)}"
+        place = f"{wording.printable(record.board)}, " + ",\n".join(map(wording.printable, row.runners))
+        agreement = wording.printable(row.agreement)
         counts = record.instructions_per_step
         table.add_row(
             Text(status.value, style=_STYLE[status]),
-            Text.assemble(f"{wording.printable(record.episode)}\n", (place, "dim")),
+            Text.assemble(
+                f"{wording.printable(record.episode)}\n",
+                (place, "dim"),
+                (f"\n{agreement}" if agreement else "", _STYLE[Status.FAIL] if row.differences else "dim"),
+            ),
             Text(f"{_short(measure(record).before)} -> {_short(measure(record).after)}"),
             Text("-" if counts is None else wording.count(round(counts.total))),
             Text.assemble(

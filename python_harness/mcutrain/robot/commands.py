@@ -11,7 +11,7 @@ from robot.api.deco import keyword
 
 from mcutrain.paths import PROJECT
 from mcutrain.robot.session import Session
-from mcutrain.robot.words import Count
+from mcutrain.robot.words import Count, runners_on_emulator
 
 
 class CommandKeywords:
@@ -24,12 +24,14 @@ class CommandKeywords:
         """Run the tool in an empty folder of its own, with these arguments; returns its standard output.
 
         Whatever it writes, builds and temporary files too, belongs into that folder: see `Nothing Should Be Left Behind`. Skips
-        where the tool says that this machine lacks something (exit code 77).
+        where the tool says that this machine lacks something (exit code 77). Boards of ``run`` and ``verify`` are on the library's
+        ``emulator``, where it has one and they do not say theirs.
 
         | Run Mcutrain    inspect    ${EXAMPLES}/digits/digits.onnx
         """
         folder = self.session.new_folder()
-        outcome = self.session.tool(arguments, folder=folder, private=True)
+        arguments_there = runners_on_emulator(arguments, self.session.emulator)
+        outcome = self.session.tool(arguments_there, folder=folder, private=True)
         self._folder = folder
         return outcome.stdout
 
@@ -73,14 +75,17 @@ class CommandKeywords:
     def all_runners_should_agree(self, *runners: str) -> None:
         """Assert that the last command was a ``verify ... --json`` over just these runners, and that all have the same digest.
 
+        Boards are on the library's ``emulator``, as with `Run Mcutrain`.
+
         | Run Mcutrain    verify    digits-sparse    --runners    golden,host    --json
         | All Runners Should Agree    golden    host
         """
         self.command_should_pass()
         document = json.loads(self.session.ended.stdout)
         digests = document["digests"]
-        if sorted(digests) != sorted(runners):
-            raise Failure(f"compared were {', '.join(digests)}, not {', '.join(runners)}")
+        wanted = [self.session.runner(name) for name in runners]
+        if sorted(digests) != sorted(wanted):
+            raise Failure(f"compared were {', '.join(digests)}, not {', '.join(wanted)}")
         if document["steps"] == 0 or len(set(digests.values())) != 1 or not document["matches"]:
             raise Failure(f"over {document['steps']} steps: {digests}, {document['divergences']}")
         logger.info(f"{document['steps']} steps, digest {next(iter(digests.values()))} on {', '.join(digests)}")

@@ -11,6 +11,7 @@ from robot.api import logger
 from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 
 from mcutrain.episode.record import PHASES, EpisodeRecord
+from mcutrain.episode.runners import key_of
 from mcutrain.paths import results_directory
 from mcutrain.report import wording
 from mcutrain.report.measure import measure
@@ -31,7 +32,9 @@ def log_record(record: EpisodeRecord, report: Path | None) -> None:
     link = f" ([{_target(report)}|report])" if report else ""
     try:
         # Beside the name of the test in log.html and report.html. A message would also go to the terminal, as raw HTML.
-        BuiltIn().set_test_documentation(f"{_sentence(record)}{link}", append=True, separator="\n\n")
+        written = BuiltIn().get_variable_value("${TEST DOCUMENTATION}")
+        said = f"{_sentence(record)}{link}"
+        BuiltIn().set_test_documentation(f"{written}\n\n{said}" if written else said)
     except (RobotNotRunningError, RuntimeError):  # a suite's set-up belongs to no test
         return
 
@@ -44,7 +47,7 @@ def _sentence(record: EpisodeRecord) -> str:
         outside = wording.input_words(record.input_placement, record.input_bytes)
         label = f" ({outside})" if record.input_placement == "external" else ""
         parts.append(f"peak SRAM {_peak(record)}{label}")
-    return f"*{wording.printable(record.episode)} on {record.board}*: {', '.join(parts)}"
+    return f"*{wording.printable(record.episode)} on {key_of(record.board, record.runner)}*: {', '.join(parts)}"
 
 
 def _table(record: EpisodeRecord, report: Path | None) -> str:
@@ -78,7 +81,7 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
         f'<td style="text-align:right;padding-left:1.5em">{escape(wording.printable(value))}</td></tr>'
         for name, value in rows
     )
-    name = wording.printable(f"{record.episode} on {record.board}")
+    name = wording.printable(f"{record.episode} on {key_of(record.board, record.runner)}")
     link = f' (<a href="{escape(_target(report))}">report</a>)' if report else ""
     return f"<table><caption><b>{escape(name)}</b>{link}</caption>{cells}</table>"
 

@@ -86,6 +86,17 @@ class MemoryKeywords:
 
         | Training mlperf_tiny/pretrainedResnet_quant.tflite With Scheme full Should Not Fit On m4-256k
         """
+        self._should_not_fit(model, scheme, board, budget)
+
+    @keyword("Training ${model} With Scheme ${scheme} Should Not Fit In ${bytes} Bytes On ${board}")
+    def training_should_not_fit_in(self, model: str, scheme: str, bytes: Count, board: Place) -> None:
+        """As `Training ${model} With Scheme ${scheme} Should Not Fit On ${board}` with a ``budget``.
+
+        | Training ${DIGITS} With Scheme full Should Not Fit In 32,768 Bytes On m4-256k
+        """
+        self._should_not_fit(model, scheme, board, bytes)
+
+    def _should_not_fit(self, model: str, scheme: str, board: Place, budget: Count | None) -> None:
         plan = self._plan(model, scheme, board, budget)
         outcome = self.session.ended
         needed, limit = plan["sram_peak_bytes"], plan["sram_limit_bytes"]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from robot.api import Failure
 
+from mcutrain.emulators.table import EMULATORS
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.paths import BASELINES, PROJECT
 from mcutrain.robot.tool import Outcome, run_tool
+from mcutrain.robot.words import on_emulator
 
 # What a copy of the project needs to build and run an episode.
 _COPIED = ("CMakeLists.txt", "cmake", "src", "emulation", "examples", "python_harness/mcutrain")
@@ -31,8 +33,11 @@ class Run:
 class Session:
     """The state of a suite. What a test adds to it ends with the test, so that no test can pass on what another one did."""
 
-    def __init__(self, time_limit: timedelta, baselines: Path | None) -> None:
-        """time_limit: of each command. baselines: folder of the locked figures, the project's own where None."""
+    def __init__(self, time_limit: timedelta, baselines: Path | None, emulator: str = "") -> None:
+        """time_limit: of each command. baselines: folder of the locked figures, the project's own where None. emulator: see runner."""
+        if emulator and emulator not in EMULATORS:
+            raise ValueError(f"no emulator {emulator!r}; give one of {', '.join(EMULATORS)}")
+        self.emulator = emulator
         self.seconds = time_limit.total_seconds()
         self.baselines = baselines or BASELINES
         self.project = PROJECT
@@ -59,6 +64,10 @@ class Session:
         """An empty folder that is removed at the end of the test."""
         self._scratch.append(Path(tempfile.mkdtemp(prefix="mcutrain-robot-")))
         return self._scratch[-1]
+
+    def runner(self, name: str) -> str:
+        """``name``, or where it is a board and an emulator was chosen, this board on that emulator."""
+        return on_emulator(name, self.emulator)
 
     @property
     def last(self) -> Run:

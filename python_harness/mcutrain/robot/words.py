@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,6 +14,8 @@ _BOARD = re.compile(r"(?:the )?(\d+) ?([km])b? (cortex-m\d)(?: board)?", re.IGNO
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _COUNT = re.compile(r"\d+|\d{1,3}(?:[,_ ]\d{3})+")
 _UNITS = {"k": 1 << 10, "m": 1 << 20}
+_RUN_EPISODES = ("run", "verify")
+_NAME_RUNNERS = ("--board", "--runners")
 
 
 class Place(str):
@@ -54,6 +56,34 @@ def parse_place(text: str) -> Place:
             f"{text!r} means {' or '.join(found) or 'no board'}; give its name: {', '.join(board_names())}"
         )
     return Place(found[0])
+
+
+def on_emulator(name: str, emulator: str) -> str:
+    """``name@emulator`` where ``name`` is a board that says none itself; anything else as it is, as with an empty ``emulator``."""
+    return f"{name}@{emulator}" if emulator and name in board_names() else name
+
+
+def runners_on_emulator(arguments: Sequence[str], emulator: str) -> list[str]:
+    """The arguments of a command line, with its runners on the emulator: what stands behind ``--board`` and ``--runners``.
+
+    Only of commands that run episodes: the others mean the board itself.
+    """
+    if not arguments or arguments[0] not in _RUN_EPISODES:
+        return list(arguments)
+    changed: list[str] = []
+    for argument in arguments:
+        option, equals, names = argument.partition("=")
+        if equals and option in _NAME_RUNNERS:
+            changed.append(f"{option}={_all_on_emulator(names, emulator)}")
+        elif changed and changed[-1] in _NAME_RUNNERS:
+            changed.append(_all_on_emulator(argument, emulator))
+        else:
+            changed.append(argument)
+    return changed
+
+
+def _all_on_emulator(names: str, emulator: str) -> str:
+    return ",".join(on_emulator(name, emulator) for name in names.split(","))
 
 
 def parse_count(text: str | int) -> Count:

@@ -146,6 +146,17 @@ def test_instructions_of_another_compiler_are_not_compared_and_the_log_warns(loc
     assert "the peak of SRAM" in result.message  # only that one assertion was left out
 
 
+def test_instructions_on_an_emulator_that_counts_none_by_operator_are_not_compared_and_the_log_warns(
+    locked: str, hold: Hold
+) -> None:
+    uncounted = make_record(runner="renode", emulator="renode", instructions_per_step=None)
+    result = hold([uncounted], AS_LOCKED, library=locked)
+    assert result.status == "PASS"
+    assert result.warnings == (
+        "digits-biases on m4-256k@renode: instructions not compared, renode counts none by operator",
+    )
+
+
 def test_records_that_differ_in_their_seconds_alone_are_identical(hold: Hold) -> None:
     assert hold([make_record(), make_record(wall_seconds=9.0), make_record()], IDENTICAL).status == "PASS"
 

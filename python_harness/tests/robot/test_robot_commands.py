@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from robot.api import Failure
 from mcutrain.paths import PROJECT
 from mcutrain.robot import McutrainLibrary
 from mcutrain.robot.tool import Outcome
-from mcutrain.robot.words import Count
+from mcutrain.robot.words import Count, parse_place
 from support.robot_suites import run_suite, run_test
 
 DIGITS = PROJECT / "examples" / "digits" / "digits.onnx"
@@ -140,6 +141,8 @@ def test_a_change_of_the_sources_must_hit_one_place(text: str, count: int, tmp_p
         (f"Training {DIGITS} With Scheme head Should Fit On m4-256k    budget=1,000", "FAIL"),
         (f"Training {DIGITS} With Scheme head Should Not Fit On m4-256k    budget=1,000", "PASS"),
         (f"Training {DIGITS} With Scheme nonsense Should Not Fit On m4-256k", "FAIL"),
+        (f"Training {DIGITS} With Scheme head Should Not Fit In 1,000 Bytes On m4-256k", "PASS"),
+        (f"Training {DIGITS} With Scheme head Should Not Fit In 100,000 Bytes On m4-256k", "FAIL"),
     ],
 )
 def test_a_plan_fits_or_it_does_not(keyword: str, status: str, tmp_path: Path) -> None:
@@ -157,6 +160,32 @@ def test_runners_must_be_those_that_were_asked_for(tmp_path: Path) -> None:
     )
     # Had the first assertion failed, its message would stand here.
     assert results["Both, Then Another"][:2] == ("FAIL", "compared were golden, host, not host, golden, m4-256k")
+
+
+def test_an_emulator_of_choice_runs_the_boards_that_say_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def tool(arguments: Sequence[str], **_: object) -> Outcome:
+        asked.append(list(arguments))
+        document = {"digests": {"golden": "0", "m4-256k@renode": "0"}, "steps": 5, "matches": True}
+        return Outcome("mcutrain", 0, json.dumps(document), "")
+
+    monkeypatch.setattr("mcutrain.robot.session.run_tool", tool)
+    monkeypatch.setattr("mcutrain.robot.training.output_folder", lambda: tmp_path)
+    library = McutrainLibrary(emulator="renode")
+    for board in ("m4-256k", "the 256K Cortex-M4 board", "m7-1m@qemu", "host"):
+        with pytest.raises(Failure):  # nothing has run
+            library.train_episode("digits-biases", parse_place(board))
+    boards = [arguments[arguments.index("--board") + 1] for arguments in asked]
+    assert boards == ["m4-256k@renode", "m4-256k@renode", "m7-1m@qemu", "host"]
+    library.run_mcutrain("verify", "digits-biases", "--runners", "golden,m4-256k")
+    assert asked[-1][-1] == "golden,m4-256k@renode"
+    library.all_runners_should_agree("golden", "m4-256k")
+
+
+def test_an_emulator_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no emulator 'quemu'; give one of .*qemu"):
+        McutrainLibrary(emulator="quemu")
 
 
 @pytest.mark.parametrize(

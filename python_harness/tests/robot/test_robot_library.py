@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from robot.api import get_model
+from robot.api.parsing import LibraryImport, ModelVisitor, ResourceImport, SettingSection
 from robot.libdoc import LibraryDocumentation
 from robot.run import run
 
 from mcutrain.boards import board_names
 from mcutrain.paths import PROJECT
-from mcutrain.robot.words import parse_count, parse_percent, parse_place
+from mcutrain.robot.words import parse_count, parse_percent, parse_place, runners_on_emulator
+
+RENODE_SUITES = sorted((PROJECT / "emulation" / "renode" / "tests").glob("*.robot"))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,24 @@ def test_a_board_is_given_by_name_or_in_words(words: str, place: str) -> None:
 def test_words_that_mean_no_board_are_refused_with_the_names_there_are(words: str) -> None:
     with pytest.raises(ValueError, match=", ".join(board_names())):
         parse_place(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "there"),
+    [
+        ("run e --board m4-256k --board=m7-1m", "run e --board m4-256k@renode --board=m7-1m@renode"),
+        ("verify e --runners golden,host,m4-256k", "verify e --runners golden,host,m4-256k@renode"),
+        ("run e --board m4-256k@qemu", "run e --board m4-256k@qemu"),
+        ("run e --board m5-256k --output m4-256k", "run e --board m5-256k --output m4-256k"),
+        ("plan e --board m4-256k", "plan e --board m4-256k"),
+        ("", ""),
+    ],
+)
+def test_boards_of_commands_that_run_episodes_are_on_the_chosen_emulator_if_they_say_none(
+    given: str, there: str
+) -> None:
+    assert runners_on_emulator(given.split(), "renode") == there.split()
+    assert runners_on_emulator(given.split(), "") == given.split()
 
 
 def test_counts_may_have_thousands_separators() -> None:
@@ -79,7 +103,41 @@ def test_the_projects_suites_use_keywords_that_there_are() -> None:
     assert status == 0, output.getvalue()
 
 
+def test_the_projects_suites_say_nothing_that_robot_framework_6_does_not_know() -> None:
+    suites = [*(PROJECT / "robot_tests").rglob("*.ro*"), *(PROJECT / "robot_tests").rglob("*.resource"), *RENODE_SUITES]
+    libraries = [LibraryDocumentation("mcutrain.robot.McutrainLibrary"), *map(LibraryDocumentation, suites)]
+    finder = _SaysWhat7Knows([keyword.name for library in libraries for keyword in library.keywords])
+    for path in suites:
+        finder.visit(get_model(path))
+    assert len(suites) > 5
+    assert finder.found == []
+
+
+class _SaysWhat7Knows(ModelVisitor):  # type: ignore[misc]
+    """Finds what came with Robot Framework 7: VAR, and arguments behind a sentence that has some in it."""
+
+    def __init__(self, keywords: list[str]) -> None:
+        sentences = [re.sub(r"\\\$\\\{.*?\\\}", ".*", re.escape(name)) for name in keywords if "${" in name]
+        self.sentence = re.compile("|".join(sentences), re.IGNORECASE)
+        self.found: list[str] = []
+
+    def visit_Var(self, node: Any) -> None:  # noqa: N802 - the parser's name
+        self.found.append(f"{node.source}:{node.lineno}: VAR")
+
+    def visit_KeywordCall(self, node: Any) -> None:  # noqa: N802 - the parser's name
+        if node.args and self.sentence.fullmatch(node.keyword):
+            self.found.append(f"{node.keyword}    {node.args[0]}")
+
+
+def test_the_suite_for_renodes_own_server_takes_nothing_from_elsewhere() -> None:
+    assert RENODE_SUITES
+    for path in RENODE_SUITES:
+        settings = get_model(path).sections[0]
+        assert isinstance(settings, SettingSection)
+        assert [node.name for node in settings.body if isinstance(node, LibraryImport | ResourceImport)] == []
+
+
 def test_every_suite_limits_the_time_of_its_tests() -> None:
-    suites = sorted((PROJECT / "robot_tests").glob("*.robot"))
+    suites = [*(PROJECT / "robot_tests").glob("*.robot"), *RENODE_SUITES]
     assert suites
     assert [path.name for path in suites if "\nTest Timeout " not in path.read_text(encoding="utf-8")] == []
