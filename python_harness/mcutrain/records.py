@@ -150,7 +150,7 @@ def write_csv(records: Sequence[EpisodeRecord], path: Path) -> None:
 def load_records_frame(paths: Iterable[str | Path]) -> pandas.DataFrame:
     """The rows of many records.json or records.csv files as one pandas frame, with the columns of this table behind ``file``, their file.
 
-    Texts are of dtype string, counts Int64, amounts Float64, flags boolean; what was not measured or not stated is pandas.NA.
+    Texts are of dtype string, counts Int64, amounts Float64, flags boolean; what was not measured or not stated is missing (isna).
     Raises UsageError for a file that is none of records.
     """
     import pandas  # here: slow to import, and nothing else needs it

@@ -52,7 +52,7 @@ def read_steps(folder: Path, name: object, where: str) -> list[dict[str, str | N
         ) from None
     if _name(content) != name:
         raise UsageError(f"{path}: not the steps of {where}: its content was changed; run it again")
-    header, *rows = content.decode("latin-1").splitlines()
+    header, *rows = content.decode("latin-1").removesuffix("\n").split("\n")
     cells = [row.split(",") for row in rows]
     if header.split(",") != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in cells):
         raise UsageError(f"{path}: not a table of {', '.join(COLUMNS)}; write it again with this mcutrain")
