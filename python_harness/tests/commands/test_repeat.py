@@ -19,12 +19,14 @@ from mcutrain.episode import settings as settings_module
 from mcutrain.episode.definition import episode_names, load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import RunSettings, comparable
+from mcutrain.episode.repeat import result_differences
 from mcutrain.episode.run import RunOptions
 from mcutrain.episode.settings import definition_of, git_revision, settings_of
 from mcutrain.errors import NotAvailableError
 from mcutrain.paths import PROJECT
 from mcutrain.report import load_records
 from support.own_builds import own_build_folder
+from support.robot_suites import make_record
 
 EPISODE = "digits-sparse"
 SHORT = ("--board", "host", "--steps", "30", "--test", "50")
@@ -250,6 +252,23 @@ def test_a_result_that_differs_is_named(key: str, value: Any, run: Callable[...,
     done = here("run", "--from", str(edited(run(EPISODE), lambda record: record.update({key: value}))))
     assert done.returncode == 1
     assert f"is not repeated: host: {key}: {value} -> " in done.stderr
+
+
+def test_what_belongs_to_a_compiler_is_compared_on_the_same_runner_and_under_the_same_compiler_alone() -> None:
+    was = make_record()
+    other = make_record(flash_bytes=1, elf_sha256="1" * 64)
+    elsewhere = other.model_copy(update={"board": "m7-256k"})
+    newer = other.model_copy(update={"compiler": "arm-none-eabi-gcc (GNU 13.1.0)"})
+    moved = "flash_bytes: 40000 -> 1"
+    relinked = f"elf_sha256: {'0' * 64} -> {'1' * 64}"
+    assert result_differences(was, other, same_runner=True) == ([moved], [relinked])
+    assert result_differences(was, elsewhere, same_runner=False) == ([], [])
+    found, told = result_differences(was, newer, same_runner=True)
+    assert (
+        found == []
+        and told[0].startswith("none locked for arm-none-eabi-gcc (GNU 13.1.0): ")
+        and told[1:] == [relinked]
+    )
 
 
 def _define(**changes: Any) -> Edit:
