@@ -118,13 +118,15 @@ def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool
     Raises UsageError for a record that is damaged or older than settings are, MismatchError where a result is another that has to be equal.
     """
     say = log if json else console
-    record, where = record_called(source)
+    record, file, where = record_called(source)
     boards = boards or (key_of(record.board, record.runner),)
     for name in boards:
         find_runner(name)
     repetition = repetition_of(record, where)
     definition = repetition.definition
     folder = results_folder(output, f"{definition.name}-repeated")
+    if (folder / "records.json").resolve() == file.resolve():
+        raise UsageError(f"{file} would be replaced by the run that it is held against: give another --output")
     for phrase in as_shipped(repetition.settings):
         say.print(f"{definition.name} as it is now -> this record: {phrase}", soft_wrap=True)
     records: list[EpisodeRecord] = []
@@ -150,8 +152,11 @@ def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool
         raise MismatchError(f"{where} is not repeated: {problems[0]}")
 
 
-def record_called(source: str) -> tuple[EpisodeRecord, str]:
-    """The last record of a file, or its record number N of ``FILE#N``, and what to call it. Raises UsageError where there is none."""
+def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
+    """The last record of a file, or its record number N of ``FILE#N``; the file, and what to call the record.
+
+    Raises UsageError where there is none.
+    """
     file, number = source, ""
     if not is_file(Path(source)) and "#" in source:
         file, _, number = source.rpartition("#")
@@ -161,7 +166,7 @@ def record_called(source: str) -> tuple[EpisodeRecord, str]:
     index = int(number) if number else len(records) - 1
     if not 0 <= index < len(records):
         raise UsageError(f"{file}: no record {index if number else 0}, it holds {len(records)}")
-    return records[index], f"{file}: episodes[{index}]"
+    return records[index], Path(file), f"{file}: episodes[{index}]"
 
 
 def results_folder(output: Path | None, name: str) -> Path:

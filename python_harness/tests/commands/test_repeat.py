@@ -137,6 +137,14 @@ def test_a_record_of_several_is_chosen_by_its_number(run: Callable[..., Path], h
     assert past.returncode == 2 and "no record 2, it holds 2" in past.stderr
 
 
+def test_a_record_is_not_replaced_by_the_run_that_is_held_against_it(run: Callable[..., Path], here: Tool) -> None:
+    records = run(EPISODE)
+    content = records.read_bytes()
+    done = here("run", "--from", str(records), "--output", "first")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "give another --output" in done.stderr
+    assert records.read_bytes() == content
+
+
 def test_another_runner_repeats_the_bits(run: Callable[..., Path], here: Tool) -> None:
     done = here("run", "--from", str(run(EPISODE)), "--board", "golden")
     assert done.returncode == 0, done.stderr
@@ -364,6 +372,10 @@ def test_a_revision_is_dirty_where_a_file_was_changed_and_none_outside_a_checkou
         assert revision() == commit, "by its hash, whatever it is called"
         (tmp_path / "file").write_text("two")
         assert revision() == f"{commit}-dirty"
+        (tmp_path / "inside").mkdir()
+        monkeypatch.setattr(settings_module, "PROJECT", tmp_path / "inside")
+        assert revision() == "", "a copy of the project in the checkout of something else"
+        monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
         monkeypatch.setenv("PATH", "")
         assert revision() == "", "git is missing"
     finally:
