@@ -43,6 +43,22 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def portable(path: Path, variable: str) -> str:
+    """The path as a record keeps it: relative to the folder that ``variable`` names or to the project where it lies below one."""
+    absolute = path.resolve()
+    for root in (os.environ.get(variable), PROJECT):
+        if root and absolute.is_relative_to(Path(root).resolve()):
+            return str(absolute.relative_to(Path(root).resolve()))
+    return str(absolute)
+
+
+def find_portable(text: str, variable: str) -> Path:
+    """The file that ``portable`` wrote as ``text``; the text itself as a path where there is none."""
+    root = os.environ.get(variable)
+    candidates = [*([Path(root) / text] if root else []), PROJECT / text]
+    return next((candidate for candidate in candidates if is_file(candidate)), Path(text))
+
+
 def find_model(text: str, *, relative_to: Path = PROJECT) -> Path:
     """The model file called ``text``: a path, a path below ``relative_to``, or one below $MCUTRAIN_MODELS.
 

@@ -9,7 +9,6 @@ import typer
 
 from mcutrain.commands.options import (
     BatchOption,
-    EpisodeArgument,
     ErrorsOption,
     InputOption,
     JsonOption,
@@ -25,17 +24,29 @@ from mcutrain.commands.options import (
 from mcutrain.episode.compare import Divergence
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.record import EpisodeRecord
+from mcutrain.episode.repeat import as_shipped, repetition_of, result_differences
 from mcutrain.episode.run import RunOptions, Watch, run_episode
-from mcutrain.episode.runners import find_runner, make_target
+from mcutrain.episode.runners import find_runner, key_of, make_target
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.paths import require_writable, results_directory
+from mcutrain.paths import is_file, require_writable, results_directory
+from mcutrain.records import write_csv
 from mcutrain.report.html import write_report
-from mcutrain.report.json_report import dump_records, write_json
+from mcutrain.report.json_report import dump_records, load_records, write_json
 from mcutrain.report.text import render_episode
 
 
 def run(
-    episode: EpisodeArgument,
+    episode: Annotated[
+        str | None, typer.Argument(metavar="EPISODE", help="Name of an episode, or your own .yaml file.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RECORDS[#N]",
+            help="Repeat the run of a records.json (its last record, or the one with number N, from 0), and say what differs.",
+        ),
+    ] = None,
     board: Annotated[
         list[str] | None,
         typer.Option(help="BOARD, BOARD@EMULATOR or host; may be repeated. The episode's own boards where not given."),
@@ -58,7 +69,25 @@ def run(
     output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train an episode and hold its steps against golden; exit 1 where they differ."""
+    """Train an episode and hold its steps against golden; exit 1 where they differ.
+
+    With --from, repeat an earlier run by its record, and say first what of its settings cannot be met any more; exit 1 where its results
+    are others.
+    """
+    if source is not None:
+        options_given = {
+            **{"EPISODE": episode, "--steps": steps, "--test": test, "--golden-steps": golden_steps},
+            **{"--no-profile": None if profile else True, "--scheme": scheme, "--errors": errors, "--weights": weights},
+            **{"--batch": batch, "--option": option or None, "--input": input_placement},
+            **{"--learning-rate": learning_rate, "--epochs": epochs, "--seed": seed},
+        }
+        beside = [name for name, value in options_given.items() if value is not None]
+        if beside:
+            raise UsageError(f"--from repeats a run as it was: leave out {', '.join(beside)}")
+        repeat(source, tuple(board or ()), output, json)
+        return
+    if episode is None:
+        raise UsageError("Missing argument 'EPISODE': give one, or --from and the records.json of an earlier run")
     changes = {"learning_rate": learning_rate, "epochs": epochs, "seed": seed, "input": input_placement}
     definition = load(episode, method_options(scheme, errors, weights, batch, option), changes)
     boards = tuple(board) if board else definition.boards
@@ -83,6 +112,63 @@ def run(
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
 
 
+def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool) -> None:
+    """Run what a record says again, on its own runner where no other is given, and hold the results against the record's.
+
+    Raises UsageError for a record that is damaged or older than settings are, MismatchError where a result is another that has to be equal.
+    """
+    say = log if json else console
+    record, file, where = record_called(source)
+    boards = boards or (key_of(record.board, record.runner),)
+    for name in boards:
+        find_runner(name)
+    repetition = repetition_of(record, where)
+    definition = repetition.definition
+    folder = results_folder(output, f"{definition.name}-repeated")
+    if (folder / "records.json").resolve() == file.resolve():
+        raise UsageError(f"{file} would be replaced by the run that it is held against: give another --output")
+    for phrase in as_shipped(repetition.settings):
+        say.print(f"{definition.name} as it is now -> this record: {phrase}", soft_wrap=True)
+    records: list[EpisodeRecord] = []
+    problems: list[str] = []
+    for name in boards:
+        unmet = repetition.unmet(make_target(repetition.prepared.plan, name))
+        for phrase in unmet:
+            say.print(f"{name}: not as it was: {phrase}", soft_wrap=True)
+        again, divergence = run_with_bars(repetition.prepared, name, repetition.options)
+        records.append(again)
+        wrong, told = result_differences(record, again, same_runner=repetition.is_same_runner(name))
+        for phrase in told:
+            say.print(f"{name}: differs, as it may: {phrase}", soft_wrap=True)
+        said = [*wrong, *([str(divergence)] if divergence else [])]
+        for phrase in said or [f"as in the record, digest {again.digest}"]:
+            say.print(f"{name}: {phrase}", soft_wrap=True)
+        because = f" (not as it was: {'; '.join(unmet)})" if unmet else ""
+        problems += [f"{name}: {phrase}{because}" for phrase in said[:1]]
+    report = finish(records, folder, title=f"{definition.name}, repeated", json=json)
+    if not json:
+        console.print(f"report: {report}")
+    if problems:
+        raise MismatchError(f"{where} is not repeated: {problems[0]}")
+
+
+def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
+    """The last record of a file, or its record number N of ``FILE#N``; the file, and what to call the record.
+
+    Raises UsageError where there is none.
+    """
+    file, number = source, ""
+    if not is_file(Path(source)) and "#" in source:
+        file, _, number = source.rpartition("#")
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise UsageError(f"--from {source!r}: {number!r} is no number of a record; write FILE#0 for the first")
+    records = load_records(Path(file), steps=False)
+    index = int(number) if number else len(records) - 1
+    if not 0 <= index < len(records):
+        raise UsageError(f"{file}: no record {index if number else 0}, it holds {len(records)}")
+    return records[index], Path(file), f"{file}: episodes[{index}]"
+
+
 def results_folder(output: Path | None, name: str) -> Path:
     """Where a run leaves its report and records. Raises UsageError, before anything runs for hours, where it cannot be written."""
     folder = output or results_directory() / name
@@ -105,13 +191,14 @@ def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> 
 
 
 def finish(records: list[EpisodeRecord], folder: Path, *, title: str, json: bool) -> Path:
-    """Write report.html and records.json, and print the records where --json asks for them; returns the report's path."""
+    """Write report.html, records.json and records.csv, and print the records where --json asks for them; returns the report's path."""
     if not records:
         raise UsageError("no episode was run")
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "report.html"
     write_report(records, report, title=title)
     write_json(records, folder / "records.json")
+    write_csv(records, folder / "records.csv")
     if json:
         typer.echo(dump_records(records), nl=False)
         log.print(f"report: {report}")

@@ -64,6 +64,15 @@ class Dataset:
             targets=None if self.targets is None else self.targets[indices],
         )
 
+    def first(self, count: int) -> Dataset:
+        """The first ``count`` samples; all where there are fewer."""
+        return replace(
+            self,
+            samples=self.samples[:count],
+            labels=self.labels[:count],
+            targets=None if self.targets is None else self.targets[:count],
+        )
+
     def with_pixel_scale(self, pixel_scale: float) -> Dataset:
         """The same samples for a network whose real input is ``sample * pixel_scale``."""
         return replace(self, pixel_scale=pixel_scale)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.emulators.image import EpisodeImage
@@ -17,10 +19,19 @@ from mcutrain.ops.programs import SAMPLE
 from mcutrain.paths import find_model
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """The file of a network, and the SHA-256 (hexadecimal) of its bytes."""
+
+    path: Path
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedEpisode:
     """An episode ready to be built and run on any board.
 
+    model: None where the graph was not read from a file.
     golden_lines: what the golden reference has answered so far, by number of steps; it is the same for every board.
     """
 
@@ -28,6 +39,7 @@ class PreparedEpisode:
     graph: Graph
     plan: Plan
     data: CodedData
+    model: ModelFile | None = None
     golden_lines: dict[int, tuple[Line, ...]] = field(default_factory=dict, repr=False)
 
     @property
@@ -77,9 +89,17 @@ class PreparedEpisode:
 
 def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
     """Import the model, derive and plan its training, load the data. Raises UsageError or NotAvailableError."""
-    graph = load_model(find_model(definition.model), output=definition.output)
+    path = find_model(definition.model)
+    graph = load_model(path, output=definition.output)
+    model = ModelFile(path, file_sha256(path))
     if definition.new_head is not None:
         graph = new_head(graph, definition.new_head)
     training = find_method(definition.method).build(graph, definition.options)
     data = load_coded_data(definition.data, training)
-    return PreparedEpisode(definition, graph, compile_plan(training, definition.input), data)
+    return PreparedEpisode(definition, graph, compile_plan(training, definition.input), data, model)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

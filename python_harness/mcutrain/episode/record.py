@@ -24,6 +24,10 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Bits = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 """32 bits, as eight hexadecimal digits."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+# What two runs of the same may differ in.
+_INFORMATIVE: dict[str, Any] = {"wall_seconds": True, "settings": {"date": True, "git_revision": True}}
 
 
 class _Frozen(BaseModel):
@@ -101,6 +105,32 @@ class TensorLife(_Frozen):
     last_op: Count
 
 
+class RunSettings(_Frozen):
+    """What is needed to run it again, and by what and when it was run.
+
+    definition: the episode as it was used, by the keys of its YAML file, with its defaults and what the command line replaced. Its model
+    and its data.file are relative to the project, to $MCUTRAIN_MODELS or to $MCUTRAIN_DATA where they lie below one, absolute elsewhere.
+    steps, test, golden_steps, profile: how much of it was run; None: all of the schedule, all test samples, golden_steps of the definition.
+    """
+
+    definition: dict[str, Any]
+    steps: Count | None = None
+    test: Count | None = None
+    golden_steps: Count | None = None
+    profile: bool = True
+    model_sha256: Sha256 = Field(description="of the model file")
+    data_sha256: Sha256 = Field(
+        description="of the adapt and test samples, labels and targets: shifted, split and cut to their counts, before they are quantised"
+    )
+    input_scale: Amount = Field(description="real value of one step of an input code")
+    input_zero_point: int
+    tool_version: str
+    git_revision: str = Field(
+        pattern=r"^([0-9a-f]{40,64}(-dirty)?)?$", description="of the project; empty where it is no checkout"
+    )
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", description="UTC, when the run had ended")
+
+
 class EpisodeRecord(_Frozen):
     """The record of one run of one episode."""
 
@@ -174,6 +204,7 @@ class EpisodeRecord(_Frozen):
     compiler_flags: str
     elf_sha256: str
     wall_seconds: Amount = Field(description="of the run on the host; informative, never asserted")
+    settings: RunSettings | None = Field(default=None, description="None: of an mcutrain that did not write them yet")
 
     @field_validator("golden_steps")
     @classmethod
@@ -189,6 +220,11 @@ class EpisodeRecord(_Frozen):
         if records and [record.n for record in records] != list(range(steps)):
             raise ValueError(f"they have to be of the {steps} steps from 0 on, each once and in order")
         return records
+
+
+def comparable(record: EpisodeRecord) -> dict[str, Any]:
+    """The record's keys without what is informative: equal for two runs of the same. Whatever compares whole records compares these."""
+    return record.model_dump(exclude=_INFORMATIVE)
 
 
 def option_words(options: Mapping[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from mcutrain.episode.record import (
     option_words,
 )
 from mcutrain.episode.runners import REFERENCE, OnLine, Site, Target, make_target
+from mcutrain.episode.settings import settings_of
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.ops.programs import INFER, SAMPLE, UPDATE, executed
 from mcutrain.ops.steps import Phase
@@ -109,7 +110,8 @@ def run_episode(
         counts = _Counts(step, profile_inference(prepared, target), supply_of(target.board) if target.board else None)
     stack_peak = result.lines[-1].integer("stack_peak")
     divergence, golden_steps = _hold_against_golden(prepared, options, target, result, watch)
-    return _record(prepared, result, target.site, stack_peak, counts, divergence, golden_steps), divergence
+    record = _record(prepared, result, target.site, stack_peak, counts, divergence, golden_steps)
+    return record.model_copy(update={"settings": settings_of(prepared, options)}), divergence
 
 
 def _hold_against_golden(

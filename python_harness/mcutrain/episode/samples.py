@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +33,15 @@ class CodedSamples:
 
 @dataclass(frozen=True, eq=False)
 class CodedData:
-    """What an episode trains on and is tested on, in words and in codes."""
+    """What an episode trains on and is tested on, in words and in codes.
+
+    sha256: hexadecimal, over the samples, labels and targets that are used, before they were coded; empty where there was no such thing.
+    """
 
     adapt: CodedSamples
     test: CodedSamples
     shift: str
+    sha256: str = ""
 
 
 def load_coded_data(source: DataSource, training: TrainingGraph) -> CodedData:
@@ -53,7 +58,14 @@ def load_coded_data(source: DataSource, training: TrainingGraph) -> CodedData:
         adapt=_code(data.adapt, source.adapt, source, training),
         test=_code(data.test, source.test, source, training),
         shift=data.shift,
+        sha256=_sha256(data, source),
     )
+
+
+def _sha256(data: EpisodeData, source: DataSource) -> str:
+    parts = ((data.adapt, source.adapt), (data.test, source.test))
+    used = [dataset if limit is None else dataset.first(limit) for dataset, limit in parts]
+    return hashlib.sha256("".join(dataset.digest() for dataset in used).encode("ascii")).hexdigest()
 
 
 def _load(source: DataSource) -> EpisodeData:

@@ -15,7 +15,7 @@ from robot.api.deco import keyword
 
 from mcutrain.emulators.table import EMULATORS
 from mcutrain.episode.baseline import differences, load_baseline, lock, unlocked_figures
-from mcutrain.episode.record import EpisodeRecord
+from mcutrain.episode.record import EpisodeRecord, comparable
 from mcutrain.episode.run import PROFILED_STEPS
 from mcutrain.episode.runners import key_of
 from mcutrain.errors import UsageError
@@ -25,7 +25,6 @@ from mcutrain.robot.log import log_record, output_folder
 from mcutrain.robot.session import Run, Session
 from mcutrain.robot.words import Percent, Place
 
-_INFORMATIVE = {"wall_seconds"}
 _REPORTS: Counter[str] = Counter()
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -187,8 +186,8 @@ class TrainingKeywords:
 
     @keyword
     def all_records_should_be_identical(self) -> None:
-        """Assert that all runs of this test, two or more, left the same record but for the seconds they took."""
-        documents = [run.record.model_dump(exclude=_INFORMATIVE) for run in self.session.runs]
+        """Assert that all runs of this test, two or more, left the same record but for date, commit and seconds."""
+        documents = [comparable(run.record) for run in self.session.runs]
         if len(documents) < 2:
             raise Failure(f"{len(documents)} run in this test; there must be two to compare")
         for number, document in enumerate(documents[1:], start=2):

@@ -93,8 +93,11 @@ def test_a_run_prints_its_records(folders: dict[str, str]) -> None:
     assert [record["board"] for record in printed["episodes"]] == ["host"]
     assert_is_a_record(printed["episodes"][0], "host")
     written = Path(folders["MCUTRAIN_RESULTS"]) / EPISODE
-    assert json.loads((written / "records.json").read_text(encoding="utf-8")) == printed
-    assert sorted(path.name for path in written.iterdir()) == ["records.json", "report.html"]
+    (kept,) = json.loads((written / "records.json").read_text(encoding="utf-8"))["episodes"]
+    steps = kept.pop("steps_file")
+    assert [{**kept, "step_records": printed["episodes"][0]["step_records"]}] == printed["episodes"]
+    assert sorted(path.name for path in written.iterdir()) == ["records.csv", "records.json", "report.html", steps]
+    assert len((written / steps).read_text(encoding="ascii").splitlines()) == 1 + 3
 
 
 @pytest.mark.skipif(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -110,6 +111,102 @@ def test_a_file_that_is_no_json_is_refused_in_one_line(tmp_path: Path, content: 
 def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read records from .*: No such file"):
         load_records(tmp_path / "none.json")
+
+
+def _written(make_record: Any, folder: Path, *steps: int) -> tuple[Any, list[Path]]:
+    """The document of records of so many steps each, written into ``folder``, and the files of steps beside it."""
+    write_json([make_record(steps=number) for number in steps], folder / "records.json")
+    return json.loads((folder / "records.json").read_text()), sorted(folder.glob("steps-*"))
+
+
+def test_steps_stand_in_a_table_beside_the_records(make_record: Any, tmp_path: Path) -> None:
+    document, (table,) = _written(make_record, tmp_path, 3, 0)
+    first, without = document["episodes"]
+    assert first["steps_file"] == table.name and "step_records" not in first and "steps_file" not in without
+    header, *rows = table.read_text().splitlines()
+    assert header == "n,loss_bits,loss,prediction,correct,digest" and [row.split(",")[0] for row in rows] == list("012")
+
+
+def test_records_of_the_same_steps_share_their_table(make_record: Any, tmp_path: Path) -> None:
+    document, (table,) = _written(make_record, tmp_path, 3, 3)
+    assert [record["steps_file"] for record in document["episodes"]] == [table.name] * 2
+
+
+def test_another_run_into_the_folder_leaves_the_steps_of_the_first(make_record: Any, tmp_path: Path) -> None:
+    _written(make_record, tmp_path, 3)
+    (tmp_path / "records.json").rename(tmp_path / "kept.json")
+    _written(make_record, tmp_path, 4)
+    lengths = [len(load_records(tmp_path / name)[0].step_records) for name in ("kept.json", "records.json")]
+    assert lengths == [3, 4]
+
+
+def test_records_with_their_steps_inside_are_read_as_before(make_record: Any, tmp_path: Path) -> None:
+    record = make_record(steps=5)
+    (tmp_path / "records.json").write_text(dump_records([record]))
+    assert load_records(tmp_path / "records.json") == (record,)
+    assert load_records(tmp_path / "records.json", steps=False) == (record.model_copy(update={"step_records": ()}),)
+
+
+def test_records_that_cannot_be_written_leave_no_steps(
+    make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (kept,) = _written(make_record, tmp_path, 3)
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == "records.json":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_json([make_record(steps=3), make_record(steps=4)], tmp_path / "records.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records.json", kept.name]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda record, table: table.unlink(), r"episodes\[0\]: cannot read its steps from .*: No such file"),
+        (lambda record, table: table.write_text(f"{table.read_text()} "), "its content was changed"),
+        (lambda record, table: record.update(steps_file="../etc/passwd"), "steps_file: '../etc/passwd' is no name"),
+        (lambda record, table: record.update(steps_file=f"{table.name}\n"), "is no name of a file of steps"),
+        (lambda record, table: record.update(steps_file=3), "steps_file: 3 is no name of a file of steps"),
+        (lambda record, table: record.update(step_records=[]), "in steps_file and in step_records"),
+    ],
+)
+def test_steps_that_are_not_as_the_record_names_them_are_refused_in_one_line(
+    spoil: Any, message: str, make_record: Any, tmp_path: Path
+) -> None:
+    document, (table,) = _written(make_record, tmp_path, 3)
+    spoil(document["episodes"][0], table)
+    (tmp_path / "records.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=message) as refusal:
+        load_records(tmp_path / "records.json")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a table of n, loss_bits"),
+        (b"n,digest\n0,1\n", "not a table of n, loss_bits"),
+        (b"n,loss_bits,loss,prediction,correct,digest\n0,1\n", "not a table of n, loss_bits"),
+        (b"n,loss_bits,loss,prediction,correct,digest\n0,zz,1,1,True,00000000\n", "key step_records.0.loss_bits: "),
+        (b"n,loss_bits,loss,prediction,correct,digest\n\xff,0,1,1,True,0\n", "key step_records.0.n: "),
+    ],
+)
+def test_a_table_of_other_steps_is_refused_in_one_line(
+    content: bytes, message: str, make_record: Any, tmp_path: Path
+) -> None:
+    document, _ = _written(make_record, tmp_path, 1)
+    name = f"steps-{hashlib.sha256(content).hexdigest()[:16]}.csv"
+    (tmp_path / name).write_bytes(content)
+    document["episodes"][0]["steps_file"] = name
+    (tmp_path / "records.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=message) as refusal:
+        load_records(tmp_path / "records.json")
+    assert "\n" not in str(refusal.value)
 
 
 STEPS = 3

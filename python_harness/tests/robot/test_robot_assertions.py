@@ -10,7 +10,7 @@ import pytest
 from mcutrain.episode.baseline import lock, save_baseline
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
-from mcutrain.episode.record import SramUse
+from mcutrain.episode.record import EpisodeRecord, SramUse
 from mcutrain.episode.targets import planned_static_bytes
 from support.robot_suites import COUNTS, SRAM, Hold, make_record
 
@@ -159,6 +159,22 @@ def test_instructions_on_an_emulator_that_counts_none_by_operator_are_not_compar
 
 def test_records_that_differ_in_their_seconds_alone_are_identical(hold: Hold) -> None:
     assert hold([make_record(), make_record(wall_seconds=9.0), make_record()], IDENTICAL).status == "PASS"
+
+
+def with_settings(**changes: Any) -> EpisodeRecord:
+    values = {"definition": {"seed": 1}, "model_sha256": "0" * 64, "data_sha256": "1" * 64, "input_scale": 1.0}
+    values |= {"input_zero_point": 0, "tool_version": "0.1.0", "git_revision": "", "date": "2026-01-01T00:00:00Z"}
+    return make_record(settings={**values, **changes})
+
+
+def test_records_that_differ_in_their_date_and_commit_alone_are_identical(hold: Hold) -> None:
+    later = with_settings(date="2026-01-02T00:00:00Z", git_revision="a" * 40)
+    assert hold([with_settings(), later], IDENTICAL).status == "PASS"
+
+
+def test_records_of_other_settings_are_not_identical(hold: Hold) -> None:
+    result = hold([with_settings(), with_settings(definition={"seed": 2})], IDENTICAL)
+    assert result[:2] == ("FAIL", "run 2 differs from run 1 in settings")
 
 
 def test_records_that_differ_are_not_identical_and_the_key_is_named(hold: Hold) -> None:
