@@ -20,7 +20,11 @@ _COUNTED = frozenset(
 )
 # Of every step and operator: the digest and the plan's checksum stand for them.
 _LONG = frozenset({"step_records", "arena_tensors", "operator_names", "operator_programs"})
-_EQUAL = tuple(name for name in EpisodeRecord.model_fields if name not in _OF_THE_EMULATOR | _COUNTED | _LONG)
+_EQUAL = tuple(
+    name for name in EpisodeRecord.model_fields if name not in _OF_THE_EMULATOR | _COUNTED | _LONG | {"settings"}
+)
+# The rest of the settings says how much was held against golden or profiled, and when and by what it was run.
+_EQUAL_SETTINGS = ("definition", "model_sha256", "data_sha256", "input_scale", "input_zero_point")
 # What was to be done, as far as a record says it: the same of these should give the same digest anywhere.
 _ASKED = (
     *("episode", "board", "method", "scheme", "error_mode", "weight_rounding", "options", "batch", "loss", "steps"),
@@ -68,11 +72,17 @@ def table_rows(records: Sequence[EpisodeRecord]) -> list[Row]:
 
 
 def _differ_in_emulator(a: EpisodeRecord, b: EpisodeRecord) -> bool:
-    return a.runner != b.runner and _equal(a, b, _EQUAL) and not _miscount(a, b)
+    return a.runner != b.runner and _equal(a, b, _EQUAL) and _same_settings(a, b) and not _miscount(a, b)
 
 
 def _equal(a: EpisodeRecord, b: EpisodeRecord, names: Iterable[str]) -> bool:
     return all(getattr(a, name) == getattr(b, name) for name in names)
+
+
+def _same_settings(a: EpisodeRecord, b: EpisodeRecord) -> bool:
+    """Whether both were asked the same, as far as both say it: older records have no settings."""
+    one, other = a.settings, b.settings
+    return one is None or other is None or all(getattr(one, name) == getattr(other, name) for name in _EQUAL_SETTINGS)
 
 
 def _miscount(a: EpisodeRecord, b: EpisodeRecord) -> bool:
@@ -84,7 +94,7 @@ def _differences(group: Sequence[EpisodeRecord], groups: Sequence[Sequence[Episo
     record, own = group[0], {record.runner for record in group}
     found = []
     for other in (other for another in groups for other in another if other.runner not in own):
-        if not _equal(record, other, _ASKED):
+        if not _equal(record, other, _ASKED) or not _same_settings(record, other):
             continue
         if other.digest != record.digest:
             found.append(f"other digest on {other.runner}")

@@ -13,6 +13,7 @@ from mcutrain.episode.record import PhaseCounts
 from mcutrain.report import render_table
 from mcutrain.report.html import render_report
 from mcutrain.report.table_rows import table_rows
+from report.test_records_table import SETTINGS
 
 NO_COUNTS: dict[str, Any] = {"instructions_per_step": None, "instructions_per_inference": None, "operators": ()}
 RENODE: dict[str, Any] = {
@@ -114,3 +115,19 @@ def test_runs_on_one_emulator_stay_apart_and_each_meets_its_own_of_the_other(mak
 
 def test_a_table_without_two_emulators_has_no_column_for_them(make_record: Any) -> None:
     assert "agreement" not in render_report([make_record(), make_record(board="m7-256k")], title="t")
+
+
+def test_the_settings_have_to_be_the_same_but_for_when_and_how_much_was_looked_at(make_record: Any) -> None:
+    looked_at = {"date": "2026-11-28T12:34:57Z", "golden_steps": 7, "profile": False, "git_revision": ""}
+    (row,) = table_rows([make_record(settings=SETTINGS), make_record(**RENODE, settings={**SETTINGS, **looked_at})])
+    assert row.agreement == "same digest"
+    asked = [
+        {"model_sha256": "f" * 64},
+        {"data_sha256": "f" * 64},
+        {"definition": {**definition, "seed": 77}},
+    ]
+    for other in asked:
+        renode = make_record(**RENODE, settings={**SETTINGS, **other}, digest="0badcafe")
+        rows = table_rows([make_record(settings=SETTINGS), renode])
+        # Something else was asked for, so another digest says nothing of the emulators.
+        assert [row.differences for row in rows] == [(), ()]
