@@ -121,7 +121,8 @@ def test_the_settings_have_to_be_the_same_but_for_when_and_how_much_was_looked_a
     looked_at = {"date": "2026-11-28T12:34:57Z", "golden_steps": 7, "profile": False, "git_revision": ""}
     (row,) = table_rows([make_record(settings=SETTINGS), make_record(**RENODE, settings={**SETTINGS, **looked_at})])
     assert row.agreement == "same digest"
-    asked = [
+    definition: Any = SETTINGS["definition"]
+    asked: list[dict[str, Any]] = [
         {"model_sha256": "f" * 64},
         {"data_sha256": "f" * 64},
         {"definition": {**definition, "seed": 77}},
