@@ -71,7 +71,7 @@ def test_code_outside_flash_does_not_run(
 NULL_READS = {
     "a word": ("mct_model_arena[0] = (int32_t)*word_at(0u);", 0),
     "a field": ("mct_model_arena[0] = (int32_t)*word_at(0x24u);", 0x24),
-    "the last word of the page": ("mct_model_arena[0] = (int32_t)*word_at(0x3cu);", 0x3C),
+    "the last word of the page": ("mct_model_arena[0] = (int32_t)*word_at(0x3fcu);", 0x3FC),
     "a string": (
         "const volatile char *volatile text = (const volatile char *)word_at(4u);\n"
         "    while (text[mct_model_arena[0]] != 0) { mct_model_arena[0]++; }",
@@ -93,7 +93,7 @@ def test_an_access_through_a_null_pointer_faults_with_its_address(
 
 
 def test_the_code_behind_the_null_page_can_be_read(emulated: Emulated, firmware: FirmwareBuilder) -> None:
-    read = model("mct_model_arena[0] = (int32_t)*word_at(0x40u);")
+    read = model("mct_model_arena[0] = (int32_t)*word_at(0x400u);")
     assert emulated(firmware(read, "m4-256k")).run(one_inference()).status == 0
 
 

@@ -26,16 +26,12 @@
 #define UART0_BYTES 0x1000u
 
 /* The null page: the vector table, which only the core itself reads, and not by way of the MPU. What goes through a null pointer, or to a
- * field near it, faults. It is an eighth of a region that has no other, beside one that has none at all: emulators look permissions up
- * once for a page of 1 KB (Renode) or up to 4 KB (QEMU), and let all of it through from then on, unless the address that is looked up lies
- * in a region smaller than the page (Renode), or beside one (QEMU). */
-#define NULL_PAGE_BYTES 64u /* check: 16 * 4 == 64 */
-#define HALF_A_KB (8u * NULL_PAGE_BYTES)
-#define ONLY_FIRST_EIGHTH (0xFEu << 8)
-#define NO_EIGHTH (0xFFu << 8)
+ * field near it, faults. It is as large as the pages for which emulators look permissions up, and nothing else lies in it (linker.ld): code
+ * beside a smaller region would run one instruction at a time on QEMU, and Renode would let the region be read from then on. */
+#define NULL_PAGE_BYTES 1024u
 
 /* In this order: where two regions meet, the later one holds. */
-enum { LOWER_HALF, UPPER_HALF, FLASH, SRAM, EXTERNAL, UART0, NULL_PAGE, BESIDE_NULL_PAGE, REGIONS };
+enum { LOWER_HALF, UPPER_HALF, FLASH, SRAM, EXTERNAL, UART0, NULL_PAGE, REGIONS };
 
 _Static_assert(REGIONS <= 8, "the MPU of a Cortex-M4 has 8 regions");
 
@@ -56,8 +52,7 @@ void mct_mpu_init(void)
     set_region(SRAM, MCT_VALUE(mct_sram_base), MCT_VALUE(mct_sram_bytes), RASR_READ_WRITE | RASR_SRAM | RASR_XN);
     set_region(EXTERNAL, MCT_VALUE(mct_external_base), MCT_VALUE(mct_external_bytes), RASR_READ_ONLY | RASR_FLASH | RASR_XN);
     set_region(UART0, UART0_BASE, UART0_BYTES, RASR_READ_WRITE | RASR_DEVICE | RASR_XN);
-    set_region(NULL_PAGE, MCT_VALUE(mct_flash_base), HALF_A_KB, RASR_DENIED | ONLY_FIRST_EIGHTH);
-    set_region(BESIDE_NULL_PAGE, MCT_VALUE(mct_flash_base) + HALF_A_KB, HALF_A_KB, RASR_DENIED | NO_EIGHTH);
+    set_region(NULL_PAGE, MCT_VALUE(mct_flash_base), NULL_PAGE_BYTES, RASR_DENIED);
     mct_barrier();
     MCT_MPU_CTRL = CTRL_ENABLE;
     mct_barrier();
