@@ -39,6 +39,8 @@ BUILD_OUTPUT = "output/bin/Release"
 PYRENODE_SOURCE = "pyrenode3[all] @ git+https://github.com/antmicro/pyrenode3.git"
 HOW_TO_GET = "docs/renode.md says how to install it"
 
+NO_PROFILE = "Renode counts no instructions by operator; take the board on QEMU for a profile"
+
 MAX_LOG_BYTES = 4 << 20
 OUTSIDE = "non existing peripheral"
 """What Renode says where a program reaches for an address that the platform does not have, and the MPU let it."""
@@ -239,7 +241,7 @@ class RenodeRunner(FirmwareRunner):
             UsageError: the image is larger than the board's external memory, or a profile is asked for: only QEMU counts by operator.
         """
         if profile:
-            raise UsageError("Renode counts no instructions by operator; take the board on QEMU for a profile")
+            raise UsageError(NO_PROFILE)
         self._answer, self._log_bytes, self._limits = {}, 0, limits
         super().launch(image, profile, limits)
 
@@ -303,7 +305,7 @@ class RenodeRunner(FirmwareRunner):
 
     def profile(self) -> Profile:
         """There is none."""
-        raise UsageError("Renode counts no instructions by operator; take the board on QEMU for a profile")
+        raise UsageError(NO_PROFILE)
 
     def _watch_log(self) -> None:
         path = self.folder / _LOG_FILE

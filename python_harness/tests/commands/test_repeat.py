@@ -189,14 +189,19 @@ def test_a_users_own_run_is_repeated_without_its_yaml_from_another_folder(
     assert not_as_it_was(done.stdout) == [] and otherwise_than_shipped(done.stdout) == []
 
 
+@pytest.fixture
+def records(tmp_path: Path, run: Callable[..., Path], arrays: dict[str, Any]) -> Path:
+    """The record of a run of the user's own episode, whose model and data lie in tmp_path."""
+    own_episode(tmp_path, digits_model().SerializeToString(), arrays)
+    return run("mine.yaml")
+
+
 def test_a_changed_model_file_is_named_and_nothing_else(
     tmp_path: Path,
-    run: Callable[..., Path],
+    records: Path,
     here: Tool,
     arrays: dict[str, Any],
 ) -> None:
-    own_episode(tmp_path, digits_model().SerializeToString(), arrays)
-    records = run("mine.yaml")
     model = digits_model()
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     weights.raw_data = bytes(reversed(weights.raw_data))
@@ -210,12 +215,10 @@ def test_a_changed_model_file_is_named_and_nothing_else(
 
 def test_a_model_that_does_not_even_load_any_more_is_named(
     tmp_path: Path,
-    run: Callable[..., Path],
+    records: Path,
     here: Tool,
     arrays: dict[str, Any],
 ) -> None:
-    own_episode(tmp_path, digits_model().SerializeToString(), arrays)
-    records = run("mine.yaml")
     (tmp_path / "net.onnx").write_bytes(b"nothing")
     done = here("run", "--from", str(records))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
@@ -226,12 +229,10 @@ def test_a_model_that_does_not_even_load_any_more_is_named(
 def test_a_changed_data_file_is_named_and_nothing_else(
     changed: str,
     tmp_path: Path,
-    run: Callable[..., Path],
+    records: Path,
     here: Tool,
     arrays: dict[str, Any],
 ) -> None:
-    own_episode(tmp_path, digits_model().SerializeToString(), arrays)
-    records = run("mine.yaml")
     np.savez(tmp_path / "mine.npz", **{**arrays, changed: arrays[changed][::-1]})
     done = here("run", "--from", str(records))
     assert done.returncode == 1
@@ -242,12 +243,10 @@ def test_a_changed_data_file_is_named_and_nothing_else(
 
 def test_samples_that_are_not_used_are_none_of_the_data(
     tmp_path: Path,
-    run: Callable[..., Path],
+    records: Path,
     here: Tool,
     arrays: dict[str, Any],
 ) -> None:
-    own_episode(tmp_path, digits_model().SerializeToString(), arrays)
-    records = run("mine.yaml")
     arrays["adapt_samples"] = np.concatenate([arrays["adapt_samples"][:40], arrays["adapt_samples"][:20]])
     np.savez(tmp_path / "mine.npz", **arrays)
     done = here("run", "--from", str(records))
