@@ -5,7 +5,7 @@
 
 Runs on this machine by the same library as the boards (bit for bit). No rate is chosen on test samples: those of CIFAR-10 are chosen on
 1,000 images (100 a class) that are in neither part of the episode, under the same corruption; those of other sets on a quarter of the adapt
-samples, which the runs that choose do not train on. The runs that choose are shorter. Prints a table, and with --json one document.
+samples of each class, which the runs that choose do not train on. The runs that choose are shorter. Prints a table, and with --json one document.
 """
 
 from __future__ import annotations
@@ -17,42 +17,20 @@ import sys
 
 import numpy as np
 
-from mcutrain.datasets.base import balanced_split, random_stream
-from mcutrain.datasets.cifar10 import ADAPT_PER_CLASS, TEST_PER_CLASS, cifar10
-from mcutrain.datasets.corruptions import corrupt
-from mcutrain.datasets.quantize import to_codes
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.runners import Target, make_target
-from mcutrain.episode.samples import CodedData, CodedSamples
+from mcutrain.episode.samples import CodedData, load_coded_data
 
-VALIDATION_PER_CLASS = 100
 STEP = 3.0
 GRID = (1 / STEP, 1.0, STEP)  # times the episode's own rate, times the root of the batch
 
 
 def validation_data(prepared: PreparedEpisode) -> CodedData:
     """What rates are chosen on: the adapt samples to train on, and validation samples in the place of the test samples."""
-    source, data = prepared.definition.data, prepared.data
-    if source.set == "cifar10":
-        assert source.shift is not None
-        clean = cifar10()
-        stream = random_stream(source.seed, 0)
-        _, others = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS + VALIDATION_PER_CLASS, stream)
-        _, test = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS, random_stream(source.seed, 0))
-        chosen = clean.take(np.setdiff1d(others, test), "cifar10 validation")
-        pixels = corrupt(np.asarray(chosen.samples, np.uint8), source.shift, source.severity, source.seed + 1)
-        tensor = prepared.graph.tensors[prepared.graph.input]
-        scale = source.pixel_scale if source.pixel_scale is not None else chosen.pixel_scale
-        codes = to_codes(pixels, scale, tensor.scale, tensor.zero_point, prepared.graph.input_domain)
-        validation = CodedSamples(codes.reshape(len(pixels), *tensor.shape), chosen.labels)
-        return dataclasses.replace(data, test=validation)
-    quarter = len(data.adapt) // 4
-    parts = [
-        CodedSamples(data.adapt.codes[part], data.adapt.labels[part]) for part in (slice(quarter, None), slice(quarter))
-    ]
-    return dataclasses.replace(data, adapt=parts[0], test=parts[1])
+    source = prepared.definition.data.model_copy(update={"evaluate": "validate"})
+    return load_coded_data(source, prepared.plan.training)
 
 
 def accuracy(host: Target, prepared: PreparedEpisode, data: CodedData, **changes: float) -> float:

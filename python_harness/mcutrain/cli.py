@@ -26,6 +26,7 @@ from mcutrain.commands import (
     profile,
     report,
     run,
+    sweep,
     test,
     verify,
 )
@@ -54,6 +55,7 @@ app.command("plan")(plan.plan)
 app.command("build")(build.build)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
+app.command("sweep")(sweep.sweep)
 app.command("profile")(profile.profile)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)

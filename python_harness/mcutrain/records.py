@@ -96,12 +96,12 @@ def _said(kind: Kind, *keys: str) -> GetCell:
 COLUMNS: tuple[Column, ...] = (
     *_own("text", "episode", "board", "core", "runner", "method", "scheme", "error_mode", "weight_rounding"),
     Column("options", "text", lambda record: json.dumps(record.options, sort_keys=True)),
-    *_definition("count", "seed"),
+    *_own("count", "seed"),
     *_definition("amount", "learning_rate"),
     *_definition("text", "schedule"),
     *_definition("count", "epochs", "new_head"),
     *_own("count", "batch", "steps", "samples_adapt", "samples_test"),
-    *_own("text", "loss"),
+    *_own("text", "evaluated", "loss"),
     *_definition("text", "model", "output"),
     *_setting("text", "model_sha256"),
     *_data("text", "set", "shift"),
@@ -127,7 +127,7 @@ COLUMNS: tuple[Column, ...] = (
     *_sram(data="data_bytes", bss="bss_bytes", arena="arena_bytes", trainable="trainable_bytes", state="state_bytes"),
     *_sram(stack_peak="stack_peak_bytes", stack_reserve="stack_reserve_bytes"),
     *_own("count", "flash_bytes", "flash_limit_bytes", "clock_hz", "macs_forward", "macs_backward"),
-    *_own("text", "emulator", "emulator_version", "compiler", "compiler_flags", "elf_sha256"),
+    *_own("text", "emulator", "emulator_version", "compiler", "compiler_flags", "elf_sha256", "counts_source"),
     *_setting("text", "tool_version", "git_revision", "date"),
     *_own("amount", "wall_seconds"),
 )

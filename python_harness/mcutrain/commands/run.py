@@ -119,7 +119,8 @@ def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool
     """
     say = log if json else console
     record, file, where = record_called(source)
-    boards = boards or (key_of(record.board, record.runner),)
+    # What a sweep computed on this machine is repeated there, whichever board its counts are of.
+    boards = boards or ((key_of(record.board, record.runner) if record.counts_source is None else record.runner),)
     for name in boards:
         find_runner(name)
     repetition = repetition_of(record, where)

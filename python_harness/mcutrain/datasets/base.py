@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,17 +93,52 @@ class EpisodeData:
     """What one training episode sees: the samples it adapts to, in order, and others it is tested on.
 
     shift says how the deployed domain was made, in words for the record, e.g. "gaussian_noise severity 5 seed 0".
+    validate: samples of the same domain that are in neither part, to choose settings on; None where the source has no third part.
     """
 
     adapt: Dataset
     test: Dataset
     shift: str
+    validate: Dataset | None = None
 
     def with_pixel_scale(self, pixel_scale: float) -> EpisodeData:
         """The same samples for a network whose real input is ``sample * pixel_scale``."""
         return replace(
-            self, adapt=self.adapt.with_pixel_scale(pixel_scale), test=self.test.with_pixel_scale(pixel_scale)
+            self,
+            adapt=self.adapt.with_pixel_scale(pixel_scale),
+            test=self.test.with_pixel_scale(pixel_scale),
+            validate=None if self.validate is None else self.validate.with_pixel_scale(pixel_scale),
         )
+
+    def for_validation(self) -> EpisodeData:
+        """The data as settings are chosen on it: validation samples in the place of the test samples, which nobody sees.
+
+        Where there is no third part, every fourth adapt sample of each class (of all, without classes) is taken from those that are
+        trained on, the same ones each time. Raises UsageError where that leaves nothing to train on, or nothing to validate.
+        """
+        if self.validate is not None:
+            return replace(self, test=self.validate, validate=None)
+        held_out = _every_fourth(self.adapt)
+        trained = np.setdiff1d(np.arange(len(self.adapt)), held_out)
+        if not (held_out.size and trained.size):
+            raise UsageError(
+                f"data set {self.adapt.name}: {len(self.adapt)} samples are too few to hold some back for validation; give a validate part"
+            )
+        kind = self.adapt.name
+        return replace(
+            self, adapt=self.adapt.take(trained, kind), test=self.adapt.take(held_out, f"{kind}, held back to validate")
+        )
+
+
+_HELD_BACK_PURPOSE = 6
+
+
+def _every_fourth(dataset: Dataset) -> NDArray[np.intp]:
+    """Indices, ascending, of every fourth sample of each class, drawn without regard to their order in the set."""
+    random = random_stream(0, _HELD_BACK_PURPOSE)
+    labels = dataset.labels if dataset.has_labels else np.zeros(len(dataset), np.int64)
+    drawn = [random.permutation(np.flatnonzero(labels == label))[3::4] for label in np.unique(labels)]
+    return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.intp)
 
 
 def random_stream(seed: int, purpose: int) -> np.random.RandomState:
@@ -117,15 +153,15 @@ def random_stream(seed: int, purpose: int) -> np.random.RandomState:
 
 
 def balanced_split(
-    dataset: Dataset, adapt_per_class: int, test_per_class: int, random: np.random.RandomState
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of two disjoint, class-balanced, shuffled subsets of ``dataset``.
+    dataset: Dataset, per_class: Sequence[int], random: np.random.RandomState
+) -> tuple[NDArray[np.intp], ...]:
+    """Indices of disjoint, class-balanced, shuffled subsets of ``dataset``: one of ``count * classes`` for each count.
 
-    Returns (adapt, test) of ``adapt_per_class * classes`` and ``test_per_class * classes`` indices.
-    Raises UsageError when a class has too few samples.
+    What the first subsets are does not depend on those behind them. Raises UsageError when a class has too few samples.
     """
-    adapt, test = [], []
-    wanted = adapt_per_class + test_per_class
+    ends = np.cumsum([0, *per_class])
+    parts: list[list[NDArray[np.intp]]] = [[] for _ in per_class]
+    wanted = int(ends[-1])
     for label, class_name in enumerate(dataset.classes):
         of_class = random.permutation(np.flatnonzero(dataset.labels == label))
         if len(of_class) < wanted:
@@ -133,6 +169,6 @@ def balanced_split(
                 f"data set {dataset.name}: class {class_name!r} has {len(of_class)} samples, {wanted} are asked for; "
                 "ask for fewer per class"
             )
-        adapt.append(of_class[:adapt_per_class])
-        test.append(of_class[adapt_per_class:wanted])
-    return random.permutation(np.concatenate(adapt)), random.permutation(np.concatenate(test))
+        for part, begin, end in zip(parts, ends, ends[1:], strict=False):
+            part.append(of_class[begin:end])
+    return tuple(random.permutation(np.concatenate(part)) for part in parts)

@@ -26,6 +26,7 @@ CHANNELS = 3
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 ADAPT_PER_CLASS = 100
 TEST_PER_CLASS = 100
+VALIDATE_PER_CLASS = 100
 
 _SPLIT_PURPOSE = 0
 
@@ -39,7 +40,7 @@ def cifar10() -> Dataset:
 
 
 def cifar10_shifted(corruption: str, severity: int = 5, seed: int = 0) -> EpisodeData:
-    """1,000 corrupted test images to adapt to (100 a class) and 1,000 others to test on, drawn by ``seed``.
+    """1,000 corrupted test images to adapt to (100 a class), 1,000 to test on and 1,000 to choose settings on, drawn by ``seed``.
 
     corruption: one of CORRUPTION_NAMES; severity: 1..5. Samples are uint8 (1000, 32, 32, 3), in shuffled order.
     Raises UsageError for a wrong argument, and what ``cifar10`` raises.
@@ -47,15 +48,19 @@ def cifar10_shifted(corruption: str, severity: int = 5, seed: int = 0) -> Episod
     if corruption not in SHIFTS:
         raise UsageError(f"unknown shift {corruption!r} of cifar10: give one of {', '.join(SHIFTS)}")
     clean = cifar10()
-    adapt, test = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS, random_stream(seed, _SPLIT_PURPOSE))
+    counts = (ADAPT_PER_CLASS, TEST_PER_CLASS, VALIDATE_PER_CLASS)
+    adapt, test, validate = balanced_split(clean, counts, random_stream(seed, _SPLIT_PURPOSE))
     drawn = clean.take(np.concatenate([adapt, test]), clean.name)
     # Both parts in one call, so that they get different noise.
     shifted = replace(drawn, samples=corrupt(np.asarray(drawn.samples, np.uint8), corruption, severity, seed))
+    others = clean.take(validate, "cifar10 validate")
+    noisy = corrupt(np.asarray(others.samples, np.uint8), corruption, severity, (seed + 1) % 2**32)
     codec = f" ({jpeg_codec()})" if corruption == "jpeg_compression" else ""
     return EpisodeData(
         adapt=shifted.take(np.arange(len(adapt)), "cifar10 adapt"),
         test=shifted.take(np.arange(len(adapt), len(drawn)), "cifar10 test"),
         shift=f"{corruption} severity {severity} seed {seed}{codec}",
+        validate=replace(others, samples=noisy),
     )
 
 

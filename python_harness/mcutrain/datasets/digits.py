@@ -67,7 +67,7 @@ def digits_shifted(severity: int = 5, seed: int = 0) -> EpisodeData:
     """
     check_severity(severity)
     held_out = digits_held_out()
-    adapt, test = balanced_split(held_out, ADAPT_PER_CLASS, TEST_PER_CLASS, random_stream(seed, _SPLIT_PURPOSE))
+    adapt, test = balanced_split(held_out, (ADAPT_PER_CLASS, TEST_PER_CLASS), random_stream(seed, _SPLIT_PURPOSE))
     drawn = held_out.take(np.concatenate([adapt, test]), held_out.name)
     strength = severity / 5.0
     images = rotate(np.asarray(drawn.samples, np.uint8), ROTATION_DEGREES * strength)
@@ -81,7 +81,6 @@ def digits_shifted(severity: int = 5, seed: int = 0) -> EpisodeData:
 
 
 def _held_out_indices(everything: Dataset) -> NDArray[np.intp]:
-    held_out, _ = balanced_split(
-        everything, ADAPT_PER_CLASS + TEST_PER_CLASS, 0, random_stream(_HELD_OUT_SEED, _HELD_OUT_PURPOSE)
-    )
+    random = random_stream(_HELD_OUT_SEED, _HELD_OUT_PURPOSE)
+    (held_out,) = balanced_split(everything, (ADAPT_PER_CLASS + TEST_PER_CLASS,), random)
     return np.sort(held_out)

@@ -47,7 +47,7 @@ def kws01_shifted(severity: int = 5, seed: int = 0) -> EpisodeData:
     """
     check_severity(severity)
     clean = kws01()
-    adapt, test = balanced_split(clean, ADAPT_PER_CLASS, TEST_PER_CLASS, random_stream(seed, _SPLIT_PURPOSE))
+    adapt, test = balanced_split(clean, (ADAPT_PER_CLASS, TEST_PER_CLASS), random_stream(seed, _SPLIT_PURPOSE))
     heard = replace(clean, samples=through_microphone(np.asarray(clean.samples, np.int8), float(severity), seed))
     return EpisodeData(
         adapt=heard.take(adapt, "kws01 adapt"),

@@ -1,4 +1,7 @@
-"""A user's own samples: a .npz file of adapt_samples, test_samples and what they are to be, adapt_labels and test_labels or targets."""
+"""A user's own samples: a .npz file of adapt_samples, test_samples and what they are to be, adapt_labels and test_labels or targets.
+
+validate_samples and what they are to be may stand beside them, to choose settings on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ MOST_BYTES = 1 << 30
 _FREE_BYTES = 1 << 24
 _MOST_RATIO = 200
 _MOST_AXES = 8
-_NAMES = frozenset(f"{part}_{kind}" for part in ("adapt", "test") for kind in ("samples", "labels", "targets"))
+_NAMES = frozenset(
+    f"{part}_{kind}" for part in ("adapt", "test", "validate") for kind in ("samples", "labels", "targets")
+)
 _NPY_MAGIC = b"\x93NUMPY"
 MOST_CLASSES = 1 << 16  # as many as a new head can have
 
@@ -41,23 +46,31 @@ def read_npz(path: Path) -> EpisodeData:
     adapt = _Part(test.samples[:0], _first(test.labels, 0), _first(test.targets, 0))
     if any(name.startswith("adapt_") for name in arrays):
         adapt = _part(path, arrays, "adapt")
-    if adapt.samples.dtype != test.samples.dtype:
-        raise UsageError(
-            f"{path.name}: adapt_samples are {adapt.samples.dtype}, test_samples {test.samples.dtype}: give both as one type"
-        )
-    for kind, one, other in (("labels", adapt.labels, test.labels), ("targets", adapt.targets, test.targets)):
-        if (one is None) != (other is None):
-            missing = "adapt" if one is None else "test"
-            raise UsageError(
-                f"{path.name}: no array '{missing}_{kind}'; a data file has them for both parts, or for neither"
-            )
-    count = 0
-    if test.labels is not None and adapt.labels is not None:
-        count = 1 + max((int(labels.max()) for labels in (adapt.labels, test.labels) if labels.size), default=0)
+    parts = {"adapt": adapt, "test": test}
+    if any(name.startswith("validate_") for name in arrays):
+        parts["validate"] = _part(path, arrays, "validate")
+    _check_alike(path, parts)
+    labels = [part.labels for part in parts.values() if part.labels is not None]
+    count = 1 + max((int(of_part.max()) for of_part in labels if of_part.size), default=0) if labels else 0
     names = tuple(str(label) for label in range(count))
-    return EpisodeData(
-        adapt=adapt.dataset(f"{path.name} adapt", names), test=test.dataset(f"{path.name} test", names), shift=path.name
-    )
+    datasets = {name: part.dataset(f"{path.name} {name}", names) for name, part in parts.items()}
+    return EpisodeData(**datasets, shift=path.name)
+
+
+def _check_alike(path: Path, parts: Mapping[str, _Part]) -> None:
+    """Refuse parts of other types than the test samples', and labels or targets that one has and another lacks."""
+    test = parts["test"]
+    for name, part in parts.items():
+        if part.samples.dtype != test.samples.dtype:
+            raise UsageError(
+                f"{path.name}: {name}_samples are {part.samples.dtype}, test_samples {test.samples.dtype}: give both as one type"
+            )
+        for kind, one, other in (("labels", part.labels, test.labels), ("targets", part.targets, test.targets)):
+            if (one is None) != (other is None):
+                missing = name if one is None else "test"
+                raise UsageError(
+                    f"{path.name}: no array '{missing}_{kind}'; a data file has them for all its parts, or for none"
+                )
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,9 +37,12 @@ class DataSource(StrictModel):
     """Where the samples come from: a known set under a shift, or a .npz file of the user's.
 
     set, shift, severity, seed: see mcutrain.datasets; the shift none tests on the whole set and trains nothing. file: a .npz with
-    adapt_samples, test_samples, and what they are to be: adapt_labels and test_labels, adapt_targets and test_targets (float32 values), or
-    neither (an autoencoder's samples are their own targets); without the adapt arrays it trains nothing either.
-    adapt, test: how many samples to use (all where not given). targets: "input" trains an autoencoder on samples whatever labels they have.
+    adapt_samples, test_samples, and what they are to be: adapt_labels and test_labels, adapt_targets and test_targets (float32 values),
+    or neither (an autoencoder's samples are their own targets); without the adapt arrays it trains nothing either.
+    evaluate: the part whose accuracy is measured: test, or validate while settings are chosen (validate_samples of a file, the third part
+    of a set, or every fourth adapt sample, which is then not trained on).
+    adapt, test: how many samples to use (all where not given; of a validate part always all). targets: "input" trains an autoencoder on
+    samples whatever labels they have.
     pixel_scale: real input value of one pixel step, 1 or 1/255 as the network was trained.
     """
 
@@ -50,8 +53,14 @@ class DataSource(StrictModel):
     file: str | None = None
     adapt: int | None = Field(default=None, ge=1, le=MOST)
     test: int | None = Field(default=None, ge=1, le=MOST)
+    evaluate: Literal["test", "validate"] = "test"
     targets: Literal["input"] | None = None
     pixel_scale: float | None = Field(default=None, ge=SMALLEST_FLOAT32, le=LARGEST_FLOAT32, allow_inf_nan=False)
+
+    @property
+    def evaluated(self) -> int | None:
+        """How many samples of the evaluated part to use; None for all."""
+        return self.test if self.evaluate == "test" else None
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSource:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcutrain.compiler.plan import Plan, compile_plan
+from mcutrain.datasets import EpisodeData
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.definition import EpisodeDefinition
@@ -87,16 +88,36 @@ class PreparedEpisode:
         )
 
 
-def prepare(definition: EpisodeDefinition) -> PreparedEpisode:
-    """Import the model, derive and plan its training, load the data. Raises UsageError or NotAvailableError."""
-    path = find_model(definition.model)
+@dataclass(frozen=True, eq=False)
+class PlannedEpisode:
+    """What of an episode does not depend on its data and schedule."""
+
+    graph: Graph
+    plan: Plan
+    model: ModelFile
+
+
+def plan_episode(definition: EpisodeDefinition, path: Path | None = None) -> PlannedEpisode:
+    """Import the model, derive and plan its training. path: of the model file, where it does not lie where the definition says.
+
+    Raises UsageError or NotAvailableError.
+    """
+    model = find_model(definition.model) if path is None else Path(definition.model)
+    path = path or model
     graph = load_model(path, output=definition.output)
-    model = ModelFile(path, file_sha256(path))
     if definition.new_head is not None:
         graph = new_head(graph, definition.new_head)
     training = find_method(definition.method).build(graph, definition.options)
-    data = load_coded_data(definition.data, training)
-    return PreparedEpisode(definition, graph, compile_plan(training, definition.input), data, model)
+    return PlannedEpisode(graph, compile_plan(training, definition.input), ModelFile(model, file_sha256(path)))
+
+
+def prepare(
+    definition: EpisodeDefinition, planned: PlannedEpisode | None = None, data: EpisodeData | None = None
+) -> PreparedEpisode:
+    """Plan the episode and load its data, unless they are given. Raises UsageError or NotAvailableError."""
+    planned = planned or plan_episode(definition)
+    coded = load_coded_data(definition.data, planned.plan.training, data)
+    return PreparedEpisode(definition, planned.graph, planned.plan, coded, planned.model)
 
 
 def file_sha256(path: Path) -> str:

@@ -144,10 +144,14 @@ class EpisodeRecord(_Frozen):
     error_mode: str
     weight_rounding: str
     options: dict[str, Any] = Field(default_factory=dict, description="of the method, as its own model names them")
+    seed: Count | None = Field(default=None, description="of order and stochastic rounding; None: not stated")
     batch: int = Field(default=1, ge=1, description="samples of one update")
     steps: Count
     samples_adapt: Count
     samples_test: Count
+    evaluated: Literal["test", "validate"] = Field(
+        default="test", description="the part that accuracies and errors are of; validate: to choose settings"
+    )
     accuracy_before: Fraction | None
     accuracy_after: Fraction | None
     loss: Literal["cross_entropy", "mse"] = Field(
@@ -204,6 +208,10 @@ class EpisodeRecord(_Frozen):
     compiler_flags: str
     elf_sha256: str
     wall_seconds: Amount = Field(description="of the run on the host; informative, never asserted")
+    counts_source: str | None = Field(
+        default=None,
+        description="the run that counts, stack and firmware are of, where it is another, shorter one of the same plan; None: this run",
+    )
     settings: RunSettings | None = Field(default=None, description="None: of an mcutrain that did not write them yet")
 
     @field_validator("golden_steps")

@@ -49,7 +49,9 @@ class Repetition:
         ]
 
     def is_same_runner(self, name: str) -> bool:
-        """Whether this is the runner of the record."""
+        """Whether this is what made the record, with all its counts."""
+        if self.record.counts_source is not None:
+            return False
         return find_runner(name).key == key_of(self.record.board, self.record.runner)
 
 

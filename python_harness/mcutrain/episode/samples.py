@@ -44,36 +44,43 @@ class CodedData:
     sha256: str = ""
 
 
-def load_coded_data(source: DataSource, training: TrainingGraph) -> CodedData:
+def load_coded_data(source: DataSource, training: TrainingGraph, data: EpisodeData | None = None) -> CodedData:
     """The episode's samples as codes of the network's input, held against its shape, its outputs and its loss.
 
-    Raises UsageError where they do not fit, NotAvailableError where the set is not on this machine.
+    data: what ``load_data`` has found already. Raises UsageError where the samples do not fit, and what ``load_data`` raises.
     """
-    data = _load(source)
+    data = data or load_data(source)
     if source.pixel_scale is not None:
         if data.test.samples.dtype == np.int8:
             raise UsageError(f"{data.test.name}: int8 samples are input codes already; leave pixel_scale out")
         data = data.with_pixel_scale(source.pixel_scale)
     return CodedData(
         adapt=_code(data.adapt, source.adapt, source, training),
-        test=_code(data.test, source.test, source, training),
+        test=_code(data.test, source.evaluated, source, training),
         shift=data.shift,
-        sha256=_sha256(data, source),
+        sha256=data_sha256(data, source),
     )
 
 
-def _sha256(data: EpisodeData, source: DataSource) -> str:
-    parts = ((data.adapt, source.adapt), (data.test, source.test))
+def data_sha256(data: EpisodeData, source: DataSource) -> str:
+    """SHA-256 (hexadecimal) of the samples that an episode uses: its adapt and its evaluated part, cut to their counts."""
+    parts = ((data.adapt, source.adapt), (data.test, source.evaluated))
     used = [dataset if limit is None else dataset.first(limit) for dataset, limit in parts]
     return hashlib.sha256("".join(dataset.digest() for dataset in used).encode("ascii")).hexdigest()
 
 
-def _load(source: DataSource) -> EpisodeData:
+def load_data(source: DataSource) -> EpisodeData:
+    """The samples of a source, with those in the place of the test part that it says to evaluate.
+
+    Raises UsageError where they are damaged, NotAvailableError where the set is not on this machine.
+    """
     if source.set is not None:
         assert source.shift is not None
-        return load_episode_data(source.set, source.shift, source.severity, source.seed)
-    assert source.file is not None
-    return read_npz(Path(source.file))
+        data = load_episode_data(source.set, source.shift, source.severity, source.seed)
+    else:
+        assert source.file is not None
+        data = read_npz(Path(source.file))
+    return data.for_validation() if source.evaluate == "validate" else data
 
 
 def _code(dataset: Dataset, limit: int | None, source: DataSource, training: TrainingGraph) -> CodedSamples:

@@ -18,7 +18,7 @@ def small_dataset(per_class: int = 6) -> Dataset:
 
 def test_a_split_is_disjoint_and_has_every_class_equally_often() -> None:
     data = small_dataset()
-    adapt, test = balanced_split(data, 4, 2, random_stream(0, 0))
+    adapt, test = balanced_split(data, (4, 2), random_stream(0, 0))
     assert np.bincount(data.labels[adapt]).tolist() == [4, 4, 4]
     assert np.bincount(data.labels[test]).tolist() == [2, 2, 2]
     assert not set(adapt) & set(test)
@@ -26,7 +26,7 @@ def test_a_split_is_disjoint_and_has_every_class_equally_often() -> None:
 
 def test_a_split_is_shuffled_so_that_training_does_not_meet_one_class_after_the_other() -> None:
     data = small_dataset(per_class=50)
-    adapt, test = balanced_split(data, 30, 20, random_stream(0, 0))
+    adapt, test = balanced_split(data, (30, 20), random_stream(0, 0))
     for part in (adapt, test):
         changes_of_class = np.count_nonzero(np.diff(data.labels[part]))
         assert changes_of_class > len(part) / 3
@@ -34,7 +34,7 @@ def test_a_split_is_shuffled_so_that_training_does_not_meet_one_class_after_the_
 
 def test_a_split_depends_on_the_seed_alone() -> None:
     data = small_dataset()
-    first, again, other = (balanced_split(data, 4, 2, random_stream(seed, 0)) for seed in (1, 1, 2))
+    first, again, other = (balanced_split(data, (4, 2), random_stream(seed, 0)) for seed in (1, 1, 2))
     assert np.array_equal(np.concatenate(first), np.concatenate(again))
     assert not np.array_equal(np.concatenate(first), np.concatenate(other))
 
@@ -52,7 +52,7 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
 def test_too_small_a_class_is_refused_by_name() -> None:
     data = small_dataset()
     with pytest.raises(UsageError, match="class 'a' has 6 samples, 7 are asked for"):
-        balanced_split(data, 5, 2, random_stream(0, 0))
+        balanced_split(data, (5, 2), random_stream(0, 0))
 
 
 def test_taken_samples_keep_their_labels_and_order() -> None:
