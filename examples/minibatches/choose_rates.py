@@ -4,8 +4,9 @@
     .venv/bin/python examples/minibatches/choose_rates.py resnet8-noise --batches 1 8 32
 
 Runs on this machine by the same library as the boards (bit for bit). No rate is chosen on test samples: those of CIFAR-10 are chosen on
-1,000 images (100 a class) that are in neither part of the episode, under the same corruption; those of other sets on a quarter of the adapt
-samples of each class, which the runs that choose do not train on. The runs that choose are shorter. Prints a table, and with --json one document.
+1,000 images (100 a class) that are in neither part of the episode, under the same corruption; those of other sets on a quarter of the
+adapt samples of each class, which the runs that choose do not train on. The runs that choose are shorter. Prints a table, and with
+--json one document.
 """
 
 from __future__ import annotations

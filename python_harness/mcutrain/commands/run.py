@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcutrain.commands.engine_progress import engine_with_progress, tell_tried
 from mcutrain.commands.options import (
     BatchOption,
     ErrorsOption,
@@ -22,6 +23,7 @@ from mcutrain.commands.options import (
     method_options,
 )
 from mcutrain.episode.compare import Divergence
+from mcutrain.episode.definition import EpisodeDefinition
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.repeat import as_shipped, repetition_of, result_differences
@@ -33,6 +35,7 @@ from mcutrain.records import write_csv
 from mcutrain.report.html import write_report
 from mcutrain.report.json_report import dump_records, load_records, write_json
 from mcutrain.report.text import render_episode
+from mcutrain.sweep.find_rate import find_learning_rate
 
 
 def run(
@@ -64,6 +67,10 @@ def run(
     option: MethodOption = None,
     input_placement: InputOption = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the first step.")] = None,
+    find_rate: Annotated[
+        bool,
+        typer.Option("--find-learning-rate", help="Find the rate on validation samples first, then train with it."),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the adapt samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and stochastic rounding.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
@@ -80,6 +87,7 @@ def run(
             **{"--no-profile": None if profile else True, "--scheme": scheme, "--errors": errors, "--weights": weights},
             **{"--batch": batch, "--option": option or None, "--input": input_placement},
             **{"--learning-rate": learning_rate, "--epochs": epochs, "--seed": seed},
+            **{"--find-learning-rate": find_rate or None},
         }
         beside = [name for name, value in options_given.items() if value is not None]
         if beside:
@@ -95,6 +103,10 @@ def run(
         find_runner(name)
     options = RunOptions(steps=steps, test=test, golden_steps=golden_steps, profile=profile)
     folder = results_folder(output, definition.name)
+    if find_rate:
+        if learning_rate is not None:
+            raise UsageError("--find-learning-rate finds what --learning-rate gives: leave out one of them")
+        definition = with_found_rate(definition, steps)
     prepared = prepare(definition)
     records: list[EpisodeRecord] = []
     divergences: list[Divergence] = []
@@ -110,6 +122,17 @@ def run(
         console.print(f"report: {report}")
     if divergences:
         raise MismatchError("; ".join(str(divergence) for divergence in divergences))
+
+
+def with_found_rate(definition: EpisodeDefinition, steps: int | None) -> EpisodeDefinition:
+    """The episode with the learning rate that does best on its validation part."""
+    with engine_with_progress(None, None) as engine:
+        rate = find_learning_rate(definition, engine, tell_tried, steps)
+    log.print(
+        f"{definition.name}: learning_rate: {rate:g}  # chosen on validation samples; keep it in the episode's file",
+        soft_wrap=True,
+    )
+    return definition.changed({"learning_rate": rate})
 
 
 def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool) -> None:

@@ -21,7 +21,9 @@ from mcutrain.sweep.job import Job, Outcome, run_job
 from mcutrain.sweep.store import Store
 
 _LOOK_SECONDS = 5.0
+_NO_SCHEDULER = "the scheduler of the workers is gone; start the same command again, it goes on where it was"
 _NOBODY_SECONDS = 120.0
+_QUIET_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Engine:
                 last_seen = self._look(client, last_seen)
                 continue
             last_seen = time.monotonic()
+            if future.status == "cancelled" and client.status != "running":
+                raise McutrainError(_NO_SCHEDULER)
             outcome = _outcome(future)
             del futures[key]
             found[key] = self._keep(key, outcome)
@@ -172,9 +176,7 @@ class Engine:
     def _look(self, client: Any, last_seen: float) -> float:
         """Whether there is anybody to wait for; returns when somebody was last there."""
         if client.status != "running":
-            raise McutrainError(
-                "the scheduler of the workers is gone; start the same command again, it goes on where it was"
-            )
+            raise McutrainError(_NO_SCHEDULER)
         if worker_count(client) > 0:
             return time.monotonic()
         silent = time.monotonic() - last_seen
@@ -182,7 +184,7 @@ class Engine:
             raise McutrainError(
                 f"no worker has been there for {silent:.0f} s; start one (dask worker ADDRESS), then the same command again"
             )
-        if self.on_note is not None:
+        if self.on_note is not None and silent > _QUIET_SECONDS:
             self.on_note("waiting for workers")
         return last_seen
 

@@ -239,13 +239,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Pick:
-    """What was chosen for a point's other values. of: accuracy (the highest mean is chosen) or mse (the lowest)."""
+    """What was chosen for a point's other values. of: accuracy (the highest mean is chosen) or mse (the lowest); samples: validated on."""
 
     episode: str
     values: Mapping[str, Any]
     key: str
     of: str
     candidates: tuple[Candidate, ...]
+    samples: int
 
     @property
     def chosen(self) -> Candidate:
@@ -272,10 +273,12 @@ def pick(
     much = Settings((HOST,), settings.steps, settings.test, settings.golden_steps)
     swept = sweep(validation, much, engine, describer)
     scores: dict[int, tuple[str, float]] = {}
+    samples: dict[int, int] = {}
     for point, record in swept.records:
         kind, score = ("mse", record.mse_after) if record.loss == "mse" else ("accuracy", record.accuracy_after)
         if score is not None:
             scores[id(point)] = (kind, score)
+            samples[id(point)] = record.samples_test
     groups: dict[str, list[tuple[Point, Point]]] = {}
     for point, validated in zip(points, validation, strict=True):
         groups.setdefault(f"{point.definition.name} {point.without(key, 'seed')}", []).append((point, validated))
@@ -294,7 +297,8 @@ def pick(
         if not candidates:
             continue
         first = group[0][0]
-        picks.append(Pick(first.definition.name, first.without(key, "seed"), key, kind, candidates))
+        validated_on = max(samples.get(id(validated), 0) for _, validated in group)
+        picks.append(Pick(first.definition.name, first.without(key, "seed"), key, kind, candidates, validated_on))
         kept += [point for point, _ in group if point.values[key] == picks[-1].chosen.value]
     return kept, picks, swept.failures
 
