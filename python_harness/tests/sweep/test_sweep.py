@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from mcutrain.errors import McutrainError, UsageError
 from mcutrain.paths import PROJECT
 from mcutrain.sweep import cluster
 from mcutrain.sweep.cluster import local_workers
-from mcutrain.sweep.engine import Done, Engine, Failure, Inputs
+from mcutrain.sweep.engine import Done, Engine, Failure
 from mcutrain.sweep.grid import Axis, Point, points_of
 from mcutrain.sweep.store import Store
 from mcutrain.sweep.sweep import HOST, Describer, Settings, Swept, pick, sweep
@@ -92,23 +92,31 @@ def test_a_worker_that_is_killed_costs_its_task_only(
     assert contents(swept) == alone
 
 
-class Deadly:
-    """Samples that end the worker that unpacks them; the scheduler unpacks them too, and is no process that multiprocessing has started."""
-
-    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return eval, ("'spawn_main' in str(__import__('sys').orig_argv) and __import__('os')._exit(1)",)
+def kill_workers_of(client: Any, key: str, ended: threading.Event) -> None:
+    """Kill each worker that takes the job with this key, for as long as none has ended it."""
+    while not ended.wait(0.05):
+        for address, tasks in client.processing().items():
+            if any(key in task for task in tasks):
+                for process in client.run(os.getpid, workers=[address], on_error="ignore").values():
+                    os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_every_worker_is_given_up_alone(points: list[Point], store: Store) -> None:
-    describer = Describer()
-    jobs = [describer.job(point, HOST, steps=5, test=5) for point in points[:2]]
-    deadly = dataclasses.replace(jobs[1], data_sha256="f" * 64)
-    data: dict[str, Any] = {**describer.inputs.data, deadly.data_sha256: Deadly()}
-    with Engine(store, 2) as own:
-        found = own.run([jobs[0], deadly], Inputs(describer.inputs.models, data))
-    assert isinstance(found[jobs[0].key], EpisodeRecord)
-    failure = found[deadly.key]
+def test_a_task_whose_workers_all_die_is_given_up_alone(points: list[Point], store: Store) -> None:
+    describer, ended = Describer(), threading.Event()
+    quick = describer.job(points[0], HOST, steps=5, test=5)
+    long = describer.job(points[1].changed({"epochs": 500}), HOST, steps=None, test=5)
+    with Engine(store, 1) as own:
+        found = own.run([quick], describer.inputs)
+        killer = threading.Thread(target=kill_workers_of, args=(own._client, long.key, ended))
+        killer.start()
+        try:
+            found |= own.run([long], describer.inputs)
+        finally:
+            ended.set()
+            killer.join()
+    assert isinstance(found[quick.key], EpisodeRecord)
+    failure = found[long.key]
     assert isinstance(failure, Failure) and "died" in failure.error
 
 
