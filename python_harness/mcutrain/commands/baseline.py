@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcutrain.commands.options import JsonOption, console, log
-from mcutrain.commands.run import finish, results_folder, run_with_bars
+from mcutrain.commands.options import JsonOption, ResultsOption, console, log
+from mcutrain.commands.run import finish, run_with_bars
 from mcutrain.episode.baseline import (
     Baseline,
     Locked,
@@ -20,7 +19,7 @@ from mcutrain.episode.baseline import (
     save_baseline,
 )
 from mcutrain.episode.definition import EpisodeDefinition, load_episode
-from mcutrain.episode.explain import Verdict, changed_settings, judge
+from mcutrain.episode.explain import Explanation, changed_settings, explain
 from mcutrain.episode.locked_settings import changed_model, locked_differences, locked_settings
 from mcutrain.episode.prepare import PreparedEpisode, file_sha256, prepare
 from mcutrain.episode.record import EpisodeRecord
@@ -30,6 +29,8 @@ from mcutrain.episode.settings import settings_of
 from mcutrain.episode.trail import Trail, trail_of
 from mcutrain.errors import McutrainError, MismatchError, NotAvailableError, UsageError
 from mcutrain.paths import find_model, require_writable
+from mcutrain.report.junit import JunitCase, write_junit
+from mcutrain.results import results_folder
 
 app = typer.Typer(help="Hold episodes against their locked figures, or lock new ones.", no_args_is_help=True)
 
@@ -48,9 +49,7 @@ BoardOption = Annotated[list[str] | None, typer.Option("--board", help="Only the
 def check(
     episodes: EpisodesArgument = None,
     board: BoardOption = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, records.json and junit.xml; replaces what is there.")
-    ] = None,
+    output: ResultsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run each episode as far as its baseline did; exit 1 where a figure differs.
@@ -60,8 +59,8 @@ def check(
     locked, and only told under another. Settings that changed no figure are told, and end with 0.
     """
     records: list[EpisodeRecord] = []
-    verdicts: list[Verdict] = []
-    unavailable: list[str] = []
+    explained: list[Explanation] = []
+    unavailable: dict[str, str] = {}
     wanted = [find_runner(name).key for name in board or ()]
     folder = results_folder(output, "baseline")
     say = log if json else console
@@ -71,26 +70,42 @@ def check(
         try:
             prepared = _prepare(definition, baseline)
         except NotAvailableError as error:
-            unavailable.append(name)
+            unavailable[name] = str(error)
             log.print(f"{name}: not available here: {error}")
             continue
         for where, locked in baseline.runs.items():
             if wanted and where not in wanted:
                 continue
-            record, verdict = _run(name, where, locked, baseline.trails.get(locked.digest), prepared)
+            record, held = _run(name, where, locked, baseline.trails.get(locked.digest), prepared)
             records.append(record)
-            verdicts.append(verdict)
-            for line in verdict.lines():
+            explained.append(held)
+            for line in held.lines():
                 say.print(line, soft_wrap=True)
     if not records:
         if unavailable:
             raise NotAvailableError(f"none of {', '.join(unavailable)} can run here")
         raise UsageError("no baseline to check; lock one: mcutrain baseline update EPISODE --reason '...'")
-    finish(records, folder, title="mcutrain baseline check", json=json)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
+    cases = [*map(_case, explained), *(JunitCase(name, skipped=why) for name, why in unavailable.items())]
+    report = finish(
+        records,
+        folder,
+        title="mcutrain baseline check",
+        json=json,
+        also=lambda into: write_junit("baseline", cases, into / "junit.xml"),
+    )
+    if not json:
+        console.print(f"report: {report}", soft_wrap=True)
+    failed = [held for held in explained if not held.passed]
     if failed:
-        count = f"{len(failed)} of {len(verdicts)} runs" if len(verdicts) > 1 else "the run"
+        count = f"{len(failed)} of {len(explained)} runs" if len(explained) > 1 else "the run"
         raise MismatchError(f"not as locked: {count}; {failed[0].sentence()}")
+
+
+def _case(held: Explanation) -> JunitCase:
+    name, said = f"{held.episode} on {held.where}", "\n".join(held.lines())
+    if held.passed:
+        return JunitCase(name, held.seconds, output=said)
+    return JunitCase(name, held.seconds, failure=f"{held.reasons[0]}\n{said}")
 
 
 def _prepare(definition: EpisodeDefinition, baseline: Baseline) -> PreparedEpisode:
@@ -111,8 +126,8 @@ def _prepare(definition: EpisodeDefinition, baseline: Baseline) -> PreparedEpiso
 
 def _run(
     name: str, where: str, locked: Locked, trail: Trail | None, prepared: PreparedEpisode
-) -> tuple[EpisodeRecord, Verdict]:
-    """Run what was locked, and judge it. What ends the run early says which settings are others."""
+) -> tuple[EpisodeRecord, Explanation]:
+    """Run what was locked, and explain how it went. What ends the run early says which settings are others."""
     options = RunOptions(steps=locked.steps, test=locked.test)
     try:
         record, divergence = run_with_bars(prepared, where, options)
@@ -121,7 +136,7 @@ def _run(
         changed = locked_differences(locked.settings, locked_settings(settings)) if locked.settings and settings else []
         because = f" (not as locked: {'; '.join(changed)})" if changed else ""
         raise type(error)(f"{name} on {where}: {error}{because}") from error
-    return record, judge(name, where, locked, trail, prepared, record, divergence)
+    return record, explain(name, where, locked, trail, prepared, record, divergence)
 
 
 @app.command("update")

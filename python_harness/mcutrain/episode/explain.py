@@ -15,7 +15,7 @@ from mcutrain.episode.trail import Trail, name_operator, parting
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Explanation:
     """A run held against its locked one. episode: as the user called it. where: the runner.
 
     causes: what differs in settings, or what must have changed if they do not. place: where the bits part, in words, or empty. figures:
@@ -62,7 +62,7 @@ class Verdict:
         return tuple(filter(None, (*self.causes, self.place, *self.figures)))
 
     def lines(self) -> list[str]:
-        """The verdict as text: one line where all is as locked."""
+        """The explanation as text: one line where all is as locked."""
         if not self.passed:
             told = [*self.reasons, *self.told, f"to replay: {self.replay}", f"to accept: {self.accept}"]
         elif self.causes:
@@ -72,7 +72,7 @@ class Verdict:
         return [self.title, *(f"  {line}" for line in told)]
 
     def sentence(self) -> str:
-        """The failed verdict as one line."""
+        """That of a failed run as one line."""
         shown = self.reasons[: max(3, len(self.causes) + 2)]
         more = len(self.reasons) - len(shown)
         said = "; ".join([*shown, *([f"{more} more"] if more else [])])
@@ -86,7 +86,7 @@ def changed_settings(locked: Locked, now: Locked) -> tuple[str, ...]:
     return tuple(locked_differences(locked.settings, now.settings))
 
 
-def judge(
+def explain(
     episode: str,
     where: str,
     locked: Locked,
@@ -94,7 +94,7 @@ def judge(
     prepared: PreparedEpisode,
     record: EpisodeRecord,
     divergence: Divergence | None,
-) -> Verdict:
+) -> Explanation:
     """Hold a run that has just ended against its locked one; where bits part it runs once more, to name the operator."""
     now = lock(record)
     figures = differences(locked, now)
@@ -111,7 +111,7 @@ def judge(
         place = str(found) if found is not None else _no_place(locked, record)
     if figures and not causes:
         causes = [_cause(locked, now)]
-    return Verdict(
+    return Explanation(
         episode=episode,
         where=where,
         locked=locked,

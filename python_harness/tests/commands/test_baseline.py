@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -78,9 +79,16 @@ def change(folder: Path, old: str, new: str) -> None:
     (folder / "mine.yaml").write_text(text.replace(old, new), encoding="ascii")
 
 
+def said(stdout: str) -> list[str]:
+    """What the check says before it says where its report lies."""
+    *lines, report = stdout.splitlines()
+    assert report.startswith("report: ") and Path(report.removeprefix("report: ")).is_file()
+    return lines
+
+
 def reasons(stdout: str) -> list[str]:
     """What the check says below the title of the one run that failed, but for the commands."""
-    title, *lines = stdout.splitlines()
+    title, *lines = said(stdout)
     assert title == "mine.yaml on golden: not as locked"
     assert [line.split(": ")[0] for line in lines[-2:]] == ["  to replay", "  to accept"]
     return [line.strip() for line in lines[:-2]]
@@ -90,7 +98,7 @@ def test_what_is_locked_holds_and_lies_beside_the_episode(locked: Path, here: To
     assert (locked / "mine.baseline.json").stat().st_size < 10_000
     done = here("baseline", "check", "mine.yaml")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["mine.yaml on golden: as locked"]
+    assert said(done.stdout) == ["mine.yaml on golden: as locked"]
     document = json.loads((locked / "mine.baseline.json").read_text())
     assert document["episode"] == "mine" and document["runs"]["golden"]["settings"]["definition"]["model"] == "net.onnx"
     assert not (PROJECT / "emulation" / "baselines" / "mine.json").exists()
@@ -162,14 +170,14 @@ def test_a_renamed_file_with_the_same_content_is_no_change(locked: Path, here: T
     (locked / "net.onnx").rename(locked / "other.onnx")
     change(locked, "net.onnx", "other.onnx")
     done = here("baseline", "check", "mine.yaml")
-    assert done.returncode == 0 and done.stdout.splitlines() == ["mine.yaml on golden: as locked"]
+    assert done.returncode == 0 and said(done.stdout) == ["mine.yaml on golden: as locked"]
 
 
 def test_a_setting_that_changes_no_figure_is_told_and_passes(locked: Path, here: Tool) -> None:
     (locked / "net.onnx").write_bytes((locked / "net.onnx").read_bytes() + b"\x32\x02hi")  # a field of ONNX, doc_string
     done = here("baseline", "check", "mine.yaml")
     assert (done.returncode, done.stderr) == (0, "")
-    title, told, accept = done.stdout.splitlines()
+    title, told, accept = said(done.stdout)
     assert title == "mine.yaml on golden: as locked"
     assert told.startswith("  changed, but no figure with it: model_sha256: ")
     assert accept.startswith("  to lock the settings: mcutrain baseline update mine.yaml --board golden")
@@ -178,7 +186,7 @@ def test_a_setting_that_changes_no_figure_is_told_and_passes(locked: Path, here:
 def test_words_of_an_episode_are_none_of_its_settings(locked: Path, here: Tool) -> None:
     change(locked, "my own", "in other words")
     done = here("baseline", "check", "mine.yaml")
-    assert done.returncode == 0 and done.stdout.splitlines() == ["mine.yaml on golden: as locked"]
+    assert done.returncode == 0 and said(done.stdout) == ["mine.yaml on golden: as locked"]
 
 
 Break = Callable[[int], None]
@@ -263,16 +271,30 @@ def test_the_digests_of_a_trail_end_in_that_of_the_record(locked: Path) -> None:
     assert len(trail["checkpoints"]) == 8 * 20
 
 
+def test_verdicts_are_written_as_junit_with_the_cause_as_the_message(locked: Path, here: Tool) -> None:
+    assert here("baseline", "check", "mine.yaml").returncode == 0
+    first = (locked / "results" / "baseline" / "latest").resolve()
+    change(locked, "learning_rate: 0.01", "learning_rate: 0.011")
+    assert here("baseline", "check", "mine.yaml").returncode == 1
+    second = (locked / "results" / "baseline" / "latest").resolve()
+    (passed,), (failed,) = (ElementTree.parse(folder / "junit.xml").getroot() for folder in (first, second))
+    assert passed.attrib["name"] == failed.attrib["name"] == "mine.yaml on golden"
+    assert passed.find("failure") is None and passed.findtext("system-out") == "mine.yaml on golden: as locked"
+    failure = failed.find("failure")
+    assert failure is not None and failure.attrib["message"] == "learning_rate: 0.01 -> 0.011"
+    assert "to replay: mcutrain run mine.yaml --board golden --steps 20 --test 30" in str(failure.text)
+
+
 def test_commands_are_given_that_replay_it_and_that_accept_it(locked: Path, here: Tool) -> None:
     change(locked, "learning_rate: 0.01", "learning_rate: 0.011")
     failed = here("baseline", "check", "mine.yaml")
-    replay, accept = (shlex.split(line.split(": ", 1)[1]) for line in failed.stdout.splitlines()[-2:])
+    replay, accept = (shlex.split(line.split(": ", 1)[1]) for line in said(failed.stdout)[-2:])
     assert here(*replay[1:]).returncode == 0
-    (again,) = load_records(max((locked / "results").rglob("records.json"), key=lambda path: path.stat().st_mtime_ns))
+    (again,) = load_records(locked / "results" / "mine" / "latest" / "records.json")
     assert f" -> {again.digest}" in failed.stdout and again.samples_test == 30
     assert here(*accept[1:]).returncode == 0
     held = here("baseline", "check", "mine.yaml")
-    assert held.returncode == 0 and held.stdout.splitlines() == ["mine.yaml on golden: as locked"]
+    assert held.returncode == 0 and said(held.stdout) == ["mine.yaml on golden: as locked"]
     assert len(json.loads((locked / "mine.baseline.json").read_text())["changes"]) == 2
 
 
@@ -283,7 +305,7 @@ def test_a_baseline_of_an_older_version_is_held_and_says_that_it_knows_no_cause(
     for key in ("settings", "plan_crc32"):
         document["runs"]["golden"].pop(key)
     path.write_text(json.dumps(document))
-    assert here("baseline", "check", "mine.yaml").stdout.splitlines() == ["mine.yaml on golden: as locked"]
+    assert said(here("baseline", "check", "mine.yaml").stdout) == ["mine.yaml on golden: as locked"]
     change(locked, "learning_rate: 0.01", "learning_rate: 0.011")
     cause, figure, *_ = reasons(here("baseline", "check", "mine.yaml").stdout)
     assert cause.startswith("the baseline locks no settings") and figure.startswith("digest: ")
