@@ -20,6 +20,7 @@ from mcutrain.episode.baseline import (
     save_baseline,
     unlocked_figures,
 )
+from mcutrain.episode.definition import load_episode
 from mcutrain.episode.record import PhaseCounts
 from mcutrain.episode.trail import Trail
 from mcutrain.errors import UsageError
@@ -237,11 +238,18 @@ def test_trails_are_kept_for_the_digests_that_are_locked_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("episode", baseline_names())
-def test_the_projects_baselines_are_read_and_hold_figures_of_a_compiler(episode: str) -> None:
+def test_the_projects_baselines_are_read_and_hold_figures_of_a_compiler_settings_and_trails(episode: str) -> None:
     baseline = load_baseline(episode)
     assert baseline.episode == episode
     assert baseline.runs
     assert all(run.compilers for run in baseline.runs.values())
+    for run in baseline.runs.values():
+        assert (
+            run.settings is not None and run.settings.definition["learning_rate"] == load_episode(episode).learning_rate
+        )
+        assert baseline.trails[run.digest].checkpoints.endswith(run.digest)
+        assert 0 in baseline.trails[run.digest].traces
+    assert baseline_path(episode).stat().st_size < 12_000
     text = json.dumps(baseline.model_dump(), indent=2) + "\n"
     assert text == baseline_path(episode).read_text(encoding="utf-8"), "not as save_baseline writes it"
 
