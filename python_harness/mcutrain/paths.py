@@ -19,8 +19,8 @@ def build_directory() -> Path:
 
 
 def results_directory() -> Path:
-    """Where records and reports go: $MCUTRAIN_RESULTS, or results/ in the project."""
-    return Path(os.environ.get("MCUTRAIN_RESULTS") or PROJECT / "results")
+    """Where records and reports go: $MCUTRAIN_RESULTS, or results/ in the current folder."""
+    return Path(os.environ.get("MCUTRAIN_RESULTS") or "results").absolute()
 
 
 def require_writable(folder: Path, instead: str) -> None:

@@ -8,11 +8,15 @@ Documentation       A training episode under Renode's own Robot server, with its
 ...                 | renode-test emulation/renode/tests/episode.robot
 ...
 ...                 Firmware from elsewhere: ``--variable BUILD:FOLDER``, which has a folder for each board. One core alone: ``--include
-...                 cortex-m4``. Another board of a core: ``--variable M4:m4-1m``.
+...                 cortex-m4``. Another board of a core: ``--variable M4:m4-1m``. One board alone, as in the project's other suites:
+...                 ``--variable BOARD:m7-1m``; the test of the other core then skips, and so do both where ``EMULATOR`` is another one.
+Suite Setup         Skip If    $EMULATOR not in ("", "renode")    this suite is Renode's, not for ${EMULATOR}
 Test Timeout        10 minutes
 
 
 *** Variables ***
+${BOARD}            ${EMPTY}
+${EMULATOR}         ${EMPTY}
 ${M4}               m4-256k
 ${M7}               m7-256k
 ${RENODE}           ${CURDIR}/..
@@ -24,11 +28,13 @@ ${VIRTUAL SECONDS}  120
 *** Test Cases ***
 An Episode Ends Well On The Cortex-M4
     [Tags]    cortex-m4
-    Run The Episode On ${M4}
+    Skip If    not $BOARD.startswith("m4") and $BOARD    ${BOARD} has another core
+    Run The Episode On ${{$BOARD or $M4}}
 
 An Episode Ends Well On The Cortex-M7
     [Tags]    cortex-m7
-    Run The Episode On ${M7}
+    Skip If    not $BOARD.startswith("m7") and $BOARD    ${BOARD} has another core
+    Run The Episode On ${{$BOARD or $M7}}
 
 
 *** Keywords ***

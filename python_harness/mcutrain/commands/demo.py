@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcutrain.commands.options import JsonOption, console, log
-from mcutrain.commands.run import finish, results_folder, run_with_bars
+from mcutrain.commands.options import JsonOption, ResultsOption, console, log
+from mcutrain.commands.run import finish, run_with_bars
 from mcutrain.emulators.table import EMULATORS
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
@@ -16,12 +15,13 @@ from mcutrain.episode.run import RunOptions
 from mcutrain.episode.runners import find_runner
 from mcutrain.errors import MismatchError
 from mcutrain.report.text import render_episode
+from mcutrain.results import results_folder
 
 EPISODE = "digits-sparse"
 
 
 def demo(
-    output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
+    output: ResultsOption = None,
     emulator: Annotated[
         str | None, typer.Option(help=f"What runs the boards: {', '.join(EMULATORS)}. Default: what each board says.")
     ] = None,

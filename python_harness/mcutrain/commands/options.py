@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -51,6 +52,14 @@ OutputOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="Tensor of the model file to end at, where it has several outputs or another is meant."
+    ),
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FOLDER",
+        help="Write report.html and records.json there, over what is there. A new folder below results/ where not given.",
     ),
 ]
 MethodOption = Annotated[

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from mcutrain.commands.options import JsonOption, console
-from mcutrain.commands.run import finish, results_folder
+from mcutrain.commands.options import JsonOption, ResultsOption, console
+from mcutrain.commands.run import finish
 from mcutrain.report.json_report import load_records
 from mcutrain.report.text import render_table
+from mcutrain.results import results_folder
 
 
 def report(
     records: Annotated[list[Path], typer.Argument(metavar="RECORDS...", help="records.json files of earlier runs.")],
-    output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
+    output: ResultsOption = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "mcutrain report",
     json: JsonOption = False,
 ) -> None:

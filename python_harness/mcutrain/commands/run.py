@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from mcutrain.commands.options import (
     InputOption,
     JsonOption,
     MethodOption,
+    ResultsOption,
     SchemeOption,
     WeightsOption,
     bars,
@@ -30,11 +32,12 @@ from mcutrain.episode.repeat import as_shipped, repetition_of, result_difference
 from mcutrain.episode.run import RunOptions, Watch, run_episode
 from mcutrain.episode.runners import find_runner, key_of, make_target
 from mcutrain.errors import MismatchError, UsageError
-from mcutrain.paths import is_file, require_writable, results_directory
+from mcutrain.paths import is_file
 from mcutrain.records import write_csv
 from mcutrain.report.html import write_report
 from mcutrain.report.json_report import dump_records, load_records, write_json
 from mcutrain.report.text import render_episode
+from mcutrain.results import ResultsFolder, results_folder
 from mcutrain.sweep.find_rate import find_learning_rate
 
 
@@ -73,7 +76,7 @@ def run(
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the adapt samples.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and stochastic rounding.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for report.html and records.json.")] = None,
+    output: ResultsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train an episode and hold its steps against golden; exit 1 where they differ.
@@ -149,7 +152,7 @@ def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool
     repetition = repetition_of(record, where)
     definition = repetition.definition
     folder = results_folder(output, f"{definition.name}-repeated")
-    if (folder / "records.json").resolve() == file.resolve():
+    if output is not None and (output / "records.json").resolve() == file.resolve():
         raise UsageError(f"{file} would be replaced by the run that it is held against: give another --output")
     for phrase in as_shipped(repetition.settings):
         say.print(f"{definition.name} as it is now -> this record: {phrase}", soft_wrap=True)
@@ -193,15 +196,6 @@ def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
     return records[index], Path(file), f"{file}: episodes[{index}]"
 
 
-def results_folder(output: Path | None, name: str) -> Path:
-    """Where a run leaves its report and records. Raises UsageError, before anything runs for hours, where it cannot be written."""
-    folder = output or results_directory() / name
-    require_writable(
-        folder, "give another --output" if output else "set MCUTRAIN_RESULTS to a folder of your own, or give --output"
-    )
-    return folder
-
-
 def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:
     """Run on the runner called ``name`` with progress bars on standard error."""
     image = prepared.image(steps=options.steps, test=options.test)
@@ -214,15 +208,29 @@ def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> 
         return run_episode(prepared, make_target(prepared.plan, name), options, watch)
 
 
-def finish(records: list[EpisodeRecord], folder: Path, *, title: str, json: bool) -> Path:
-    """Write report.html, records.json and records.csv, and print the records where --json asks for them; returns the report's path."""
+def finish(
+    records: list[EpisodeRecord],
+    folder: ResultsFolder,
+    *,
+    title: str,
+    json: bool,
+    also: Callable[[Path], None] | None = None,
+) -> Path:
+    """Write report.html, records.json and records.csv, and print the records where --json asks for them; returns the report's path.
+
+    also: writes what else belongs into the folder.
+    """
     if not records:
         raise UsageError("no episode was run")
-    folder.mkdir(parents=True, exist_ok=True)
-    report = folder / "report.html"
-    write_report(records, report, title=title)
-    write_json(records, folder / "records.json")
-    write_csv(records, folder / "records.csv")
+
+    def write(into: Path) -> None:
+        write_report(records, into / "report.html", title=title)
+        write_json(records, into / "records.json")
+        write_csv(records, into / "records.csv")
+        if also is not None:
+            also(into)
+
+    report = folder.fill(write) / "report.html"
     if json:
         typer.echo(dump_records(records), nl=False)
         log.print(f"report: {report}")

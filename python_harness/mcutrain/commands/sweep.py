@@ -12,13 +12,14 @@ import typer
 from mcutrain.atomic import write_atomically
 from mcutrain.commands.cycle_tables import plain_table
 from mcutrain.commands.engine_progress import engine_with_progress, score_words, tell_pick
-from mcutrain.commands.options import JsonOption, console, load, log
-from mcutrain.commands.run import finish, results_folder
+from mcutrain.commands.options import JsonOption, ResultsOption, console, load, log
+from mcutrain.commands.run import finish
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.runners import find_runner
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.report import wording
 from mcutrain.report.json_report import dump_records
+from mcutrain.results import results_folder
 from mcutrain.sweep.grid import Axis, Point, parse_axis, parse_seeds, points_of, word
 from mcutrain.sweep.sweep import HOST, Describer, Lost, Pick, Settings, Swept, pick, require_any
 from mcutrain.sweep.sweep import sweep as run_sweep
@@ -70,7 +71,7 @@ def sweep(
             min=1, help="Steps that a board runs of one point of each plan: counted, and held against the host's."
         ),
     ] = 20,
-    output: Annotated[Path | None, typer.Option(help="Folder for report.html, records.json and sweep.json.")] = None,
+    output: ResultsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run every combination of episodes, values and seeds, and compare them in one report.
@@ -101,9 +102,12 @@ def sweep(
     swept.failures[:0] = failures
     require_any(swept)
     records = [record for _, record in swept.records]
-    report = finish(records, folder, title="mcutrain sweep", json=False)
     found = {**_document(swept, picks, axes), "computed": engine.tally.computed, "reused": engine.tally.reused}
-    write_atomically(folder / "sweep.json", json_module.dumps(found, indent=1) + "\n", "the sweep's findings")
+
+    def write_findings(into: Path) -> None:
+        write_atomically(into / "sweep.json", json_module.dumps(found, indent=1) + "\n", "the sweep's findings")
+
+    report = finish(records, folder, title="mcutrain sweep", json=False, also=write_findings)
     if json:
         whole = {**json_module.loads(dump_records(records)), **found}
         typer.echo(json_module.dumps(whole, indent=1))

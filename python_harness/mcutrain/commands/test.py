@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from mcutrain.errors import MismatchError, UsageError
 from mcutrain.paths import PROJECT, results_directory
 from mcutrain.report.json_report import load_records
 from mcutrain.report.junit import merge_junit
+from mcutrain.results import ResultsFolder
 
 SUITES = ("lint", "baseline", "ctest", "robot", "pytest")
 CTEST_PRESETS = ("host", "m4-256k", "m7-256k")
@@ -53,6 +55,7 @@ def test(
     results.mkdir(parents=True, exist_ok=True)
     for old in results.glob("*.xml"):
         old.unlink()
+    shutil.rmtree(results / "baseline", ignore_errors=True)
     suites = _suites(results, tuple(context.args))
     failed = [name for name in chosen if not _run(suites[name], quiet=json)]
     present = [path for name in chosen for path in suites[name].junit if path.exists()]
@@ -64,7 +67,7 @@ def test(
     records_file = results / "baseline" / "records.json"
     if "baseline" in chosen and records_file.exists():
         records = list(load_records(records_file))
-        report = finish(records, results, title="mcutrain test", json=json)
+        report = finish(records, ResultsFolder(results, False), title="mcutrain test", json=json)
         log.print(f"report: {report}")
     if failed:
         raise MismatchError(f"suites that failed: {', '.join(failed)}")
@@ -100,7 +103,7 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
     )
     return {
         "lint": Suite("lint", lint, ()),
-        "baseline": Suite("baseline", (baseline,), ()),
+        "baseline": Suite("baseline", (baseline,), (results / "baseline" / "junit.xml",)),
         "ctest": Suite("ctest", tuple(ctest), tuple(results / f"ctest-{preset}.xml" for preset in CTEST_PRESETS)),
         "robot": Suite("robot", (robot,), (results / "robot.xml",)),
         "pytest": Suite("pytest", (pytest,), (results / "pytest.xml",)),

@@ -1,22 +1,26 @@
 """Locked baselines: what an episode must do again, and why it was last allowed to change.
 
-One JSON file an episode in emulation/baselines. Digests, accuracy or mean squared error, and memory must be equal everywhere; instruction
-counts, flash and stack belong to a compiler. A baseline holds those of several, and each is compared only with what that very compiler
-built.
+One JSON file an episode: in emulation/baselines for the project's own, ``mine.baseline.json`` beside a user's ``mine.yaml``. Digests,
+accuracy or mean squared error, and memory must be equal everywhere; instruction counts, flash and stack belong to a compiler. A baseline
+holds those of several, and each is compared only with what that very compiler built. Settings and trails say why figures differ, and where.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcutrain.atomic import write_atomically
+from mcutrain.episode.locked_settings import LockedSettings, locked_settings
 from mcutrain.episode.record import Amount, Bits, Count, EpisodeRecord, Fraction, PhaseCounts
+from mcutrain.episode.trail import Trail
 from mcutrain.errors import UsageError
-from mcutrain.paths import BASELINES
+from mcutrain.paths import BASELINES, EPISODES
 
 
 class _Strict(BaseModel):
@@ -25,6 +29,10 @@ class _Strict(BaseModel):
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return not value
 
 
 class CompilerFigures(_Strict):
@@ -40,8 +48,11 @@ class Locked(_Strict):
     """The locked figures of one run. steps and test say how much of the episode was run: the check runs as much.
 
     compilers: by the compiler's name and version, as a record has it. Classifiers have no mean squared error, and their files none.
+    settings, plan_crc32: what made it; None in files of an mcutrain that did not lock them yet.
     """
 
+    settings: LockedSettings | None = Field(default=None, exclude_if=_is_none)
+    plan_crc32: Bits | None = Field(default=None, exclude_if=_is_none)
     steps: Count
     test: Count
     digest: Bits
@@ -63,15 +74,17 @@ class Change(_Strict):
 
 
 class Baseline(_Strict):
-    """All locked runs of one episode, by board."""
+    """All locked runs of one episode, by board. trails: by the digest of the runs that left them."""
 
     episode: str
     runs: dict[str, Locked]
+    trails: dict[Bits, Trail] = Field(default_factory=dict, exclude_if=_is_empty)
     changes: tuple[Change, ...]
 
 
-# Compared on every machine, unlike how much was run and what belongs to a compiler.
-_EVERYWHERE = tuple(field for field in Locked.model_fields if field not in ("steps", "test", "compilers"))
+# Compared on every machine, unlike how the run was made and what belongs to a compiler.
+_HOW = ("settings", "plan_crc32", "steps", "test")
+_EVERYWHERE = tuple(field for field in Locked.model_fields if field not in (*_HOW, "compilers"))
 
 
 def lock(record: EpisodeRecord) -> Locked:
@@ -83,6 +96,8 @@ def lock(record: EpisodeRecord) -> Locked:
         instructions_per_inference=record.instructions_per_inference,
     )
     return Locked(
+        settings=locked_settings(record.settings) if record.settings else None,
+        plan_crc32=record.plan_crc32,
         steps=record.steps,
         test=record.samples_test,
         digest=record.digest,
@@ -153,16 +168,20 @@ def _percent(was: float, is_now: float) -> str:
 
 
 def baseline_path(episode: str, folder: Path = BASELINES) -> Path:
-    """The file of an episode's baseline."""
-    return folder / f"{episode}.json"
+    """The file of an episode's baseline; episode: a name of the project's, or the .yaml file of a user, which has it beside it."""
+    path = Path(episode)
+    if path.suffix not in (".yaml", ".yml") or path.resolve().parent == EPISODES:
+        return folder / f"{path.stem if path.suffix in ('.yaml', '.yml') else episode}.json"
+    return path.with_name(f"{path.stem}.baseline.json")
 
 
 def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
     """Read a baseline. Raises UsageError where there is none or the file is broken."""
     path = baseline_path(episode, folder)
     if not path.is_file():
+        name = shlex.quote(episode)
         raise UsageError(
-            f"episode {episode} has no baseline yet; make one: mcutrain baseline update {episode} --reason '...'"
+            f"episode {episode} has no baseline yet; make one: mcutrain baseline update {name} --reason '...'"
         )
     try:
         return Baseline.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -178,13 +197,22 @@ def load_baseline(episode: str, folder: Path = BASELINES) -> Baseline:
         ) from error
 
 
-def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Path = BASELINES) -> tuple[str, ...]:
+def save_baseline(
+    episode: str,
+    runs: dict[str, Locked],
+    reason: str,
+    folder: Path = BASELINES,
+    trails: Mapping[str, Trail] | None = None,
+) -> tuple[str, ...]:
     """Write the runs into the episode's baseline, keeping other boards' runs, other compilers' figures and the history of changes.
 
-    Returns what was dropped, one phrase each: the figures of other compilers where a digest has changed (`relock`).
+    trails: of these runs, by digest; what no locked run left any more is dropped. Returns what was dropped of the figures, one phrase each:
+    those of other compilers where a digest has changed (`relock`).
     """
     path = baseline_path(episode, folder)
-    known = load_baseline(episode, folder) if path.exists() else Baseline(episode=episode, runs={}, changes=())
+    known = (
+        load_baseline(episode, folder) if path.exists() else Baseline(episode=Path(episode).stem, runs={}, changes=())
+    )
     merged = dict(known.runs)
     dropped: list[str] = []
     for where, now in runs.items():
@@ -193,7 +221,11 @@ def save_baseline(episode: str, runs: dict[str, Locked], reason: str, folder: Pa
             f"{episode} on {where}: the figures of {compiler}, for which the digest was another" for compiler in lost
         ]
     change = Change(date=datetime.now(UTC).date().isoformat(), reason=reason)
-    saved = Baseline(episode=episode, runs=dict(sorted(merged.items())), changes=(*known.changes, change))
+    left = {run.digest for run in merged.values()}
+    kept = {digest: trail for digest, trail in sorted({**known.trails, **(trails or {})}.items()) if digest in left}
+    saved = Baseline(
+        episode=known.episode, runs=dict(sorted(merged.items())), trails=kept, changes=(*known.changes, change)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(saved.model_dump(), indent=2) + "\n", "baseline")
     return tuple(dropped)

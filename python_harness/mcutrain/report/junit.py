@@ -1,4 +1,4 @@
-"""One JUnit XML out of those that pytest, ctest and Robot Framework write."""
+"""JUnit XML: of cases of our own, and one file out of those that pytest, ctest and Robot Framework write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from mcutrain.atomic import write_atomically
 from mcutrain.errors import UsageError
+from mcutrain.report.wording import printable
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,35 @@ class JunitTotals:
         )
 
 
+@dataclass(frozen=True)
+class JunitCase:
+    """A test case. failure, skipped: what to say of one that failed or did not run; empty for one that passed. output: what it said."""
+
+    name: str
+    seconds: float = 0.0
+    failure: str = ""
+    skipped: str = ""
+    output: str = ""
+
+
+def write_junit(suite: str, cases: Sequence[JunitCase], out: Path) -> None:
+    """Write the cases as one suite, whole or not at all. Raises UsageError where it cannot be written."""
+    element = ElementTree.Element("testsuite", name=suite)
+    for case in cases:
+        row = ElementTree.SubElement(
+            element, "testcase", classname=suite, name=printable(case.name), time=f"{case.seconds:.3f}"
+        )
+        if case.failure:
+            said = [printable(line) for line in case.failure.splitlines()]
+            ElementTree.SubElement(row, "failure", message=said[0]).text = "\n".join(said)
+        elif case.skipped:
+            ElementTree.SubElement(row, "skipped", message=printable(case.skipped))
+        if case.output:
+            ElementTree.SubElement(row, "system-out").text = "\n".join(map(printable, case.output.splitlines()))
+    _state(element, sum(map(_case, element), JunitTotals()))
+    _write(element, out)
+
+
 def merge_junit(paths: Sequence[Path], out: Path) -> JunitTotals:
     """Merge JUnit files into out, in the order given, and return the totals.
 
@@ -58,10 +88,14 @@ def merge_junit(paths: Sequence[Path], out: Path) -> JunitTotals:
             _state(copy, own)
             totals += own
     _state(merged, totals)
-    ElementTree.indent(merged)
-    text = ElementTree.tostring(merged, encoding="unicode")
-    write_atomically(out, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n', "the JUnit file")
+    _write(merged, out)
     return totals
+
+
+def _write(root: ElementTree.Element, out: Path) -> None:
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    write_atomically(out, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n', "the JUnit file")
 
 
 def _parse(path: Path) -> ElementTree.Element:

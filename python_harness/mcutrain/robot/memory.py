@@ -39,7 +39,7 @@ class MemoryKeywords:
         record = self._measured()
         try:
             placement = {} if record.input_placement is None else {"input": record.input_placement}
-            plan = prepare(load_episode(record.episode).changed(placement, record.options)).plan
+            plan = prepare(load_episode(self.session.last.episode).changed(placement, record.options)).plan
         except McutrainError as error:
             raise Failure(str(error)) from None
         measured = {

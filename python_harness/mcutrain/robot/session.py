@@ -23,11 +23,20 @@ _COPIED = ("CMakeLists.txt", "cmake", "src", "emulation", "examples", "python_ha
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended: its record, its report, and where it parted from golden (None where it did not)."""
+    """A run that has ended: its record, its report, and where it parted from golden (None where it did not).
+
+    own: the user's .yaml file that was run; empty for an episode of the project.
+    """
 
     record: EpisodeRecord
     report: Path | None = None
     divergence: str | None = None
+    own: str = ""
+
+    @property
+    def episode(self) -> str:
+        """What `load_episode` and `load_baseline` know it by."""
+        return self.own or self.record.episode
 
 
 class Session:

@@ -25,6 +25,7 @@ from mcutrain.robot.log import log_record, output_folder
 from mcutrain.robot.session import Run, Session
 from mcutrain.robot.words import Percent, Place
 
+_OWN = (".yaml", ".yml")
 _REPORTS: Counter[str] = Counter()
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -102,7 +103,7 @@ class TrainingKeywords:
     def load_the_record(self, file: Path) -> EpisodeRecord:
         """Take the last record of a records.json that an earlier run wrote, for the assertions to look at."""
         try:
-            return self._keep(load_records(file)[-1], None, None)
+            return self._keep(Run(load_records(file)[-1]))
         except (UsageError, IndexError) as error:
             raise Failure(str(error)) from None
 
@@ -156,18 +157,19 @@ class TrainingKeywords:
     def instructions_per_step_should_be_as_locked(self) -> None:
         """Assert that a step and an inference take exactly the instructions in the episode's baseline.
 
+        That of your own ``mine.yaml`` is ``mine.baseline.json`` beside it, which ``mcutrain baseline update mine.yaml`` writes.
         Counts belong to a compiler. Where one without locked counts built the firmware this asserts nothing, and says so as a warning;
         nor where the emulator counts none by operator.
         """
-        record = self.session.last.record
-        where = key_of(record.board, record.runner)
+        run = self.session.last
+        record, where = run.record, key_of(run.record.board, run.record.runner)
         if record.runner in EMULATORS and not EMULATORS[record.runner].profiles:
             logger.warn(
                 f"{record.episode} on {where}: instructions not compared, {record.runner} counts none by operator"
             )
             return
         try:
-            locked = load_baseline(record.episode, self.session.baselines).runs.get(where)
+            locked = load_baseline(run.episode, self.session.baselines).runs.get(where)
         except UsageError as error:
             raise Failure(str(error)) from None
         if locked is None:
@@ -217,12 +219,13 @@ class TrainingKeywords:
         if outcome.exit_code not in (0, 1) or not records.is_file():
             raise Failure(outcome.message)
         divergence = outcome.message if outcome.exit_code else None
-        return self._keep(load_records(records)[0], folder / "report.html", divergence)
+        own = str(_absolute(episode)) if episode.endswith(_OWN) else ""
+        return self._keep(Run(load_records(records)[0], folder / "report.html", divergence, own))
 
-    def _keep(self, record: EpisodeRecord, report: Path | None, divergence: str | None) -> EpisodeRecord:
-        self.session.runs += (Run(record, report, divergence),)
-        log_record(record, report)
-        return record
+    def _keep(self, run: Run) -> EpisodeRecord:
+        self.session.runs += (run,)
+        log_record(run.record, run.report)
+        return run.record
 
     def _hold_against_golden(self) -> None:
         run = self.session.last
@@ -244,7 +247,7 @@ def _percent(fraction: Decimal) -> str:
 
 def _absolute(episode: str) -> str | Path:
     """An own .yaml file is meant relative to where Robot was started; the tool runs elsewhere."""
-    return Path(episode).resolve() if episode.endswith((".yaml", ".yml")) else episode
+    return Path(episode).resolve() if episode.endswith(_OWN) else episode
 
 
 def _report_folder(episode: str, runner: str) -> Path:

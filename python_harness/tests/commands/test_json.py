@@ -92,7 +92,7 @@ def test_a_run_prints_its_records(folders: dict[str, str]) -> None:
     printed = document(folders, "run", EPISODE, "--board", "host", "--steps", "3", "--test", "4")
     assert [record["board"] for record in printed["episodes"]] == ["host"]
     assert_is_a_record(printed["episodes"][0], "host")
-    written = Path(folders["MCUTRAIN_RESULTS"]) / EPISODE
+    written = Path(folders["MCUTRAIN_RESULTS"]) / EPISODE / "latest"
     (kept,) = json.loads((written / "records.json").read_text(encoding="utf-8"))["episodes"]
     steps = kept.pop("steps_file")
     assert [{**kept, "step_records": printed["episodes"][0]["step_records"]}] == printed["episodes"]

@@ -119,7 +119,10 @@ def test_a_repeated_run_leaves_the_same_record(run: Callable[..., Path], here: T
     records = run(EPISODE, "--learning-rate", "0.02", "--option", "step_cap=0.25", "--golden-steps", "7")
     done = here("run", "--from", str(records))
     assert done.returncode == 0, done.stderr
-    (first,), (again,) = load_records(records), load_records(Path("results") / f"{EPISODE}-repeated" / "records.json")
+    (first,), (again,) = (
+        load_records(records),
+        load_records(Path("results") / f"{EPISODE}-repeated" / "latest" / "records.json"),
+    )
     assert comparable(again) == comparable(first)
     assert (again.steps, again.samples_test, again.golden_steps) == (30, 50, 7)
     assert not_as_it_was(done.stdout) == []

@@ -114,6 +114,8 @@ def assert_files_are_whole(tool: Tool) -> None:
         json.loads(path.read_text(encoding="utf-8"))
     for path in tool.results.rglob("*.html"):
         assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), path
+    for folder in tool.results.glob("*/*"):  # of a run, or the link to the newest
+        assert {"report.html", "records.json", "records.csv"} <= {path.name for path in folder.iterdir()}, folder
 
 
 def assert_finished(tool: Tool, arguments: Sequence[str], stdout: str) -> None:

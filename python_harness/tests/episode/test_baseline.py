@@ -20,8 +20,11 @@ from mcutrain.episode.baseline import (
     save_baseline,
     unlocked_figures,
 )
+from mcutrain.episode.definition import load_episode
 from mcutrain.episode.record import PhaseCounts
+from mcutrain.episode.trail import Trail
 from mcutrain.errors import UsageError
+from mcutrain.paths import BASELINES, EPISODES
 
 GCC_12 = "arm-none-eabi-gcc (GNU 12.2.1)"
 GCC_14 = "arm-none-eabi-gcc (GNU 14.2.1)"
@@ -85,7 +88,7 @@ def test_every_figure_is_compared(field: str) -> None:
 
 
 def test_every_field_is_compared_or_says_how_the_run_was_made() -> None:
-    assert {*EVERYWHERE, "steps", "test", "compilers"} == set(Locked.model_fields)
+    assert {*EVERYWHERE, "settings", "plan_crc32", "steps", "test", "compilers"} == set(Locked.model_fields)
     assert set(OF_A_COMPILER) == set(CompilerFigures.model_fields)
 
 
@@ -214,12 +217,39 @@ def test_a_baseline_is_plain_json(tmp_path: Path) -> None:
     assert document["runs"]["m4-256k"]["compilers"][GCC_12]["instructions_per_step"]["backward"] == 30.0
 
 
+def test_a_users_baseline_lies_beside_the_episodes_file_and_the_projects_in_its_folder() -> None:
+    assert baseline_path("some/where/mine.yaml") == Path("some/where/mine.baseline.json")
+    assert baseline_path("mine.yml") == Path("mine.baseline.json")
+    assert baseline_path("digits-sparse") == BASELINES / "digits-sparse.json"
+    assert baseline_path(str(EPISODES / "digits-sparse.yaml")) == BASELINES / "digits-sparse.json"
+
+
+def test_trails_are_kept_for_the_digests_that_are_locked_alone(tmp_path: Path) -> None:
+    first, second = (
+        Trail(checkpoints="0" * 8, operators=digest, traces={0: "1" * 16}) for digest in ("a" * 8, "b" * 8)
+    )
+    save_baseline("x", {"m4-256k": LOCKED, "m7-256k": LOCKED}, "first", tmp_path, {LOCKED.digest: first})
+    assert load_baseline("x", tmp_path).trails == {LOCKED.digest: first}
+    moved = changed(digest="00000000")
+    save_baseline("x", {"m4-256k": moved}, "second", tmp_path, {moved.digest: second})
+    assert load_baseline("x", tmp_path).trails == {LOCKED.digest: first, moved.digest: second}
+    save_baseline("x", {"m7-256k": moved}, "third", tmp_path)
+    assert load_baseline("x", tmp_path).trails == {moved.digest: second}
+
+
 @pytest.mark.parametrize("episode", baseline_names())
-def test_the_projects_baselines_are_read_and_hold_figures_of_a_compiler(episode: str) -> None:
+def test_the_projects_baselines_are_read_and_hold_figures_of_a_compiler_settings_and_trails(episode: str) -> None:
     baseline = load_baseline(episode)
     assert baseline.episode == episode
     assert baseline.runs
     assert all(run.compilers for run in baseline.runs.values())
+    for run in baseline.runs.values():
+        assert (
+            run.settings is not None and run.settings.definition["learning_rate"] == load_episode(episode).learning_rate
+        )
+        assert baseline.trails[run.digest].checkpoints.endswith(run.digest)
+        assert 0 in baseline.trails[run.digest].traces
+    assert baseline_path(episode).stat().st_size < 12_000
     text = json.dumps(baseline.model_dump(), indent=2) + "\n"
     assert text == baseline_path(episode).read_text(encoding="utf-8"), "not as save_baseline writes it"
 

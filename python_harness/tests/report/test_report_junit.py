@@ -9,6 +9,7 @@ import pytest
 
 from mcutrain.errors import UsageError
 from mcutrain.report import JunitTotals, merge_junit
+from mcutrain.report.junit import JunitCase, write_junit
 
 PYTEST = """<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><testsuite name="pytest" errors="1"
 failures="1" skipped="1" tests="4" time="1.5" hostname="h" timestamp="2026-01-02T03:04:05">
@@ -116,3 +117,24 @@ def test_a_broken_file_is_refused_and_nothing_is_written(tmp_path: Path, text: s
 def test_a_missing_file_does_not_vanish_from_the_sum(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read test results from .*gone\.xml"):
         merge_junit([*_write(tmp_path, good=PYTEST), tmp_path / "gone.xml"], tmp_path / "out.xml")
+
+
+def test_cases_of_our_own_are_written_with_totals_and_without_what_xml_cannot_hold(tmp_path: Path) -> None:
+    cases = [
+        JunitCase("a", 1.5, output="as locked"),
+        JunitCase("b\x1b[2J", 2.0, failure="learning_rate: 0.01 -> 0.011\nall <of> it\x00"),
+        JunitCase("c", skipped="no data"),
+    ]
+    write_junit("baseline", cases, tmp_path / "own.xml")
+    suite = ElementTree.parse(tmp_path / "own.xml").getroot()
+    assert suite.attrib == {
+        **{"name": "baseline", "tests": "3", "failures": "1", "errors": "0", "skipped": "1", "time": "3.500"}
+    }
+    passed, failed, skipped = suite
+    assert passed.findtext("system-out") == "as locked" and passed.get("classname") == "baseline"
+    failure = failed.find("failure")
+    assert failure is not None and failed.get("name") == "b\\x1b[2J"
+    assert failure.get("message") == "learning_rate: 0.01 -> 0.011"
+    assert failure.text == "learning_rate: 0.01 -> 0.011\nall <of> it\\x00"
+    assert [child.get("message") for child in skipped] == ["no data"]
+    assert merge_junit([tmp_path / "own.xml"], tmp_path / "merged.xml") == JunitTotals(3, 1, 0, 1, 3.5)

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from robot.api import Failure
 
 from mcutrain.episode.baseline import lock, save_baseline
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import EpisodeRecord, SramUse
 from mcutrain.episode.targets import planned_static_bytes
+from mcutrain.paths import EPISODES
+from mcutrain.robot import McutrainLibrary
+from mcutrain.robot.session import Run
 from support.robot_suites import COUNTS, SRAM, Hold, make_record
 
 ROSE = "Accuracy Should Rise From 56.5 % To At Least 88 %"
@@ -131,6 +135,26 @@ def test_instructions_that_are_not_as_locked_fail(
     result = hold([make_record(**changes)], AS_LOCKED, library=locked)
     assert result.status == "FAIL"
     assert message in result.message
+
+
+def test_the_users_own_episode_has_its_plan_and_its_baseline_where_its_file_lies(tmp_path: Path) -> None:
+    text = (EPISODES / "digits-biases.yaml").read_text(encoding="utf-8").replace("name: digits-biases", "name: mine")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    own = str(tmp_path / "mine.yaml")
+    plan = prepare(load_episode(own)).plan
+    use = SRAM.model_copy(
+        update={"bss": planned_static_bytes(plan) - 4, "arena": plan.arena_bytes, "trainable": plan.trainable_bytes}
+    )
+    record = make_record(episode="mine", sram=use)
+    save_baseline(own, {"m4-256k": lock(record)}, "a test")
+    assert (tmp_path / "mine.baseline.json").is_file()
+    library = McutrainLibrary()
+    library.session.runs = (Run(record, own=own),)
+    library.static_sram_should_be_what_the_plan_says()
+    library.instructions_per_step_should_be_as_locked()
+    library.session.runs = (Run(record.model_copy(update={"instructions_per_inference": 391.0}), own=own),)
+    with pytest.raises(Failure, match=r"instructions_per_inference: 390.0 -> 391.0"):
+        library.instructions_per_step_should_be_as_locked()
 
 
 def test_other_figures_than_instructions_are_not_this_keywords_matter(locked: str, hold: Hold) -> None:
