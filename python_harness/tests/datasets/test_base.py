@@ -98,3 +98,54 @@ def test_fields_that_do_not_belong_together_are_refused() -> None:
         replace(data, labels=data.labels - 1)
     with pytest.raises(UsageError, match=r"pixel_scale is 0\.0, it must be above 0"):
         data.with_pixel_scale(0.0)
+
+
+def many(labels: list[int]) -> Dataset:
+    """Samples that are their own number."""
+    samples = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1)
+    return Dataset("many", samples, np.array(labels, np.int64), ("a", "b", "c"))
+
+
+def test_without_a_validate_part_a_quarter_of_each_class_is_held_back_from_the_adapt_samples() -> None:
+    adapt = many([0] * 40 + [1] * 20 + [2] * 8)
+    data = EpisodeData(adapt, many([0, 1]), "none").for_validation()
+    assert np.bincount(data.test.labels).tolist() == [10, 5, 2]
+    both = np.concatenate([data.adapt.samples, data.test.samples]).reshape(-1)
+    assert sorted(both.tolist()) == list(range(68)), "each sample is in one part"
+    assert np.all(np.diff(data.adapt.samples.reshape(-1).astype(int)) > 0), "what is trained on keeps its order"
+    again = EpisodeData(adapt, many([0, 1]), "none").for_validation()
+    assert again.test.digest() == data.test.digest()
+
+
+def test_samples_that_lie_class_by_class_are_not_held_back_from_their_ends() -> None:
+    held_back = EpisodeData(many([0] * 100), many([0]), "none").for_validation().test.samples.reshape(-1)
+    assert held_back.min() < 25 and held_back.max() > 75 and len(set(np.diff(np.sort(held_back)).tolist())) > 2
+
+
+def test_samples_of_values_are_held_back_too() -> None:
+    values = Dataset(
+        "values", np.zeros((8, 1), np.uint8), np.zeros(0, np.int64), (), targets=np.zeros((8, 2), np.float32)
+    )
+    data = EpisodeData(values, values, "none").for_validation()
+    assert (len(data.adapt), len(data.test)) == (6, 2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_samples_to_hold_some_back_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match="too few to hold some back"):
+        EpisodeData(many([0] * count), many([0]), "none").for_validation()
+
+
+def test_the_test_samples_are_in_no_part_that_settings_are_chosen_on() -> None:
+    adapt, test, validate = many([0] * 8), many([1] * 8), many([2] * 8)
+    data = EpisodeData(adapt, test, "none", validate).for_validation()
+    assert data.test is validate and data.adapt is adapt and data.validate is None
+
+
+def test_more_parts_do_not_change_the_first_ones() -> None:
+    data = many([0, 1, 2] * 20)
+    two = balanced_split(data, (5, 5), random_stream(1, 0))
+    three = balanced_split(data, (5, 5, 5), random_stream(1, 0))
+    for one, other in zip(two, three, strict=False):
+        np.testing.assert_array_equal(one, other)
+    assert len(set(np.concatenate(three).tolist())) == 45

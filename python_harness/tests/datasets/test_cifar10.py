@@ -22,7 +22,7 @@ BEFORE = {
 TOLERANCE = 3 * 0.015 * 2**0.5
 
 
-def write_batch(folder: Path, per_class: int = 200, extra: bytes = b"") -> Path:
+def write_batch(folder: Path, per_class: int = 300, extra: bytes = b"") -> Path:
     """A file of the published format: in record r, plane c has r % 251 in its first row and c elsewhere."""
     records = np.zeros((10 * per_class, RECORD_BYTES), dtype=np.uint8)
     records[:, 0] = np.arange(len(records)) % 10
@@ -54,7 +54,7 @@ def test_a_record_is_a_label_and_three_planes(tmp_path: Path) -> None:
 def test_the_set_is_found_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_batch(tmp_path)
     monkeypatch.setenv("MCUTRAIN_DATA", str(tmp_path))
-    assert len(load_dataset("cifar10")) == 2000
+    assert len(load_dataset("cifar10")) == 3000
 
 
 def test_a_shifted_set_has_every_class_equally_often_and_other_images_to_test(
@@ -65,8 +65,10 @@ def test_a_shifted_set_has_every_class_equally_often_and_other_images_to_test(
     data = cifar10_shifted("brightness", severity=1)
     assert np.bincount(data.adapt.labels).tolist() == [100] * 10
     assert np.bincount(data.test.labels).tolist() == [100] * 10
-    # All 2,000 records are drawn, so together both parts hold each record once.
-    drawn = np.concatenate([data.adapt.samples, data.test.samples])[:, 0, 0, 0]
+    assert data.validate is not None
+    assert np.bincount(data.validate.labels).tolist() == [100] * 10
+    # All 3,000 records are drawn, so together the parts hold each record once.
+    drawn = np.concatenate([data.adapt.samples, data.test.samples, data.validate.samples])[:, 0, 0, 0]
     clean = read_batch(tmp_path / "cifar-10-batches-bin" / "test_batch.bin").samples
     brighter = np.minimum(np.rint(clean[:, 0, 0, 0] + 255 * 0.05), 255)
     assert sorted(drawn) == sorted(brighter)
@@ -133,3 +135,17 @@ def accuracy(interpreter: Interpreter, data: Dataset) -> float:
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_resnet8_is_as_accurate_before_adapting_as_measured_elsewhere(resnet8: Interpreter, shift: str) -> None:
     assert accuracy(resnet8, cifar10_shifted(shift).test) == pytest.approx(BEFORE[shift], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("shift", ["gaussian_noise", "contrast"])
+def test_the_three_parts_share_no_image(shift: str) -> None:
+    real_file("MCUTRAIN_DATA", "cifar-10-batches-bin/test_batch.bin")
+    clean = load_dataset("cifar10")
+    from mcutrain.datasets.base import balanced_split, random_stream
+
+    parts = balanced_split(clean, (100, 100, 100), random_stream(0, 0))
+    assert len(set(np.concatenate(parts).tolist())) == 3000
+    data = cifar10_shifted(shift)
+    assert data.validate is not None
+    for part, indices in zip((data.adapt, data.test, data.validate), parts, strict=True):
+        np.testing.assert_array_equal(part.labels, clean.labels[indices])

@@ -84,7 +84,7 @@ def halved(samples: NDArray[Any]) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"test_labels": None}, "no array 'test_labels'; a data file has them for both parts, or for neither"),
+        ({"test_labels": None}, "no array 'test_labels'; a data file has them for all its parts, or for none"),
         ({"adapt_labels": None}, "no array 'adapt_labels'"),
         ({"test_samples": np.uint8(1)}, r"test_samples have shape (): the first axis counts samples"),
         (
@@ -275,3 +275,35 @@ def test_samples_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def read_back(path: Path) -> None:
     graph = load_model(find_model("examples/digits/digits.onnx"))
     load_coded_data(DataSource(file=str(path)), inference(graph))
+
+
+def test_a_validate_part_is_a_third_one(tmp_path: Path) -> None:
+    saved = arrays()
+    saved |= {"validate_samples": saved["test_samples"][:3] + 1, "validate_labels": np.array([11, 0, 3])}
+    data = read_npz(written(tmp_path, saved))
+    assert data.validate is not None and len(data.validate.classes) == len(data.adapt.classes) == 12
+    chosen_on = data.for_validation()
+    np.testing.assert_array_equal(chosen_on.test.samples, saved["validate_samples"])
+    np.testing.assert_array_equal(chosen_on.adapt.samples, saved["adapt_samples"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"validate_labels": None}, "no array 'validate_labels'"),
+        ({"validate_samples": None}, "no array 'validate_samples'"),
+        ({"validate_samples": np.zeros((3, 8, 8, 1), np.float32)}, "validate_samples are float32, test_samples uint8"),
+        ({"validate_labels": np.array([1, 2])}, "3 samples but 2 labels"),
+    ],
+    ids=str,
+)
+def test_a_validate_part_that_is_not_like_the_others_is_refused(changes: Arrays, said: str, tmp_path: Path) -> None:
+    saved = {
+        **arrays(),
+        "validate_samples": np.zeros((3, 8, 8, 1), np.uint8),
+        "validate_labels": np.array([1, 2, 3]),
+        **changes,
+    }
+    path = written(tmp_path, {name: array for name, array in saved.items() if array is not None})
+    with pytest.raises(UsageError, match=said):
+        read_npz(path)
