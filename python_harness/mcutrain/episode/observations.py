@@ -98,8 +98,8 @@ class Observations(_Frozen):
 
     @property
     def steps_capped_fraction(self) -> float | None:
-        """Of all updates of all tensors whose steps have a cap."""
-        updates = sum(tensor.updates or 0 for tensor in self.tensors)
+        """Of the updates with a gradient of all tensors whose steps have a cap."""
+        updates = sum((tensor.updates or 0) - (tensor.without_gradient or 0) for tensor in self.tensors)
         return sum(tensor.capped or 0 for tensor in self.tensors) / updates if updates else None
 
     @property
@@ -110,6 +110,6 @@ class Observations(_Frozen):
         return sum((t.at_limit_after or 0.0) * t.elements for t in limited) / elements if elements else None
 
     @property
-    def dead_tensors(self) -> int | None:
+    def unmoved_tensors(self) -> int | None:
         """How many of them nothing has moved."""
         return sum(not tensor.moved for tensor in self.tensors) if self.tensors else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mcutrain.emulators.base import RunResult
 from mcutrain.emulators.observed import Observed
-from mcutrain.episode.compare import Divergence, Side, locate
+from mcutrain.episode.compare import Divergence, Side, first_difference, locate
 from mcutrain.episode.observations import Observations
 from mcutrain.episode.observe import observe_input, observe_loss, observe_tensors
 from mcutrain.episode.observed_warnings import observation_warnings
@@ -54,14 +54,15 @@ def _repeated(prepared: PreparedEpisode, target: Target, result: RunResult, step
     """The same steps on the host library, once for all boards; it takes a small part of the time of any emulator."""
     ran = result.of_kind("step")
     try:
-        host = make_target(prepared.plan, HOST)
         if len(ran) not in prepared.host_runs:
-            prepared.host_runs[len(ran)] = host.result(prepared.image(steps=steps, test=0, evaluate=(False, False)))
+            image = prepared.image(steps=steps, test=0, evaluate=(False, False))
+            prepared.host_runs[len(ran)] = make_target(prepared.plan, HOST).result(image)
         again = prepared.host_runs[len(ran)]
+        if first_difference(again.of_kind("step"), ran) is None:
+            return _Seen(again.observed)
+        host = make_target(prepared.plan, HOST)
         sides = (Side(host.name, host.run), Side(target.name, target.run))
         divergence = locate(prepared, *sides, again.of_kind("step"), ran)
     except McutrainError as error:  # no compiler for this machine, or a run that fails here alone
         return _Seen(why_not=f"the host library could not repeat the steps: {error}")
-    if divergence is not None:
-        return _Seen(why_not=f"the host library did other steps: {divergence}", divergence=divergence)
-    return _Seen(again.observed)
+    return _Seen(why_not=f"the host library did other steps: {divergence}", divergence=divergence)

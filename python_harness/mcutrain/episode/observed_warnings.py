@@ -73,13 +73,15 @@ def _tensors(tensors: Sequence[TensorUpdates], learning_rate: float) -> Iterator
     def those(chosen: Callable[[TensorUpdates], bool]) -> str:
         return _named([tensor for tensor in judged if chosen(tensor)])
 
-    dead = those(lambda tensor: not tensor.moved and _never_had_a_gradient(tensor))
+    # Of what is not counted, the float32 head, nobody knows its gradients: where any are zero throughout, so are those of what has not moved.
+    any_dead = any(not tensor.moved and _has_no_gradient(tensor, unknown=False) for tensor in judged)
+    dead = those(lambda tensor: not tensor.moved and _has_no_gradient(tensor, unknown=any_dead))
     if dead:
         yield (
             f"no gradient has ever reached {dead}, and nothing of them has changed: what they feed is clipped for every sample, or "
-            "multiplied by zeros; leave them out of the scheme, or take a network whose layers are alive"
+            "what they read is zero; leave them out of the scheme, or take a network whose layers are alive"
         )
-    still = those(lambda tensor: not tensor.moved and not _never_had_a_gradient(tensor))
+    still = those(lambda tensor: not tensor.moved and not _has_no_gradient(tensor, unknown=any_dead))
     if still:
         yield f"nothing has changed of {still}: at {rate} each of their steps is rounded to nothing; raise it"
     capped = [tensor for tensor in judged if _capped_of_the_others(tensor) > MOST_CAPPED]
@@ -102,8 +104,8 @@ def _tensors(tensors: Sequence[TensorUpdates], learning_rate: float) -> Iterator
         yield f"{at_limit} have run into the limits of what they can be: lower {rate}"
 
 
-def _never_had_a_gradient(tensor: TensorUpdates) -> bool:
-    return tensor.updates is not None and tensor.updates == tensor.without_gradient
+def _has_no_gradient(tensor: TensorUpdates, *, unknown: bool) -> bool:
+    return unknown if tensor.updates is None else tensor.updates == tensor.without_gradient
 
 
 def _capped_of_the_others(tensor: TensorUpdates) -> float:
