@@ -73,7 +73,7 @@ def _tensors(tensors: Sequence[TensorUpdates], learning_rate: float) -> Iterator
     def those(chosen: Callable[[TensorUpdates], bool]) -> str:
         return _named([tensor for tensor in judged if chosen(tensor)])
 
-    # Of what is not counted, the float32 head, nobody knows its gradients: where any are zero throughout, so are those of what has not moved.
+    # Nobody knows the gradients of the float32 head: where others are zero throughout, so are those of a part of it that has not moved.
     any_dead = any(not tensor.moved and _has_no_gradient(tensor, unknown=False) for tensor in judged)
     dead = those(lambda tensor: not tensor.moved and _has_no_gradient(tensor, unknown=any_dead))
     if dead:
