@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mcutrain.atomic import write_atomically
+from mcutrain.episode.observations import Observations
 from mcutrain.episode.record import PHASES, EpisodeRecord
 from mcutrain.errors import UsageError
 from mcutrain.report.json_report import load_records
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Cell = str | int | float | bool | None
 Kind = Literal["text", "count", "amount", "flag"]
 GetCell = Callable[[EpisodeRecord], Any]
+GetSeen = Callable[[Observations], Any]
 _DTYPES: dict[Kind, str] = {"text": "string", "count": "Int64", "amount": "Float64", "flag": "boolean"}
 
 _TYPES: dict[Kind, type | tuple[type, ...]] = {"text": str, "count": int, "amount": (int, float)}
@@ -80,6 +82,15 @@ def _sram(**columns: str) -> list[Column]:
     return [Column(column, "count", attrgetter(f"sram.{part}")) for part, column in columns.items()]
 
 
+def _observed(kind: Kind, **columns: GetSeen) -> list[Column]:
+    """What its observations say."""
+
+    def cell_of(seen: GetSeen) -> GetCell:
+        return lambda record: None if record.observations is None else seen(record.observations)
+
+    return [Column(name, kind, cell_of(seen)) for name, seen in columns.items()]
+
+
 def _said(kind: Kind, *keys: str) -> GetCell:
     """What the definition says under these keys, if it is of this kind: it may be of another mcutrain."""
 
@@ -114,6 +125,16 @@ COLUMNS: tuple[Column, ...] = (
     *_own("text", "input_placement"),
     *_own("count", "input_bytes"),
     *_own("amount", "accuracy_before", "accuracy_after", "mse_before", "mse_after"),
+    *_observed(
+        "amount",
+        input_clipped_fraction=lambda seen: seen.input_clipped_fraction,
+        steps_capped_fraction=lambda seen: seen.steps_capped_fraction,
+        at_limit_fraction=lambda seen: seen.at_limit_fraction,
+        loss_first=lambda seen: seen.loss and seen.loss.first,
+        loss_last=lambda seen: seen.loss and seen.loss.last,
+    ),
+    *_observed("count", unmoved_tensors=lambda seen: seen.unmoved_tensors, warnings=lambda seen: len(seen.warnings)),
+    *_observed("text", warnings_text=lambda seen: " | ".join(seen.warnings)),
     *_own("text", "digest", "plan_crc32"),
     *_own("flag", "matches_golden"),
     *_own("count", "golden_steps", "instructions"),

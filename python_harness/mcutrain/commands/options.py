@@ -123,6 +123,9 @@ def memory_model(name: str | None, board: Board) -> FlashMemory | None:
     return flash_memory(board) if name else None
 
 
+_STEPS_OF_THE_MEAN = 100  # single samples' losses are noisy
+
+
 class Bars:
     """Progress bars for a run: steps, and the golden reference's steps. Silent without a terminal."""
 
@@ -130,12 +133,20 @@ class Bars:
         self._progress = progress
 
     def counter(self, description: str, total: int, kind: str = "step") -> Any:
-        """A callback that advances a new bar with every line of ``kind``."""
-        task = self._progress.add_task(description, total=total)
+        """A callback that advances a new bar with every line of ``kind``; beside steps stands the running mean of their losses."""
+        task = self._progress.add_task(description, total=total, loss="")
+        steps, mean = 0, 0.0
 
         def advance(line: Line) -> None:
-            if line.kind == kind:
-                self._progress.advance(task)
+            nonlocal steps, mean
+            if line.kind != kind:
+                return
+            loss = ""
+            if kind == "step":
+                steps += 1
+                mean += (line.float32("loss") - mean) / min(steps, _STEPS_OF_THE_MEAN)
+                loss = f"loss {mean:.3g}"
+            self._progress.update(task, advance=1, loss=loss)
 
         return advance
 
@@ -143,7 +154,8 @@ class Bars:
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Progress bars on standard error for as long as the block runs."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    words, loss = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[loss]}"))
+    columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), loss)
     progress = Progress(*columns, console=log, transient=True, disable=not log.is_terminal)
     with progress, before_end(progress.stop):
         yield Bars(progress)

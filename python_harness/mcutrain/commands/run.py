@@ -26,6 +26,7 @@ from mcutrain.commands.options import (
 )
 from mcutrain.episode.compare import Divergence
 from mcutrain.episode.definition import EpisodeDefinition
+from mcutrain.episode.observe import observe_input
 from mcutrain.episode.prepare import PreparedEpisode, prepare
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.repeat import as_shipped, repetition_of, result_differences
@@ -36,6 +37,7 @@ from mcutrain.paths import is_file
 from mcutrain.records import write_csv
 from mcutrain.report.html import write_report
 from mcutrain.report.json_report import dump_records, load_records, write_json
+from mcutrain.report.observed import input_words
 from mcutrain.report.text import render_episode
 from mcutrain.results import ResultsFolder, results_folder
 from mcutrain.sweep.find_rate import find_learning_rate
@@ -63,6 +65,9 @@ def run(
         int | None, typer.Option(min=0, help="Steps that the golden reference repeats; the episode's where not given.")
     ] = None,
     profile: Annotated[bool, typer.Option(help="Count instructions by operator.")] = True,
+    observe: Annotated[
+        bool, typer.Option(help="Look at input, updates and loss, and warn of a run that is worth nothing.")
+    ] = True,
     scheme: SchemeOption = None,
     errors: ErrorsOption = None,
     weights: WeightsOption = None,
@@ -89,6 +94,7 @@ def run(
             **{"EPISODE": episode, "--steps": steps, "--test": test, "--golden-steps": golden_steps},
             **{"--no-profile": None if profile else True, "--scheme": scheme, "--errors": errors, "--weights": weights},
             **{"--batch": batch, "--option": option or None, "--input": input_placement},
+            **{"--no-observe": None if observe else True},
             **{"--learning-rate": learning_rate, "--epochs": epochs, "--seed": seed},
             **{"--find-learning-rate": find_rate or None},
         }
@@ -104,7 +110,7 @@ def run(
     boards = tuple(board) if board else definition.boards
     for name in boards:
         find_runner(name)
-    options = RunOptions(steps=steps, test=test, golden_steps=golden_steps, profile=profile)
+    options = RunOptions(steps=steps, test=test, golden_steps=golden_steps, profile=profile, observe=observe)
     folder = results_folder(output, definition.name)
     if find_rate:
         if learning_rate is not None:
@@ -199,13 +205,18 @@ def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
 def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:
     """Run on the runner called ``name`` with progress bars on standard error."""
     image = prepared.image(steps=options.steps, test=options.test)
+    if options.observe:
+        log.print(f"input: {input_words(observe_input(prepared))}", soft_wrap=True)
     asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
     with bars() as bar:
         watch = Watch(
             on_line=bar.counter(f"{prepared.definition.name} on {name}", image.steps),
             on_golden_line=bar.counter("golden", min(asked, image.steps)) if asked else None,
         )
-        return run_episode(prepared, make_target(prepared.plan, name), options, watch)
+        record, divergence = run_episode(prepared, make_target(prepared.plan, name), options, watch)
+    for warning in record.observations.warnings if record.observations else ():
+        log.print(f"warning: {warning}", soft_wrap=True)
+    return record, divergence
 
 
 def finish(

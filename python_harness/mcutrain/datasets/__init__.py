@@ -15,7 +15,7 @@ from mcutrain.datasets.cifar10 import cifar10_shifted
 from mcutrain.datasets.digits import digits_held_out, digits_shifted, digits_training
 from mcutrain.datasets.kws01 import kws01_shifted
 from mcutrain.datasets.npz import read_npz
-from mcutrain.datasets.quantize import to_codes
+from mcutrain.datasets.quantize import quantize, to_codes
 from mcutrain.errors import UsageError
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "kws01_shifted",
     "load_dataset",
     "load_episode_data",
+    "quantize",
     "read_npz",
     "shift_names",
     "to_codes",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,14 @@ PIXEL_MINUS_128 = "uint8 - 128"
 """The input domain of networks whose codes are the pixels themselves, shifted, whatever their input scale says."""
 
 
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """codes: int8, in the shape of the samples. clipped: how many values lay outside what they hold, and got the nearest."""
+
+    codes: NDArray[np.int8]
+    clipped: int = 0
+
+
 def to_codes(
     samples: Samples,
     pixel_scale: float,
@@ -19,6 +29,17 @@ def to_codes(
     input_zero_point: int,
     input_domain: str,
 ) -> NDArray[np.int8]:
+    """The codes of ``quantize``."""
+    return quantize(samples, pixel_scale, input_scale, input_zero_point, input_domain).codes
+
+
+def quantize(
+    samples: Samples,
+    pixel_scale: float,
+    input_scale: float,
+    input_zero_point: int,
+    input_domain: str,
+) -> Codes:
     """Input codes of ``samples``, int8, same shape.
 
     ``code = saturate(round_half_even(sample * pixel_scale / input_scale) + input_zero_point)`` in float32, which is
@@ -37,16 +58,17 @@ def to_codes(
     if not input_scale > 0.0:
         raise UsageError(f"input scale {input_scale}: it must be above 0")
     if samples.dtype == np.int8:
-        return samples.astype(np.int8)
+        return Codes(samples.astype(np.int8))
     if samples.dtype == np.uint8:
         if input_domain == PIXEL_MINUS_128:
-            return (samples.astype(np.int16) - 128).astype(np.int8)
+            return Codes((samples.astype(np.int16) - 128).astype(np.int8))
         _check_pixel_range(pixel_scale, input_scale)
     elif not np.isfinite(samples).all():
         raise UsageError("samples hold a value that is not finite: clean the data before it is quantised")
     real = samples.astype(np.float32) * np.float32(pixel_scale)
     codes: NDArray[np.float32] = np.rint(real / np.float32(input_scale)) + np.float32(input_zero_point)
-    return np.clip(codes, -128, 127).astype(np.int8)
+    inside = np.clip(codes, -128, 127)
+    return Codes(inside.astype(np.int8), int(np.count_nonzero(inside != codes)))
 
 
 def _check_pixel_range(pixel_scale: float, input_scale: float) -> None:

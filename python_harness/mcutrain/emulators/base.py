@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line, LineReader
+from mcutrain.emulators.observed import Observed
 from mcutrain.emulators.profile import Profile
 from mcutrain.emulators.request import Device, Model, Request, Session
 from mcutrain.errors import MismatchError, UsageError
@@ -33,6 +34,7 @@ class RunResult:
 
     instructions: from reset to where the firmware ends (firmware.EXIT_FUNCTION); None where nothing counted them. parts: how many of them
     each part of the run took, in order (reset, evaluation before, training, evaluation after); empty where that was not counted.
+    observed: None where the runner cannot look.
     """
 
     lines: tuple[Line, ...]
@@ -44,6 +46,7 @@ class RunResult:
     emulator_version: str
     instructions: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
+    observed: Observed | None = None
 
     def of_kind(self, kind: str) -> tuple[Line, ...]:
         """The lines of one kind, in order."""
@@ -125,6 +128,10 @@ class Runner(ABC):
         """How many of them each part took, as in RunResult."""
         return {}
 
+    def observed(self) -> Observed | None:
+        """What the run that has just ended shows of itself, where this runner can look."""
+        return None
+
     def fault(self) -> Fault | None:
         """The fault that the emulator itself saw, where the firmware could not tell of it any more."""
         return None
@@ -167,12 +174,12 @@ class Runner(ABC):
             reader = self._watch(LineReader(session.take), limits, on_line)
             status, exit_status = self._judge(reader, expect_status)
             counts = self.profile() if profile else None
-            counted = (self.instructions(), self.parts())
+            counted, observed = (self.instructions(), self.parts()), self.observed()
         finally:
             self.close()
         wall_seconds = time.monotonic() - begin
         emulator = (self.name, self.version())
-        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, *emulator, *counted)
+        return RunResult(tuple(reader.lines), status, exit_status, counts, wall_seconds, *emulator, *counted, observed)
 
     def _watch(self, reader: LineReader, limits: Limits, on_line: Callable[[Line], None] | None) -> LineReader:
         begin = last_line = time.monotonic()

@@ -130,7 +130,7 @@ def build_ask_api_plugin(source_root: Path = PROJECT) -> Path:
 def _build_plugin(target: str, source_root: Path) -> Path:
     folder = _library_folder("host", source_root)
     with locked(folder):
-        _build(source_root, folder, {}, target)
+        _build(source_root, folder, _variant(None, None, source_root), target)
     return folder / f"lib{target}.so"
 
 
@@ -160,6 +160,8 @@ def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[s
     if board is not None:
         arguments["CMAKE_TOOLCHAIN_FILE"] = source_root / "cmake" / "arm-none-eabi.cmake"
         arguments["MCUTRAIN_BOARD"] = board.name
+    else:
+        arguments["MCT_OBSERVE"] = "ON"
     return arguments
 
 

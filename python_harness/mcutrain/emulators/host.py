@@ -15,10 +15,13 @@ from mcutrain.emulators import host_worker
 from mcutrain.emulators.base import Limits
 from mcutrain.emulators.build import BuiltHost
 from mcutrain.emulators.c_header import declarations
+from mcutrain.emulators.observed import Observed, read_observed
 from mcutrain.emulators.process import IMAGE_FILE, LINES_FILE, ProcessRunner
 from mcutrain.emulators.profile import Profile
 from mcutrain.emulators.request import Device
 from mcutrain.errors import MismatchError, UsageError
+
+_OBSERVED_FILE = "observed.json"
 
 
 class HostRunner(ProcessRunner):
@@ -53,7 +56,12 @@ class HostRunner(ProcessRunner):
     def command(self, profile: bool) -> list[str]:
         """The worker's command line. -P keeps this package's folder out of its module path."""
         worker = Path(host_worker.__file__)
-        return [sys.executable, "-P", str(worker), str(self.built.library.resolve()), IMAGE_FILE, LINES_FILE]
+        files = (IMAGE_FILE, LINES_FILE, _OBSERVED_FILE)
+        return [sys.executable, "-P", str(worker), str(self.built.library.resolve()), *files]
+
+    def observed(self) -> Observed | None:
+        """The trainable state that the run left, and what its updates did."""
+        return read_observed(self.folder / _OBSERVED_FILE)
 
     def profile(self) -> Profile:
         """There is none on the host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class Line:
     def bits(self, key: str) -> int:
         """A value of eight hexadecimal digits."""
         return int(self.values[key], 16)
+
+    def float32(self, key: str) -> float:
+        """The float32 of these bits."""
+        return float(struct.unpack("<f", struct.pack("<I", self.bits(key)))[0])
 
     def data(self) -> bytes:
         """The bytes of a dump."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mcutrain.compiler.plan import Plan, compile_plan
 from mcutrain.datasets import EpisodeData
+from mcutrain.emulators.base import RunResult
 from mcutrain.emulators.image import EpisodeImage
 from mcutrain.emulators.lines import Line
 from mcutrain.episode.definition import EpisodeDefinition
@@ -34,6 +35,7 @@ class PreparedEpisode:
 
     model: None where the graph was not read from a file.
     golden_lines: what the golden reference has answered so far, by number of steps; it is the same for every board.
+    host_runs: what the host library has, the same way.
     """
 
     definition: EpisodeDefinition
@@ -42,6 +44,7 @@ class PreparedEpisode:
     data: CodedData
     model: ModelFile | None = None
     golden_lines: dict[int, tuple[Line, ...]] = field(default_factory=dict, repr=False)
+    host_runs: dict[int, RunResult] = field(default_factory=dict, repr=False)
 
     @property
     def trains(self) -> bool:

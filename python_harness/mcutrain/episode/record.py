@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from mcutrain.episode.observations import Observations
+
 SCHEMA_VERSION = 1
 
 
@@ -211,6 +213,9 @@ class EpisodeRecord(_Frozen):
     counts_source: str | None = Field(
         default=None,
         description="the run that counts, stack and firmware are of, where it is another, shorter one of the same plan; None: this run",
+    )
+    observations: Observations | None = Field(
+        default=None, description="what the run shows beside its results; None: not asked for, or of an older mcutrain"
     )
     settings: RunSettings | None = Field(default=None, description="None: of an mcutrain that did not write them yet")
 

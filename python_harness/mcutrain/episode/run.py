@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mcutrain.compiler.plan import Plan
 from mcutrain.emulators.base import RunResult
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.profile import Profile
 from mcutrain.episode.compare import Divergence, Side, locate
+from mcutrain.episode.observed_run import observe_run
 from mcutrain.episode.prepare import PreparedEpisode
 from mcutrain.episode.record import (
     EpisodeRecord,
@@ -45,13 +46,14 @@ class RunOptions:
     """How much of an episode to run.
 
     steps cuts the schedule short, test uses fewer test samples, golden_steps says how many steps to repeat in the golden reference
-    (None: what the episode says), profile counts instructions (emulators only).
+    (None: what the episode says), profile counts instructions (emulators only), observe looks at its input, updates and loss.
     """
 
     steps: int | None = None
     test: int | None = None
     golden_steps: int | None = None
     profile: bool = True
+    observe: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def run_episode(
     stack_peak = result.lines[-1].integer("stack_peak")
     divergence, golden_steps = _hold_against_golden(prepared, options, target, result, watch)
     record = _record(prepared, result, target.site, stack_peak, counts, divergence, golden_steps)
-    return record.model_copy(update={"settings": settings_of(prepared, options)}), divergence
+    found: dict[str, Any] = {"settings": settings_of(prepared, options)}
+    if options.observe and divergence is None:
+        found["observations"], divergence = observe_run(prepared, target, result, options.steps)
+    return record.model_copy(update=found), divergence
 
 
 def _hold_against_golden(
@@ -238,17 +243,8 @@ def _accuracy(lines: Sequence[Line], which: str) -> float | None:
 def _mean_squared_error(lines: Sequence[Line], which: str) -> float | None:
     for line in lines:
         if line.text("set") == which and line.integer("total"):
-            return _float_of(line.bits("error"))
+            return line.float32("error")
     return None
-
-
-def loss_of(line: Line) -> float:
-    """The loss of a step line."""
-    return _float_of(line.bits("loss"))
-
-
-def _float_of(bits: int) -> float:
-    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
 
 
 def run_digest(steps: Sequence[Line]) -> str:
@@ -340,7 +336,7 @@ def _record(
             StepRecord(
                 n=line.integer("n"),
                 loss_bits=line.text("loss"),
-                loss=loss_of(line),
+                loss=line.float32("loss"),
                 prediction=line.integer("prediction"),
                 correct=None if labels is None else line.integer("prediction") == int(labels[line.integer("n")]),
                 digest=line.text("digest"),

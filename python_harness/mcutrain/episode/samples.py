@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mcutrain.datasets import Dataset, EpisodeData, load_episode_data, read_npz, to_codes
+from mcutrain.datasets import Dataset, EpisodeData, load_episode_data, quantize, read_npz
 from mcutrain.episode.definition import DataSource
 from mcutrain.errors import UsageError
 from mcutrain.methods.loss import why_no_classifier
@@ -20,11 +20,15 @@ _NO_LABELS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 @dataclass(frozen=True, eq=False)
 class CodedSamples:
-    """Input codes int8 (n, *input shape), and what each is to be: labels uint32 (n,); or targets float32 (n, outputs), and no label."""
+    """Input codes int8 (n, *input shape), and what each is to be: labels uint32 (n,); or targets float32 (n, outputs), and no label.
+
+    clipped: how many values of all samples lay outside what the codes hold.
+    """
 
     codes: NDArray[np.int8]
     labels: NDArray[np.uint32]
     targets: NDArray[np.float32] | None = None
+    clipped: int = 0
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -100,13 +104,13 @@ def _code(dataset: Dataset, limit: int | None, source: DataSource, training: Tra
     count = len(dataset) if limit is None else limit
     if count > len(dataset):
         raise UsageError(f"{dataset.name}: {count} samples asked for, it has {len(dataset)}")
-    codes = to_codes(dataset.samples[:count], dataset.pixel_scale, tensor.scale, tensor.zero_point, graph.input_domain)
-    codes = codes.reshape(count, *tensor.shape)
+    coded = quantize(dataset.samples[:count], dataset.pixel_scale, tensor.scale, tensor.zero_point, graph.input_domain)
+    codes, clipped = coded.codes.reshape(count, *tensor.shape), coded.clipped
     if training.loss == "cross_entropy":
-        return CodedSamples(codes, _labels(dataset, source, training)[:count])
+        return CodedSamples(codes, _labels(dataset, source, training)[:count], clipped=clipped)
     if dataset.targets is not None and source.targets is None:
-        return CodedSamples(codes, _NO_LABELS, _target_rows(dataset, training)[:count])
-    return CodedSamples(codes, _NO_LABELS, _own_values(dataset, codes, source, training))
+        return CodedSamples(codes, _NO_LABELS, _target_rows(dataset, training)[:count], clipped)
+    return CodedSamples(codes, _NO_LABELS, _own_values(dataset, codes, source, training), clipped)
 
 
 def _labels(dataset: Dataset, source: DataSource, training: TrainingGraph) -> NDArray[np.uint32]:

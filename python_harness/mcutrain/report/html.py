@@ -24,6 +24,7 @@ from mcutrain.report.estimates import EstimateRow, energy_source, estimate_rows
 from mcutrain.report.figures import Figure
 from mcutrain.report.layers import LayerCounts, layer_counts, top_operators
 from mcutrain.report.measure import measure
+from mcutrain.report.observed import input_words, loss_words, updates_words
 from mcutrain.report.provenance import provenance
 from mcutrain.report.summary import Status, Verdict, golden_phrase, headline, judge, notes
 from mcutrain.report.table_rows import Row, table_rows
@@ -108,6 +109,9 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
         figure_data={figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures},
         phase_names=PHASES,
         measure=measure,
+        input_words=input_words,
+        updates_words=updates_words,
+        loss_words=loss_words,
         status=Status,
         plotly=_plotly(),
         script=script,

@@ -15,6 +15,7 @@ from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
 from mcutrain.report.estimates import NO_CURRENT, estimate_rows
 from mcutrain.report.measure import measure
+from mcutrain.report.observed import input_words, loss_words, updates_words
 from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
 from mcutrain.report.table_rows import table_rows
 
@@ -47,9 +48,13 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
         facts.add_row("", Text(placed, style="yellow" if record.input_placement == "external" else "dim"))
     facts.add_row("flash", _of(record.flash_bytes, record.flash_limit_bytes))
     facts.add_row("steps", Text(f"{wording.count(record.steps)} of {wording.printable(record.method)}"))
+    _add_observations(facts, record)
     if report is not None:
         facts.add_row("report", Text(wording.printable(str(report))))
     warnings = [Text(note, style="yellow") for note in notes(record)]
+    if record.observations is not None:
+        said = map(wording.printable, record.observations.warnings)
+        warnings += [Text(f"warning: {warning}", style="bold yellow") for warning in said]
     reasons = [Text(reason, style="bold red") for reason in verdict.reasons if reason != golden]
     title = Text.assemble(
         (verdict.status.value.upper(), _STYLE[verdict.status]),
@@ -57,6 +62,19 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
         (f" ({wording.printable(record.core)}, {wording.printable(record.runner)})", "dim"),
     )
     return Panel(Group(*reasons, facts, *warnings), title=title, title_align="left", padding=(0, 1))
+
+
+def _add_observations(facts: Table, record: EpisodeRecord) -> None:
+    seen = record.observations
+    if seen is None:
+        return
+    for name, words in (
+        ("input", input_words(seen.input) if seen.input else ""),
+        ("updates", updates_words(seen)),
+        ("loss", loss_words(seen)),
+    ):
+        if words:
+            facts.add_row(name, Text(words))
 
 
 def render_table(records: Sequence[EpisodeRecord]) -> Table:

@@ -29,6 +29,8 @@ def output_folder() -> Path:
 def log_record(record: EpisodeRecord, report: Path | None) -> None:
     """Put the record's figures into the log as a table, and in one line into the documentation of the test."""
     logger.info(_table(record, report), html=True)
+    for warning in record.observations.warnings if record.observations else ():
+        logger.warn(f"{record.episode} on {record.board}: {wording.printable(warning)}")
     link = f" ([{_target(report)}|report])" if report else ""
     try:
         # Beside the name of the test in log.html and report.html. A message would also go to the terminal, as raw HTML.

@@ -4,7 +4,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mcutrain.datasets import to_codes
+from mcutrain.datasets import quantize, to_codes
 from mcutrain.errors import UsageError
 
 ALL_PIXELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
@@ -88,3 +88,18 @@ def test_other_types_values_and_scales_are_refused() -> None:
         to_codes(np.array([np.nan], dtype=np.float32), 1.0, 1.0, 0, "int8 codes")
     with pytest.raises(UsageError, match=r"input scale 0\.0: it must be above 0"):
         to_codes(ALL_PIXELS, 1.0, 0.0, 0, "int8 codes")
+
+
+def test_values_are_clipped_whose_rounded_code_is_none() -> None:
+    samples = np.array([[-129.0, -128.6, -128.4, -128.0], [127.0, 127.4, 127.6, 1e30]], dtype=np.float32)
+    assert quantize(samples, 1.0, 1.0, 0, "int8 codes").clipped == 4
+    assert quantize(samples, 0.5, 0.5, 0, "int8 codes").clipped == 4
+    assert quantize(samples[:, 2:3], 1.0, 1.0, 0, "int8 codes").clipped == 1
+
+
+def test_pixels_of_a_shifted_domain_and_codes_are_never_clipped() -> None:
+    codes = np.arange(-128, 128).astype(np.int8)
+    assert quantize(codes, 1.0, 0.5847, 83, "int8 codes").clipped == 0
+    assert quantize(ALL_PIXELS, 1.0, 0.0078125, -1, "uint8 - 128").clipped == 0
+    assert quantize(ALL_PIXELS, 1.0, 1.0, -128, "int8 codes").clipped == 0
+    assert quantize(ALL_PIXELS, 1.0, 1.0, 0, "int8 codes").clipped == 128 * (ALL_PIXELS.size // 256)

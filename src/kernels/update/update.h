@@ -66,4 +66,14 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
     return MCT_OK;
 }
 
+/* Called by each update of `tensor` whose steps are finite, ahead of them, where MCT_OBSERVE is defined: in the library of this machine that
+ * runs episodes, whose port counts them (src/ports/host). Anywhere else nothing of it is compiled. largest: the largest step before the cap. */
+void mct_observe_update(const void *tensor, float largest, float ratio);
+
+#ifdef MCT_OBSERVE
+#define MCT_OBSERVE_UPDATE(tensor, largest, ratio) mct_observe_update(tensor, largest, ratio)
+#else
+#define MCT_OBSERVE_UPDATE(tensor, largest, ratio) ((void)0)
+#endif
+
 #endif

@@ -35,6 +35,7 @@ static MCT_SPECIALISED mct_status update(const mct_update_bias_params *params, c
     if (status != MCT_OK) {
         return status;
     }
+    MCT_OBSERVE_UPDATE(bias, mct_float_from_bits(largest), ratio);
     for (int32_t c = 0; c < params->channels; c++) {
         const float step = mct_gradient_at(gradient, (size_t)c) * (*learning_rate * factor[c]);
         bias[c] = step_bias(bias[c], step * ratio, params->bias_limit);

@@ -131,6 +131,7 @@ mct_status mct_update_weights(const mct_rounding *rounding, const mct_update_wei
     if (status != MCT_OK) {
         return status;
     }
+    MCT_OBSERVE_UPDATE(weights, largest, steps.ratio);
     /* Before the cap, too, the largest step must be finite in units of the rounding. */
     const bool is_short = largest < 1e30f && largest * steps.ratio <= rounding->longest_step;
 
