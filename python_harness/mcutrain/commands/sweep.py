@@ -114,6 +114,9 @@ def sweep(
     else:
         _print(swept)
     (log if json else console).print(f"report: {report}", soft_wrap=True)
+    for point, record in _once(swept):
+        for warning in record.observations.warnings if record.observations else ():
+            log.print(f"warning: {point.name}: {warning}", soft_wrap=True)
     for lost in swept.failures:
         log.print(f"failed: {lost.point.name} on {lost.runner}: {lost.failure.error}", soft_wrap=True)
     log.print(
@@ -139,6 +142,11 @@ def _runners(text: str) -> tuple[str, ...]:
         if name != HOST:
             find_runner(name).counting()
     return names
+
+
+def _once(swept: Swept) -> list[tuple[Point, EpisodeRecord]]:
+    """One record of each point: those of its boards say the same of the run."""
+    return list({id(point): (point, record) for point, record in swept.records}.values())
 
 
 def _document(swept: Swept, picks: Sequence[Pick], axes: Sequence[Axis]) -> dict[str, Any]:

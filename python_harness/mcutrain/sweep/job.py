@@ -17,7 +17,7 @@ from mcutrain.episode.definition import EpisodeDefinition
 from mcutrain.episode.prepare import PlannedEpisode, plan_episode, prepare
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import RunOptions, run_episode
-from mcutrain.episode.runners import make_target
+from mcutrain.episode.runners import find_runner, make_target
 from mcutrain.errors import McutrainError
 from mcutrain.paths import PROJECT, build_directory, is_file
 
@@ -96,7 +96,9 @@ def run_job(job: Job, model: bytes, data: EpisodeData) -> Outcome:
 def _record(job: Job, path: Path, data: EpisodeData) -> EpisodeRecord:
     definition = EpisodeDefinition.model_validate(job.definition)
     prepared = prepare(definition, _planned(job.plan_key, path, definition), data)
-    options = RunOptions(job.steps, job.test, job.golden_steps, job.profile)
+    # What is observed is the same on every runner: on a board it would be the host's work again.
+    observe = find_runner(job.runner).board is None
+    options = RunOptions(job.steps, job.test, job.golden_steps, job.profile, observe=observe)
     record, divergence = run_episode(prepared, make_target(prepared.plan, job.runner), options)
     if divergence is not None:
         raise McutrainError(str(divergence))
