@@ -98,6 +98,9 @@ def sweep(
             points, picks, failures = pick(points, pick_key, settings, engine, describer)
             for chosen in picks:
                 tell_pick(chosen)
+            if not picks:
+                require_any(Swept(failures=failures))
+                raise UsageError(f"--pick {pick_key}: no run has a score to choose by: nothing is evaluated")
         swept = run_sweep(points, settings, engine, describer)
     swept.failures[:0] = failures
     require_any(swept)

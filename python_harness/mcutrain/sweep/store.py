@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,13 +23,13 @@ class Store:
     def get(self, key: str) -> EpisodeRecord | None:
         """The record of a job; None where there is none, or none that can be read any more."""
         try:
-            return EpisodeRecord.model_validate_json(self._path(key).read_bytes())
-        except (OSError, ValidationError):
+            return EpisodeRecord.model_validate_json(gzip.decompress(self._path(key).read_bytes()))
+        except (OSError, EOFError, zlib.error, ValidationError):
             return None
 
     def put(self, key: str, record: str) -> None:
         """Keep a record, given as JSON. Raises UsageError where it cannot be written."""
-        write_atomically(self._path(key), record, "the result")
+        write_atomically(self._path(key), gzip.compress(record.encode(), mtime=0), "the result")
 
     def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.json"
+        return self.folder / key[:2] / f"{key}.json.gz"

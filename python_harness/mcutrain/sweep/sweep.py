@@ -91,6 +91,7 @@ class Describer:
     def __init__(self) -> None:
         """Nothing is read yet."""
         self._models: dict[str, Path] = {}
+        self._hashes: dict[Path, str] = {}
         self._data: dict[str, EpisodeData] = {}
         self._found: dict[str, tuple[str, EpisodeData] | McutrainError] = {}
 
@@ -103,7 +104,8 @@ class Describer:
         """The job of a point on a runner. Raises UsageError or NotAvailableError for its model or its data."""
         definition = point.definition
         path = find_model(definition.model)
-        model = file_sha256(path)
+        model = self._hashes.get(path) or file_sha256(path)
+        self._hashes[path] = model
         self._models[model] = path
         source = definition.data
         where = source.model_dump_json()

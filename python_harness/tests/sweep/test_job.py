@@ -113,7 +113,7 @@ def test_a_record_that_cannot_be_read_is_computed_again(describer: Describer, st
     job = job_of(describer)
     store.put(job.key, run(describer, job).record)
     assert store.get(job.key) is not None
-    (path,) = store.folder.rglob("*.json")
+    (path,) = store.folder.rglob("*.json.gz")
     path.write_bytes(path.read_bytes()[:1000])
     assert store.get(job.key) is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import signal
@@ -157,12 +158,14 @@ def test_steps_of_a_board_that_are_not_the_hosts_are_found(points: list[Point], 
     settings = Settings(("m4-256k",), steps=12, test=10, golden_steps=0, check_steps=10)
     sweep(points[:1], settings, engine)
     changed = 0
-    for path in store.folder.rglob("*.json"):
-        record = EpisodeRecord.model_validate_json(path.read_bytes())
+    for path in store.folder.rglob("*.json.gz"):
+        record = EpisodeRecord.model_validate_json(gzip.decompress(path.read_bytes()))
         if record.board == "m4-256k":
             steps = list(record.step_records)
             steps[7] = steps[7].model_copy(update={"digest": "00000000"})
-            path.write_text(record.model_copy(update={"step_records": tuple(steps)}).model_dump_json())
+            path.write_bytes(
+                gzip.compress(record.model_copy(update={"step_records": tuple(steps)}).model_dump_json().encode())
+            )
             changed += 1
     assert changed == 1
     assert [check.equal for check in sweep(points[:1], settings, engine).spot_checks] == [False]
@@ -197,7 +200,10 @@ def test_a_value_is_chosen_on_validation_samples_and_never_on_test_samples(engin
         "digits-sparse learning_rate=0.01 seed=2",
     ]
     assert all(point.definition.data.evaluate == "test" for point in kept)
-    records = [EpisodeRecord.model_validate_json(path.read_bytes()) for path in store.folder.rglob("*.json")]
+    records = [
+        EpisodeRecord.model_validate_json(gzip.decompress(path.read_bytes()))
+        for path in store.folder.rglob("*.json.gz")
+    ]
     assert {(record.evaluated, record.samples_adapt, record.samples_test) for record in records} == {
         ("validate", 300, 100)
     }
@@ -242,7 +248,7 @@ def test_a_scheduler_that_ends_is_named_and_nobody_waits_for_it(points: list[Poi
 
     with Engine(store, 1, on_done=end_scheduler) as own, pytest.raises(McutrainError, match="goes on where it was"):
         sweep(points, HOST_ONLY, own)
-    assert len(list(store.folder.rglob("*.json"))) >= 1
+    assert len(list(store.folder.rglob("*.json.gz"))) >= 1
 
 
 def test_where_no_scheduler_answers_is_said_in_one_line(
