@@ -22,6 +22,7 @@ from mcutrain.report.json_report import load_records
 from mcutrain.report.junit import merge_junit
 from mcutrain.results import ResultsFolder
 
+LIBRARY = "mcutrain.robot.McutrainLibrary"
 SUITES = ("lint", "baseline", "ctest", "robot", "pytest")
 CTEST_PRESETS = ("host", "m4-256k", "m7-256k")
 
@@ -93,6 +94,7 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
         str(results / "robot.xml"),
         "robot_tests",
     )
+    keywords = (python, "-m", "robot.libdoc", "--quiet", LIBRARY, str(results / "robot-keywords.html"))
     # worksteal: neighbours stay in one worker, which makes what they share once
     workers = ("-n", "2", "--dist", "worksteal")
     pytest = (python, "-m", "pytest", *workers, f"--junitxml={results / 'pytest.xml'}", *pytest_arguments)
@@ -105,7 +107,7 @@ def _suites(results: Path, pytest_arguments: Sequence[str]) -> dict[str, Suite]:
         "lint": Suite("lint", lint, ()),
         "baseline": Suite("baseline", (baseline,), (results / "baseline" / "junit.xml",)),
         "ctest": Suite("ctest", tuple(ctest), tuple(results / f"ctest-{preset}.xml" for preset in CTEST_PRESETS)),
-        "robot": Suite("robot", (robot,), (results / "robot.xml",)),
+        "robot": Suite("robot", (keywords, robot), (results / "robot.xml",)),
         "pytest": Suite("pytest", (pytest,), (results / "pytest.xml",)),
     }
 

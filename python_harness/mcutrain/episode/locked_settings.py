@@ -52,8 +52,9 @@ def locked_differences(was: LockedSettings, now: LockedSettings) -> list[str]:
     before, after = _with_defaults(was.definition, now.definition), dict(now.definition)
     if was.model_sha256 == now.model_sha256:
         before["model"] = after["model"]
-    if was.data_sha256 == now.data_sha256:
-        before["data"] = {**before["data"], "file": after["data"].get("file")}
+    data = before.get("data")
+    if was.data_sha256 == now.data_sha256 and isinstance(data, dict):
+        before["data"] = {**data, "file": after["data"].get("file")}
     found = definition_differences(before, after)
     if was.model_sha256 != now.model_sha256:
         found.append(_content("model_sha256", was, now, "model", f"the model file {after['model']} has changed", found))

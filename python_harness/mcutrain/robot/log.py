@@ -17,13 +17,26 @@ from mcutrain.report import wording
 from mcutrain.report.measure import measure
 from mcutrain.report.summary import golden_phrase, sram_parts
 
+_PABOT_RESULTS = "pabot_results"
+
 
 def output_folder() -> Path:
-    """The folder of log.html, or results/robot where no suite runs."""
+    """The folder of log.html, or results/robot where no suite runs. Under pabot that of the one log that it merges in the end."""
     try:
-        return Path(BuiltIn().get_variable_value("${OUTPUT DIR}"))
+        folder = Path(BuiltIn().get_variable_value("${OUTPUT DIR}"))
     except RobotNotRunningError:
         return results_directory() / "robot"
+    if pabot_process() and _PABOT_RESULTS in folder.parts:
+        return next(parent.parent for parent in folder.parents if parent.name == _PABOT_RESULTS)
+    return folder
+
+
+def pabot_process() -> str:
+    """The number that pabot gave this of its processes, each of which runs a suite; empty without pabot."""
+    try:
+        return str(BuiltIn().get_variable_value("${PABOTQUEUEINDEX}", ""))
+    except RobotNotRunningError:
+        return ""
 
 
 def log_record(record: EpisodeRecord, report: Path | None) -> None:

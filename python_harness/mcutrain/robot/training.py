@@ -21,7 +21,7 @@ from mcutrain.episode.runners import key_of
 from mcutrain.errors import UsageError
 from mcutrain.report.json_report import load_records
 from mcutrain.report.summary import golden_phrase, held_against_golden
-from mcutrain.robot.log import log_record, output_folder
+from mcutrain.robot.log import log_record, output_folder, pabot_process
 from mcutrain.robot.session import Run, Session
 from mcutrain.robot.words import Percent, Place
 
@@ -254,7 +254,10 @@ def _report_folder(episode: str, runner: str) -> Path:
     """An empty folder for a run's report, beside log.html. Numbers begin anew in each execution of Robot, as log.html does."""
     name = f"{episode}-{runner}"
     _REPORTS[name] += 1
-    folder = output_folder() / "training-reports" / f"{name}-{_REPORTS[name]}"
+    # Each process of pabot counts for itself.
+    process = pabot_process()
+    reports = output_folder() / "training-reports" / (f"suite-{process}" if process else "")
+    folder = reports / f"{name}-{_REPORTS[name]}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder.resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,21 @@ def mine(tmp_path: Path, arrays: dict[str, Any], model: Any, monkeypatch: pytest
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the baseline lies once it has been made: most tests begin with the same, which names no folder."""
+    return tmp_path_factory.mktemp("kept") / "mine.baseline.json"
+
+
 @pytest.fixture
-def locked(mine: Path, here: Tool) -> Path:
+def locked(mine: Path, here: Tool, kept: Path) -> Path:
     """The same folder, with the first 20 steps locked."""
+    if kept.exists():
+        shutil.copy2(kept, mine)
+        return mine
     done = here("baseline", "update", "mine.yaml", *GOLDEN, "--steps", "20", "--reason", "first figures")
     assert done.returncode == 0, done.stderr
+    shutil.copy2(mine / kept.name, kept)
     return mine
 
 
@@ -309,6 +320,32 @@ def test_a_baseline_of_an_older_version_is_held_and_says_that_it_knows_no_cause(
     change(locked, "learning_rate: 0.01", "learning_rate: 0.011")
     cause, figure, *_ = reasons(here("baseline", "check", "mine.yaml").stdout)
     assert cause.startswith("the baseline locks no settings") and figure.startswith("digest: ")
+
+
+@pytest.mark.parametrize(
+    "definition", [{}, {"data": 3, "model": None}, {"method": "of_tomorrow", "data": {"cloud": "x"}}]
+)
+def test_a_definition_that_no_episode_has_any_more_is_told_key_by_key(
+    definition: dict[str, Any], locked: Path, here: Tool
+) -> None:
+    path = locked / "mine.baseline.json"
+    document = json.loads(path.read_text())
+    document["runs"]["golden"]["settings"]["definition"] = definition
+    path.write_text(json.dumps(document))
+    done = here("baseline", "check", "mine.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "changed, but no figure with it: " in done.stdout and "learning_rate: not stated -> 0.01" in done.stdout
+
+
+def test_keys_that_a_newer_version_has_are_no_change(locked: Path, here: Tool) -> None:
+    path = locked / "mine.baseline.json"
+    document = json.loads(path.read_text())
+    definition = document["runs"]["golden"]["settings"]["definition"]
+    for key in ("input", "schedule"):
+        definition.pop(key)
+    definition["options"].pop("step_cap")
+    path.write_text(json.dumps(document))
+    assert said(here("baseline", "check", "mine.yaml").stdout) == ["mine.yaml on golden: as locked"]
 
 
 def test_checkpoints_are_every_step_at_first_and_then_dense_enough_for_what_is_promised() -> None:

@@ -278,3 +278,43 @@ def test_a_baseline_with_an_impossible_value_is_refused_by_its_key(key: str, val
     baseline_path("x", tmp_path).write_text(json.dumps(document))
     with pytest.raises(UsageError, match=re.escape(f"x.json is not a baseline (key runs.m4-256k.{key}: ")):
         load_baseline("x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("checkpoints", "0123456"),
+        ("checkpoints", 7),
+        ("operators", "none"),
+        ("traces.first", "01234567"),
+        ("traces.-1", "01234567"),
+        ("traces.0", "0123456G"),
+        ("more", 1),
+    ],
+)
+def test_a_damaged_trail_is_refused_by_its_key(key: str, value: object, tmp_path: Path) -> None:
+    trail = Trail(checkpoints="0" * 8, operators="1" * 8, traces={0: "1" * 16})
+    save_baseline("x", {"m4-256k": LOCKED}, "a test", tmp_path, {LOCKED.digest: trail})
+    document = json.loads(baseline_path("x", tmp_path).read_text())
+    inner = document["trails"][LOCKED.digest]
+    *path, last = key.split(".")
+    for part in path:
+        inner = inner[part]
+    inner[last] = value
+    baseline_path("x", tmp_path).write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=re.escape(f"x.json is not a baseline (key trails.{LOCKED.digest}.{key}")):
+        load_baseline("x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("model_sha256", "0" * 63), ("data_sha256", None), ("definition", []), ("input_scale", -1.0), ("more", 1)],
+)
+def test_damaged_settings_are_refused_by_their_key(key: str, value: object, tmp_path: Path) -> None:
+    settings = load_baseline("digits-biases").runs["m4-256k"].settings
+    save_baseline("x", {"m4-256k": changed(settings=settings)}, "a test", tmp_path)
+    document = json.loads(baseline_path("x", tmp_path).read_text())
+    document["runs"]["m4-256k"]["settings"][key] = value
+    baseline_path("x", tmp_path).write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=re.escape(f"x.json is not a baseline (key runs.m4-256k.settings.{key}: ")):
+        load_baseline("x", tmp_path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from robot.api import TestSuite as Suite
 from robot.api import get_model
 from robot.api.parsing import LibraryImport, ModelVisitor, ResourceImport, SettingSection
 from robot.libdoc import LibraryDocumentation
@@ -15,9 +17,13 @@ from robot.run import run
 
 from mcutrain.boards import board_names
 from mcutrain.paths import PROJECT
+from mcutrain.robot import keyword_table
+from mcutrain.robot.keyword_table import PAGE, with_table
 from mcutrain.robot.words import parse_count, parse_percent, parse_place, runners_on_emulator
 
 RENODE_SUITES = sorted((PROJECT / "emulation" / "renode" / "tests").glob("*.robot"))
+SUITES = sorted((PROJECT / "robot_tests").glob("*.robot"))
+EXAMPLES = sorted((PROJECT / "examples").rglob("*.robot"))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,34 @@ def test_every_keyword_is_documented() -> None:
     assert [keyword.name for keyword in library.keywords if len(keyword.doc) < 20] == []
 
 
+def test_the_page_on_keywords_has_them_as_they_are() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_table(page) == page, "bring it up to date: python -m mcutrain.robot.keyword_table"
+    names = re.findall(r"(?m)^\| `(.+?)` \|", page.partition("## Keywords")[2])
+    assert names == [keyword.name for keyword in LibraryDocumentation("mcutrain.robot.McutrainLibrary").keywords]
+
+
+def test_the_page_on_keywords_is_brought_up_to_date(tmp_path: Path) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (tmp_path / "robot.md").write_text(
+        page.replace("| `Error Should Say` |", "| `Error Should Shout` |"), encoding="utf-8"
+    )
+    keyword_table.main(tmp_path / "robot.md")
+    assert (tmp_path / "robot.md").read_text(encoding="utf-8") == page
+
+
+def test_the_page_names_every_tag_of_the_shipped_suites() -> None:
+    used = {
+        tag for path in (*SUITES, *EXAMPLES) for test in Suite.from_file_system(path).all_tests for tag in test.tags
+    }
+    told = set(
+        re.findall(
+            r"(?m)^\| `([a-z-]+)` \|", PAGE.read_text(encoding="utf-8").partition("## Tags")[2].partition("##")[0]
+        )
+    )
+    assert used == told
+
+
 def test_the_projects_suites_use_keywords_that_there_are() -> None:
     output = io.StringIO()
     status = run(
@@ -104,7 +138,12 @@ def test_the_projects_suites_use_keywords_that_there_are() -> None:
 
 
 def test_the_projects_suites_say_nothing_that_robot_framework_6_does_not_know() -> None:
-    suites = [*(PROJECT / "robot_tests").rglob("*.ro*"), *(PROJECT / "robot_tests").rglob("*.resource"), *RENODE_SUITES]
+    suites = [
+        *(PROJECT / "robot_tests").rglob("*.ro*"),
+        *(PROJECT / "robot_tests").rglob("*.resource"),
+        *EXAMPLES,
+        *RENODE_SUITES,
+    ]
     libraries = [LibraryDocumentation("mcutrain.robot.McutrainLibrary"), *map(LibraryDocumentation, suites)]
     finder = _SaysWhat7Knows([keyword.name for library in libraries for keyword in library.keywords])
     for path in suites:
@@ -138,6 +177,6 @@ def test_the_suite_for_renodes_own_server_takes_nothing_from_elsewhere() -> None
 
 
 def test_every_suite_limits_the_time_of_its_tests() -> None:
-    suites = [*(PROJECT / "robot_tests").glob("*.robot"), *RENODE_SUITES]
+    suites = [*(PROJECT / "robot_tests").glob("*.robot"), *EXAMPLES, *RENODE_SUITES]
     assert suites
     assert [path.name for path in suites if "\nTest Timeout " not in path.read_text(encoding="utf-8")] == []

@@ -18,7 +18,7 @@ from mcutrain.paths import PROJECT
 from mcutrain.robot import session
 from mcutrain.robot.tool import Outcome
 
-SUITES = sorted((PROJECT / "robot_tests").rglob("*.robot"))
+SUITES = [*sorted((PROJECT / "robot_tests").rglob("*.robot")), *sorted((PROJECT / "examples").rglob("*.robot"))]
 RENODE_SUITES = sorted((PROJECT / "emulation" / "renode" / "tests").glob("*.robot"))
 # A board that no suite chooses by itself where it needs one.
 BOARD = "m7-1m"
