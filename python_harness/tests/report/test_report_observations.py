@@ -18,6 +18,11 @@ from mcutrain.robot import log
 
 WARNINGS = ("every step of conv<0> was capped: lower it", "the loss does not fall: raise\x1b it")
 _HEAD = {"tensor": "h", "layer": "head", "kind": "weights", "elements": 300, "changed_fraction": 0.0, "moved": False}
+_CONV = {
+    **{"tensor": "w", "layer": "conv<0>", "kind": "weights", "elements": 900, "changed_fraction": 0.5, "moved": True},
+    **{"at_limit_before": 0.0, "at_limit_after": 0.25, "updates": 50, "without_gradient": 10, "capped": 30},
+    **{"smallest_ratio": 0.01, "largest_ratio": 1.0, "largest_step": 123.4},
+}
 SEEN = Observations(
     input=(
         InputCodes(part="adapt", values=300, clipped_fraction=0.5, lowest_code=-128, highest_code=103),
@@ -25,11 +30,7 @@ SEEN = Observations(
     ),
     loss=LossTrend(steps=20, first=2.5, last=0.25, last_error=0.1, fall=2.25, fall_error=0.2, of_a_guess=2.3025),
     tensors=(
-        TensorUpdates(
-            **{"tensor": "w", "layer": "conv<0>", "kind": "weights", "elements": 900, "changed_fraction": 0.5},
-            **{"moved": True, "at_limit_before": 0.0, "at_limit_after": 0.25, "updates": 50, "without_gradient": 10},
-            **{"capped": 30, "smallest_ratio": 0.01, "largest_ratio": 1.0, "largest_step": 123.4},  # type: ignore[arg-type]
-        ),
+        TensorUpdates.model_validate(_CONV),
         TensorUpdates.model_validate(_HEAD),
     ),
     warnings=WARNINGS,
@@ -89,7 +90,7 @@ def test_the_table_of_records_has_them_flat(make_record: Any) -> None:
 
 def test_robot_s_log_has_each_as_a_warning(make_record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(log.logger, "warn", said.append)
+    monkeypatch.setattr("robot.api.logger.warn", said.append)
     log.log_record(make_record(observations=SEEN), None)
     assert said == [
         "resnet8-noise on m4-256k: every step of conv<0> was capped: lower it",
