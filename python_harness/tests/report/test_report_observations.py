@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from robot.api import logger
 
 from mcutrain.episode.observations import InputCodes, LossTrend, Observations, TensorUpdates
 from mcutrain.records import dump_csv
@@ -18,12 +17,12 @@ from mcutrain.report.observed import input_words, loss_words, updates_words
 from mcutrain.robot import log
 
 WARNINGS = ("every step of conv<0> was capped: lower it", "the loss does not fall: raise\x1b it")
-_CONV = {
-    **{"tensor": "w", "layer": "conv<0>", "kind": "weights", "elements": 900, "changed_fraction": 0.5},
-    **{"moved": True, "at_limit_before": 0.0, "at_limit_after": 0.25, "updates": 50, "without_gradient": 10},
-    **{"capped": 30, "smallest_ratio": 0.01, "largest_ratio": 1.0, "largest_step": 123.4},
-}
 _HEAD = {"tensor": "h", "layer": "head", "kind": "weights", "elements": 300, "changed_fraction": 0.0, "moved": False}
+_CONV = {
+    **{"tensor": "w", "layer": "conv<0>", "kind": "weights", "elements": 900, "changed_fraction": 0.5, "moved": True},
+    **{"at_limit_before": 0.0, "at_limit_after": 0.25, "updates": 50, "without_gradient": 10, "capped": 30},
+    **{"smallest_ratio": 0.01, "largest_ratio": 1.0, "largest_step": 123.4},
+}
 SEEN = Observations(
     input=(
         InputCodes(part="adapt", values=300, clipped_fraction=0.5, lowest_code=-128, highest_code=103),
@@ -91,7 +90,7 @@ def test_the_table_of_records_has_them_flat(make_record: Any) -> None:
 
 def test_robot_s_log_has_each_as_a_warning(make_record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(logger, "warn", said.append)
+    monkeypatch.setattr("robot.api.logger.warn", said.append)
     log.log_record(make_record(observations=SEEN), None)
     assert said == [
         "resnet8-noise on m4-256k: every step of conv<0> was capped: lower it",

@@ -9,6 +9,7 @@
 #include "mcutrain/update.h"
 #include "kernels/common/block_float.h"
 #include "kernels/common/compiler.h"
+#include "kernels/common/observe.h"
 
 typedef struct {
     const int32_t *sums; /* or NULL */
@@ -65,15 +66,5 @@ static inline mct_status mct_step_ratio(uint32_t largest_bits, float step_cap, f
     *ratio = step_cap > 0.0f && largest > step_cap ? step_cap / largest : 1.0f;
     return MCT_OK;
 }
-
-/* Called by each update of `tensor` whose steps are finite, ahead of them, where MCT_OBSERVE is defined: in the library of this machine that
- * runs episodes, whose port counts them (src/ports/host). Anywhere else nothing of it is compiled. largest: the largest step before the cap. */
-void mct_observe_update(const void *tensor, float largest, float ratio);
-
-#ifdef MCT_OBSERVE
-#define MCT_OBSERVE_UPDATE(tensor, largest, ratio) mct_observe_update(tensor, largest, ratio)
-#else
-#define MCT_OBSERVE_UPDATE(tensor, largest, ratio) ((void)0)
-#endif
 
 #endif

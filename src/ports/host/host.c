@@ -1,6 +1,6 @@
 #include "host.h"
 
-#include "kernels/update/update.h"
+#include "kernels/common/observe.h"
 #include "mcutrain/episode.h"
 
 /* A callback a line and not a character: crossing into Python costs a microsecond. The longest line, a dump, has under 256 characters. */
