@@ -19,7 +19,10 @@ def plain_table() -> Table:
 
 
 def shares_table(title: str, shares: Sequence[Share], clock_hz: int, rows: int, *, in_flash: bool) -> Table:
-    """One row a share, the last of ``rows`` for all that do not fit. in_flash: with a column of the cycles in flash."""
+    """One row a share, the last of ``rows`` for all that do not fit. in_flash: with a column of the cycles in flash.
+
+    shares: of all that is to sum to 100 %; of a training step the driver's work too.
+    """
     table = plain_table()
     table.add_column(title, overflow="fold")
     for header in ("estimated cycles", "share", "ms", "instructions", "cycles each"):

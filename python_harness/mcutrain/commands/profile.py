@@ -180,11 +180,14 @@ def _print(found: _Profile, rows: int) -> None:
         )
     ranked = sorted(breakdown.operators, key=lambda row: -row.estimate.cycles)
     named = [
-        Share(f"{row.op:4d}  {row.name}", row.instructions, row.estimate, stalls=row.stalls)
+        Share(
+            f"{'' if row.phase == OTHER else row.op:>4}  {row.name}", row.instructions, row.estimate, stalls=row.stalls
+        )
         for row in ranked
-        if row.phase != OTHER
     ]
-    layers = sorted(breakdown.layers(), key=lambda share: -share.estimate.cycles)
+    # The driver's work is no layer, but a share of the step: in every table they sum to 100 %.
+    driver = [share for share in breakdown.phases() if share.name == OTHER]
+    layers = sorted([*breakdown.layers(), *driver], key=lambda share: -share.estimate.cycles)
     for title, shares in (
         ("phase", breakdown.phases()),
         ("layer", layers),

@@ -57,11 +57,15 @@ class PreparedEpisode:
         steps: int | None = None,
         test: int | None = None,
         evaluate: tuple[bool, bool] = (True, True),
+        predictions: bool = False,
         trace_step: int | None = None,
         dump_op: int | None = None,
         dump_visit: int = 0,
     ) -> EpisodeImage:
-        """The episode image; steps cuts the run short without changing the schedule, test uses only the first test samples."""
+        """The episode image; steps cuts the run short without changing the schedule, test uses only the first test samples.
+
+        predictions: ask for a ``prediction`` line of every test sample.
+        """
         definition = self.definition
         adapt_count = len(self.data.adapt)
         order = definition.order(adapt_count)
@@ -84,6 +88,7 @@ class PreparedEpisode:
             seed=definition.seed,
             evaluate_before=evaluate[0],
             evaluate_after=evaluate[1],
+            predictions=predictions,
             trace_step=trace_step,
             dump_op=dump_op,
             dump_visit=dump_visit,

@@ -28,6 +28,11 @@ Bits = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 """32 bits, as eight hexadecimal digits."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+MOST_CONFUSION_CLASSES = 100
+"""Above so many classes a record has no confusion matrix: it would be larger than all the rest."""
+
+Confusion = tuple[tuple[Count, ...], ...]
+
 # What two runs of the same may differ in.
 _INFORMATIVE: dict[str, Any] = {"wall_seconds": True, "settings": {"date": True, "git_revision": True}}
 
@@ -37,7 +42,10 @@ class _Frozen(BaseModel):
 
 
 class PhaseCounts(_Frozen):
-    """Mean counts of one training step: the sum and each phase. `other` is the driver's work between operators (digest, protocol)."""
+    """Mean counts of one training step: each phase, and their sum, which is that of all operators.
+
+    `other` is the driver's work between operators (digest, protocol); it is in no phase, and not in `total`.
+    """
 
     total: Amount
     forward: Amount
@@ -45,6 +53,15 @@ class PhaseCounts(_Frozen):
     backward: Amount
     update: Amount
     other: Amount = 0.0
+
+    @property
+    def whole(self) -> float:
+        """All of the step, the driver's work too: what shares are of, so that those of the phases and of `other` sum to 100 %."""
+        return self.total + self.other
+
+    def parts(self) -> dict[str, float]:
+        """Each phase, and `other`: they sum to `whole`."""
+        return {name: float(getattr(self, name)) for name in (*PHASES, "other")}
 
 
 class OperatorCounts(_Frozen):
@@ -148,6 +165,10 @@ class EpisodeRecord(_Frozen):
     options: dict[str, Any] = Field(default_factory=dict, description="of the method, as its own model names them")
     seed: Count | None = Field(default=None, description="of order and stochastic rounding; None: not stated")
     batch: int = Field(default=1, ge=1, description="samples of one update")
+    trained_parameters: Count | None = Field(
+        default=None,
+        description="numbers that updates change: weights, biases, the head; None: of an mcutrain that did not count them",
+    )
     steps: Count
     samples_adapt: Count
     samples_test: Count
@@ -156,6 +177,12 @@ class EpisodeRecord(_Frozen):
     )
     accuracy_before: Fraction | None
     accuracy_after: Fraction | None
+    class_names: tuple[str, ...] = Field(default=(), description="of the test samples' labels; empty: not known")
+    confusion_before: Confusion | None = Field(
+        default=None,
+        description="test samples by true (row) and predicted class; None: no classifier, not evaluated, or over 100 classes",
+    )
+    confusion_after: Confusion | None = None
     loss: Literal["cross_entropy", "mse"] = Field(
         default="cross_entropy", description="mse: the network trains values, and has no accuracy"
     )
@@ -192,6 +219,10 @@ class EpisodeRecord(_Frozen):
     )
     input_bytes: Count = Field(default=0, description="of a sample")
     sram_limit_bytes: Count = Field(description="of the board; 0 on the host, which has none")
+    reference_board: str | None = Field(
+        default=None, description="the episode's first board, of a run on the host: what its memory is held against"
+    )
+    reference_sram_limit_bytes: Count = Field(default=0, description="of reference_board; 0 where there is none")
     flash_bytes: Count
     flash_limit_bytes: Count
     clock_hz: Count
@@ -225,6 +256,21 @@ class EpisodeRecord(_Frozen):
         if golden_steps > info.data.get("steps", golden_steps):
             raise ValueError(f"{golden_steps} steps were held against golden, but {info.data['steps']} ran")
         return golden_steps
+
+    @field_validator("confusion_before", "confusion_after")
+    @classmethod
+    def _as_accurate(cls, matrix: Confusion | None, info: ValidationInfo) -> Confusion | None:
+        if matrix is None:
+            return None
+        which = str(info.field_name).removeprefix("confusion_")
+        samples, accuracy = info.data.get("samples_test"), info.data.get(f"accuracy_{which}")
+        if any(len(row) != len(matrix) for row in matrix) or len(info.data.get("class_names", ())) > len(matrix):
+            raise ValueError("there have to be as many predicted classes as true ones, and no more names")
+        total, right = sum(map(sum, matrix)), sum(row[i] for i, row in enumerate(matrix))
+        # Both are counts: the fraction that the record has is that of the same two, and no other.
+        if total != samples or accuracy != (right / total if total else None):
+            raise ValueError(f"{right} of {total} samples are right in it, which is not accuracy_{which} of the record")
+        return matrix
 
     @field_validator("step_records")
     @classmethod

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mcutrain.boards import board_names, load_board
 from mcutrain.compiler.plan import Plan
+from mcutrain.compiler.trained import trained_parameters
 from mcutrain.emulators.base import RunResult
 from mcutrain.emulators.lines import Line
 from mcutrain.emulators.profile import Profile
 from mcutrain.episode.compare import Divergence, Side, locate
+from mcutrain.episode.confusion import class_names_of, confusion_of
+from mcutrain.episode.definition import EpisodeDefinition
 from mcutrain.episode.observed_run import observe_run
 from mcutrain.episode.prepare import PreparedEpisode
 from mcutrain.episode.record import (
@@ -104,7 +108,7 @@ def run_episode(
 ) -> tuple[EpisodeRecord, Divergence | None]:
     """Run on a target and count what it can count. Returns the record, and where it parts from golden, if it does."""
     watch = watch or Watch()
-    result = target.result(prepared.image(steps=options.steps, test=options.test), watch.on_line)
+    result = target.result(prepared.image(steps=options.steps, test=options.test, predictions=True), watch.on_line)
     steps = min(PROFILED_STEPS, len(result.of_kind("step")))
     counts = _Counts()
     if options.profile and target.profiles:
@@ -233,6 +237,14 @@ def _mark(profile: Profile, name: str, visits: int | None) -> int:
     return count.instructions
 
 
+def _reference(definition: EpisodeDefinition, site: Site) -> dict[str, Any]:
+    """The record's keys for the board that a run without one is held against: the first of its episode."""
+    board = definition.boards[0]
+    if site.sram_limit_bytes or board not in board_names():
+        return {}
+    return {"reference_board": board, "reference_sram_limit_bytes": load_board(board).sram_bytes}
+
+
 def _accuracy(lines: Sequence[Line], which: str) -> float | None:
     for line in lines:
         if line.text("set") == which and line.integer("total"):
@@ -281,6 +293,7 @@ def _record(
         options=dict(plan.training.options),
         seed=definition.seed,
         batch=plan.training.batch,
+        trained_parameters=trained_parameters(plan),
         steps=len(steps),
         samples_adapt=len(prepared.data.adapt),
         samples_test=tested[0] if tested else 0,
@@ -288,6 +301,9 @@ def _record(
         accuracy_before=_accuracy(evaluations, "before"),
         accuracy_after=_accuracy(evaluations, "after"),
         loss=plan.training.loss,
+        class_names=class_names_of(prepared),
+        confusion_before=confusion_of(prepared, result.lines, "before"),
+        confusion_after=confusion_of(prepared, result.lines, "after"),
         mse_before=_mean_squared_error(regressions, "before"),
         mse_after=_mean_squared_error(regressions, "after"),
         digest=run_digest(steps),
@@ -327,6 +343,7 @@ def _record(
         input_placement=plan.input_placement,
         input_bytes=plan.input_bytes,
         sram_limit_bytes=site.sram_limit_bytes,
+        **_reference(definition, site),
         flash_bytes=site.flash_bytes,
         flash_limit_bytes=site.flash_limit_bytes,
         clock_hz=site.clock_hz,

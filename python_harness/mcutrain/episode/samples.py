@@ -40,12 +40,14 @@ class CodedData:
     """What an episode trains on and is tested on, in words and in codes.
 
     sha256: hexadecimal, over the samples, labels and targets that are used, before they were coded; empty where there was no such thing.
+    class_names: what the labels mean, by number; empty where it is not known.
     """
 
     adapt: CodedSamples
     test: CodedSamples
     shift: str
     sha256: str = ""
+    class_names: tuple[str, ...] = ()
 
 
 def load_coded_data(source: DataSource, training: TrainingGraph, data: EpisodeData | None = None) -> CodedData:
@@ -63,6 +65,7 @@ def load_coded_data(source: DataSource, training: TrainingGraph, data: EpisodeDa
         test=_code(data.test, source.evaluated, source, training),
         shift=data.shift,
         sha256=data_sha256(data, source),
+        class_names=data.test.classes,
     )
 
 

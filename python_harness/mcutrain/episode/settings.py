@@ -76,20 +76,21 @@ def settings_differences(was: RunSettings, now: RunSettings) -> list[str]:
 
 def definition_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The same of two definitions, by the keys of their YAML files."""
-    return _differences(dict(_leaves(was)), dict(_leaves(now)))
+    return _differences(dict(leaves(was)), dict(leaves(now)))
 
 
 def _flat(settings: RunSettings) -> dict[str, Any]:
     document = settings.model_dump(exclude={"definition", "date"})
     # The episode may stop after some steps by itself; what the run was cut to stands apart.
     document = {f"run.{key}" if key in settings.definition else key: value for key, value in document.items()}
-    return {**dict(_leaves(settings.definition)), **document}
+    return {**dict(leaves(settings.definition)), **document}
 
 
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested mappings with their values, ``data.shift``; of a mapping only its leaves."""
     for key, value in document.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -16,6 +16,7 @@ from mcutrain.episode.record import PHASES, EpisodeRecord, TensorLife
 from mcutrain.errors import UsageError
 from mcutrain.report import wording
 from mcutrain.report.figures import Figure, Json, byte_ticks, colour, fill, label, layout
+from mcutrain.report.limits import sram_limit
 
 # Below this share of the room for the arena, an axis up to the limit would flatten the rectangles.
 _LIMIT_IN_VIEW = 0.5
@@ -66,10 +67,11 @@ def arena_figure(record: EpisodeRecord, key: str) -> Figure | None:
         return None
     _refuse_impossible(record)
     live = live_bytes(tensors)
-    room = record.sram_limit_bytes - (record.sram_peak_bytes - record.sram.arena)
+    held = sram_limit(record)
+    room = None if held is None else held.size_bytes - (record.sram_peak_bytes - record.sram.arena)
     top = max(record.sram.arena, *(t.offset_bytes + t.size_bytes for t in tensors))
-    in_view = top >= _LIMIT_IN_VIEW * room
-    highest = max(top, room) if in_view else top
+    in_view = room is not None and top >= _LIMIT_IN_VIEW * room
+    highest = max(top, room) if room is not None and in_view else top
     ops = len(live.at)
     data = _rectangles(record)
     data.append(
@@ -113,15 +115,16 @@ def arena_figure(record: EpisodeRecord, key: str) -> Figure | None:
         }
     )
     shapes, annotations = _phase_bands(record, ops)
-    for value, text, role, dash, shown in (
-        (record.sram.arena, f"arena {wording.byte_count(record.sram.arena)}", "text", "solid", True),
-        (room, f"limit: room for {wording.byte_count(room)}", "limit", "dash", in_view),
-    ):
-        if shown:
-            shapes.append(_level(value, role, dash))
-            annotations.append(_level_label(value, text, role))
-    above = "" if in_view else ", far above this axis"
-    limit = f"The SRAM limit leaves room for an arena of {wording.byte_count(room)}{above}."
+    levels = [(record.sram.arena, f"arena {wording.byte_count(record.sram.arena)}", "text", "solid")]
+    limit = "The run had no SRAM limit."
+    if held is not None and room is not None:
+        above = "" if in_view else ", far above this axis"
+        whose = "The SRAM limit" if held.own else f"The SRAM of {wording.printable(held.board)}"
+        limit = f"{whose} leaves room for an arena of {wording.byte_count(room)}{above}."
+        levels += [(room, f"limit: room for {wording.byte_count(room)}", "limit", "dash")] if in_view else []
+    for value, text, role, dash in levels:
+        shapes.append(_level(value, role, dash))
+        annotations.append(_level_label(value, text, role))
     slack = record.sram.arena - live.peak
     return Figure(
         f"{key}-arena",

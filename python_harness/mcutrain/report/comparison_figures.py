@@ -1,12 +1,14 @@
-"""Figures that hold the episodes of a page against each other."""
+"""Figures that hold the entries of a page against each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcutrain.episode.record import PHASES, EpisodeRecord
+from mcutrain.episode.record import PHASES, EpisodeRecord, PhaseCounts
 from mcutrain.report import wording
-from mcutrain.report.figures import Figure, Json, byte_ticks, colour, episode_label, fill, label, layout, rows
+from mcutrain.report.figures import Figure, Json, byte_ticks, colour, fill, label, layout, row_label, rows
+from mcutrain.report.limits import of_sram, sram_limit
+from mcutrain.report.seeds import Entry, Spread
 from mcutrain.report.summary import sram_parts, wilson_interval
 
 _SRAM_NAMES = {
@@ -18,73 +20,103 @@ _SRAM_NAMES = {
 }
 
 
-def comparison_figures(records: Sequence[EpisodeRecord]) -> list[Figure]:
-    """Accuracy, SRAM and instructions of all episodes; a figure nobody measured is left out."""
-    found = [_accuracy(records), _sram(records), _instructions(records)]
+def comparison_figures(entries: Sequence[Entry]) -> list[Figure]:
+    """Accuracy, SRAM and instructions of all entries; a figure nobody measured is left out."""
+    if not entries:
+        return []
+    found = [_accuracy(entries), _sram(entries), _instructions(entries)]
     return [figure for figure in found if figure is not None]
 
 
-def _height(records: Sequence[EpisodeRecord], row: int) -> int:
-    return 130 + row * len(records)
+def _height(entries: Sequence[Entry], row: int) -> int:
+    return 130 + row * len(entries)
 
 
-def _accuracy(records: Sequence[EpisodeRecord]) -> Figure | None:
-    measured = [r for r in records if r.accuracy_before is not None or r.accuracy_after is not None]
+def _before(record: EpisodeRecord) -> float | None:
+    return record.accuracy_before
+
+
+def _after(record: EpisodeRecord) -> float | None:
+    return record.accuracy_after
+
+
+def _accuracy(entries: Sequence[Entry]) -> Figure | None:
+    measured = [e for e in entries if e.spread(_before) is not None or e.spread(_after) is not None]
     if not measured:
         return None
-    data: list[Json] = []
-    for role, offset in (("before", -0.2), ("after", 0.2)):
-        values = [(i, r, r.accuracy_before if role == "before" else r.accuracy_after) for i, r in enumerate(measured)]
-        known = [(i, r, v) for i, r, v in values if v is not None]
-        intervals = [wilson_interval(v, r.samples_test) for _, r, v in known]
-        data.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": f"{role} training",
-                "x": [100 * v for _, _, v in known],
-                "y": [i + offset for i, _, _ in known],
-                "width": 0.36,
-                "marker": fill(role),
-                "text": [wording.accuracy(v, r.samples_test) for _, r, v in known],
-                "textposition": "inside",
-                "insidetextanchor": "start",
-                "insidetextfont": {"color": colour("on-bar")},
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (high - v) for (_, _, v), (_, high) in zip(known, intervals, strict=True)],
-                    "arrayminus": [100 * (v - low) for (_, _, v), (low, _) in zip(known, intervals, strict=True)],
-                    "color": colour("text"),
-                    "thickness": 1.2,
-                    "width": 4,
-                },
-                "hoverinfo": "text",
-                "hovertext": [
-                    f"{label(r.episode)} {role} training: {wording.accuracy(v, r.samples_test)}"
-                    f"<br>95 % interval {100 * low:.1f} to {100 * high:.1f} %, "
-                    f"{wording.plural(r.samples_test, 'test sample')}"
-                    for (_, r, v), (low, high) in zip(known, intervals, strict=True)
-                ],
-            }
-        )
+    data = [_accuracy_bars(measured, "before", -0.2), _accuracy_bars(measured, "after", 0.2)]
     said = "; ".join(
-        f"{wording.printable(r.episode)}: {wording.accuracy(r.accuracy_before, r.samples_test)} to "
-        f"{wording.accuracy(r.accuracy_after, r.samples_test)}"
-        for r in measured
+        f"{e.label}: {_written(e, e.spread(_before))} to {_written(e, e.spread(_after))}" for e in measured
     )
+    alone, many = any(e.seeds == 1 for e in measured), any(e.seeds > 1 for e in measured)
+    whiskers = [
+        *(["sample standard deviation over the n seeds of an entry"] if many else []),
+        *([f"95 % Wilson interval of the number of test samples{' of a single run' if many else ''}"] if alone else []),
+    ]
     return Figure(
         "accuracy",
         "Test accuracy before and after training",
-        "On the samples held out from training. Whiskers: 95 % Wilson interval of the number of test samples.",
+        f"On the samples held out from training. Whiskers: {'; '.join(whiskers)}.",
         f"Test accuracy before and after training. {said}.",
         _height(measured, 64),
         data,
         layout(
             xaxis={"range": [0, 101], "dtick": 25, "ticksuffix": " %", "title": {"text": "test accuracy"}},
-            yaxis=rows([episode_label(r) for r in measured]),
+            yaxis=rows([row_label(e.label) for e in measured]),
         ),
     )
+
+
+def _written(entry: Entry, found: Spread | None) -> str:
+    if found is None:
+        return wording.NOT_MEASURED
+    return wording.accuracy_spread(found.mean, found.deviation, entry.first.samples_test)
+
+
+def _whiskers(entry: Entry, found: Spread) -> tuple[float, float, str]:
+    """Low and high end as fractions, and what they are."""
+    if found.n > 1:
+        deviation = found.deviation or 0.0
+        return found.mean - deviation, found.mean + deviation, f"mean ± standard deviation of {found.n} seeds"
+    samples = entry.first.samples_test
+    low, high = wilson_interval(found.mean, samples)
+    return (
+        low,
+        high,
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f} %, {wording.plural(samples, 'test sample')}",
+    )
+
+
+def _accuracy_bars(measured: Sequence[Entry], role: str, offset: float) -> Json:
+    spreads = [(i, e, e.spread(_before if role == "before" else _after)) for i, e in enumerate(measured)]
+    known = [(i, e, found, _whiskers(e, found)) for i, e, found in spreads if found is not None]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": f"{role} training",
+        "x": [100 * found.mean for _, _, found, _ in known],
+        "y": [i + offset for i, *_ in known],
+        "width": 0.36,
+        "marker": fill(role),
+        "text": [_written(e, found) for _, e, found, _ in known],
+        "textposition": "inside",
+        "insidetextanchor": "start",
+        "insidetextfont": {"color": colour("on-bar")},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (high - found.mean) for _, _, found, (_, high, _) in known],
+            "arrayminus": [100 * (found.mean - low) for _, _, found, (low, _, _) in known],
+            "color": colour("text"),
+            "thickness": 1.2,
+            "width": 4,
+        },
+        "hoverinfo": "text",
+        "hovertext": [
+            f"{label(e.label, 80)}<br>{role} training: {_written(e, found)}<br>{what}"
+            for _, e, found, (_, _, what) in known
+        ],
+    }
 
 
 def _without_input(record: EpisodeRecord) -> str:
@@ -93,7 +125,13 @@ def _without_input(record: EpisodeRecord) -> str:
     return f", {placed}" if record.input_placement == "external" else ""
 
 
-def _sram(records: Sequence[EpisodeRecord]) -> Figure:
+def _largest(entry: Entry) -> EpisodeRecord:
+    """The seed with the highest peak: seeds differ in the stack's bytes at most."""
+    return max(entry.records, key=lambda record: record.sram_peak_bytes)
+
+
+def _sram(entries: Sequence[Entry]) -> Figure:
+    records = [_largest(entry) for entry in entries]
     split = [sram_parts(r) for r in records]
     sizes = {
         "arena": [p.arena for p in split],
@@ -108,7 +146,7 @@ def _sram(records: Sequence[EpisodeRecord]) -> Figure:
             "orientation": "h",
             "name": _SRAM_NAMES[role],
             "x": values,
-            "y": list(range(len(records))),
+            "y": list(range(len(entries))),
             "marker": fill(role),
             "text": [f"{value:,}" for value in values],
             "textposition": "inside",
@@ -117,44 +155,60 @@ def _sram(records: Sequence[EpisodeRecord]) -> Figure:
             "insidetextfont": {"color": colour("text" if role == "free" else "on-bar")},
             "hoverinfo": "text",
             "hovertext": [
-                f"{label(r.episode)}: {_SRAM_NAMES[role]} {wording.byte_count(value)} "
-                f"({wording.share(value, r.sram_limit_bytes)} of the limit){_without_input(r)}"
-                for r, value in zip(records, values, strict=True)
+                f"{label(e.label, 80)}<br>{_SRAM_NAMES[role]} {wording.byte_count(value)}{_of_limit(r, value)}{_without_input(r)}"
+                for e, r, value in zip(entries, records, values, strict=True)
             ],
         }
         for role, values in sizes.items()
+        if any(values)
     ]
-    data.append(_limit_marks(records))
+    marks = _limit_marks(records)
+    if marks["x"]:
+        data.append(marks)
     said = "; ".join(
-        f"{wording.printable(r.episode)}: peak {wording.byte_count(r.sram_peak_bytes)} "
-        f"of {wording.byte_count(r.sram_limit_bytes)}{_without_input(r)}"
-        for r in records
+        f"{e.label}: peak {wording.byte_count(r.sram_peak_bytes)} {of_sram(r)}".rstrip() + _without_input(r)
+        for e, r in zip(entries, records, strict=True)
     )
-    largest = max(r.sram_limit_bytes for r in records)
-    largest = max(largest, *(r.sram_peak_bytes for r in records))
+    limits = [sram_limit(r) for r in records]
+    largest = max([*(r.sram_peak_bytes for r in records), *(limit.size_bytes for limit in limits if limit)])
+    borrowed = dict.fromkeys(wording.printable(limit.board) for limit in limits if limit and not limit.own)
+    held = f" Runs on the host have no limit: they are held against {', '.join(borrowed)}." if borrowed else ""
+    seeds = " Of several seeds, the one with the highest peak." if any(e.seeds > 1 for e in entries) else ""
     return Figure(
         "sram",
         "SRAM: where the bytes are",
-        "Measured: the linked sections and the painted stack's high-water mark. The parts in use sum to the peak.",
+        "Measured: the linked sections and the painted stack's high-water mark. The parts in use sum to the peak."
+        f"{seeds}{held}",
         f"SRAM use by part. {said}.",
-        _height(records, 52),
+        _height(entries, 56),
         data,
         layout(
             xaxis={"range": [0, largest * 1.02], "title": {"text": "bytes"}, **byte_ticks(largest)},
-            yaxis=rows([episode_label(r) + ("<br>input external" if _without_input(r) else "") for r in records]),
+            yaxis=rows(
+                [
+                    row_label(e.label) + ("<br>input external" if _without_input(r) else "")
+                    for e, r in zip(entries, records, strict=True)
+                ]
+            ),
         )
         | {"barmode": "stack"},
     )
 
 
+def _of_limit(record: EpisodeRecord, value: int) -> str:
+    limit = sram_limit(record)
+    return "" if limit is None else f" ({wording.share(value, limit.size_bytes)} of the limit)"
+
+
 def _limit_marks(records: Sequence[EpisodeRecord]) -> Json:
-    """A tall vertical tick at the limit of each row."""
+    """A tall vertical tick at the limit of each row that has one."""
+    limits = [(i, r, limit) for i, r in enumerate(records) if (limit := sram_limit(r)) is not None]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": "SRAM limit",
-        "x": [r.sram_limit_bytes for r in records],
-        "y": list(range(len(records))),
+        "x": [limit.size_bytes for _, _, limit in limits],
+        "y": [i for i, *_ in limits],
         "marker": {
             "symbol": "line-ns",
             "size": 22,
@@ -163,19 +217,20 @@ def _limit_marks(records: Sequence[EpisodeRecord]) -> Json:
         },
         "hoverinfo": "text",
         "hovertext": [
-            f"SRAM limit: {wording.byte_count(r.sram_limit_bytes)}<br>peak: {wording.byte_count(r.sram_peak_bytes)}"
-            for r in records
+            f"SRAM limit{'' if limit.own else f' of {label(limit.board)}'}: {wording.byte_count(limit.size_bytes)}"
+            f"<br>peak: {wording.byte_count(r.sram_peak_bytes)}"
+            for _, r, limit in limits
         ],
     }
 
 
-def _instructions(records: Sequence[EpisodeRecord]) -> Figure | None:
-    measured = [(r, r.instructions_per_step) for r in records if r.instructions_per_step is not None]
+def _instructions(entries: Sequence[Entry]) -> Figure | None:
+    measured = [(e, counts) for e in entries if (counts := e.first.instructions_per_step) is not None]
     if not measured:
         return None
     data: list[Json] = []
     for role in (*PHASES, "other"):
-        values = [float(getattr(counts, role)) for _, counts in measured]
+        values = [_mean_of(e, role) for e, _ in measured]
         if not any(values):
             continue
         data.append(
@@ -186,30 +241,40 @@ def _instructions(records: Sequence[EpisodeRecord]) -> Figure | None:
                 "x": values,
                 "y": list(range(len(measured))),
                 "marker": fill(role),
-                "text": [wording.share(v, counts.total) for v, (_, counts) in zip(values, measured, strict=True)],
+                "text": [wording.share(v, _mean_of(e, "whole")) for v, (e, _) in zip(values, measured, strict=True)],
                 "textposition": "inside",
                 "insidetextanchor": "middle",
                 "textangle": 0,
                 "insidetextfont": {"color": colour("on-bar")},
                 "hoverinfo": "text",
                 "hovertext": [
-                    f"{label(r.episode)}, {role}: {wording.count(v)} instructions "
-                    f"({wording.share(v, counts.total)} of a step)"
-                    for v, (r, counts) in zip(values, measured, strict=True)
+                    f"{label(e.label, 80)}<br>{role}: {wording.count(v)} instructions "
+                    f"({wording.share(v, _mean_of(e, 'whole'))} of a step)"
+                    for v, (e, _) in zip(values, measured, strict=True)
                 ],
             }
         )
-    said = "; ".join(f"{wording.printable(r.episode)}: {wording.count(counts.total)}" for r, counts in measured)
+    said = "; ".join(f"{e.label}: {wording.count(_mean_of(e, 'whole'))}" for e, _ in measured)
     return Figure(
         "instructions",
         "Instructions per training step, by phase",
-        "Exact counts of the emulator, mean over the steps. Instructions are not cycles.",
+        "Exact counts of the emulator, mean over the steps. Shares are of the whole step; other is the driver's own work between "
+        "operators (digest, protocol). Instructions are not cycles.",
         f"Instructions per training step. {said}.",
-        _height(measured_records := [r for r, _ in measured], 52),
+        _height([e for e, _ in measured], 56),
         data,
         layout(
             xaxis={"rangemode": "tozero", "title": {"text": "instructions per step (exact count)"}, "nticks": 6},
-            yaxis=rows([episode_label(r) for r in measured_records]),
+            yaxis=rows([row_label(e.label) for e, _ in measured]),
         )
         | {"barmode": "stack"},
     )
+
+
+def _mean_of(entry: Entry, part: str) -> float:
+    def count(record: EpisodeRecord) -> float | None:
+        counts: PhaseCounts | None = record.instructions_per_step
+        return None if counts is None else float(getattr(counts, part))
+
+    found = entry.spread(count)
+    return found.mean if found else count(entry.first) or 0.0

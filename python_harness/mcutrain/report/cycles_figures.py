@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcutrain.episode.record import PHASES, EpisodeRecord, OperatorCounts
+from mcutrain.episode.record import PHASES, EpisodeRecord, OperatorCounts, PhaseCounts
 from mcutrain.report import wording
 from mcutrain.report.figures import Figure, Json, colour, fill, label, layout, rows
+from mcutrain.report.layers import BETWEEN_OPERATORS
 
 # Functions below this share of a step are left out of the flame graph: nobody could see them.
 _SMALLEST_SHARE = 0.002
@@ -16,18 +17,21 @@ def cycles_figures(record: EpisodeRecord, key: str) -> list[Figure]:
     """The figures of a record with estimated cycles, their keys starting with key; none where it has no estimate."""
     operators = [row for row in record.operators if row.estimated_cycles is not None]
     total = record.estimated_cycles_per_step
-    if not operators or total is None or not total.total:
+    if not operators or total is None or not total.whole:
         return []
-    return [_bars(operators, total.total, key), _flames(record, operators, total.total, key)]
+    return [_bars(operators, total, key), _flames(record, operators, total, key)]
 
 
-def _bars(operators: list[OperatorCounts], total: float, key: str) -> Figure:
-    names = list(dict.fromkeys(row.layer for row in operators))
-    sums = {(row.layer, row.phase): 0.0 for row in operators}
+def _bars(operators: list[OperatorCounts], counts: PhaseCounts, key: str) -> Figure:
+    total = counts.whole
+    sums: dict[tuple[str, str], float] = {}
     for row in operators:
-        sums[row.layer, row.phase] += row.estimated_cycles or 0.0
+        sums[row.layer, row.phase] = sums.get((row.layer, row.phase), 0.0) + (row.estimated_cycles or 0.0)
+    if counts.other:
+        sums[BETWEEN_OPERATORS, "other"] = counts.other
+    names = list(dict.fromkeys(name for name, _ in sums))
     data: list[Json] = []
-    for phase in PHASES:
+    for phase in (*PHASES, "other"):
         values = [sums.get((name, phase), 0.0) for name in names]
         if not any(values):
             continue
@@ -37,7 +41,7 @@ def _bars(operators: list[OperatorCounts], total: float, key: str) -> Figure:
         ]
         bar: Json = {"type": "bar", "orientation": "h", "name": phase, "x": values, "y": list(range(len(names)))}
         data.append({**bar, "marker": fill(phase), "hoverinfo": "text", "hovertext": hover})
-    layers = {name: sum(sums.get((name, phase), 0.0) for phase in PHASES) for name in names}
+    layers = {name: sum(sums.get((name, phase), 0.0) for phase in (*PHASES, "other")) for name in names}
     most = max(layers, key=lambda name: layers[name])
     return Figure(
         f"{key}-cycles",
@@ -65,9 +69,14 @@ class _Frame:
     cycles: float = 0.0
 
 
-def _flames(record: EpisodeRecord, operators: list[OperatorCounts], total: float, key: str) -> Figure:
+def _flames(record: EpisodeRecord, operators: list[OperatorCounts], counts: PhaseCounts, key: str) -> Figure:
+    total = counts.whole
     frames: dict[str, _Frame] = {"step": _Frame("training step", "other", "")}
     parents = {row.op: _add_operator(frames, row) for row in operators}
+    if counts.other:
+        frames["step"].cycles += counts.other
+        frames["step/other"] = _Frame(BETWEEN_OPERATORS, "other", "step", counts.other)
+        parents[-1] = "step/other"
     for at, part in enumerate(record.functions):
         if part.op in parents and part.estimated_cycles >= _SMALLEST_SHARE * total:
             parent = parents[part.op]

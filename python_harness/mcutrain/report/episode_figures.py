@@ -15,13 +15,18 @@ from mcutrain.report.layers import BETWEEN_OPERATORS, layer_counts
 _MOST_EPOCH_LINES = 20
 
 
-def episode_figures(record: EpisodeRecord, key: str) -> list[Figure]:
-    """The figures of a record, their keys starting with key; what the record does not hold is left out."""
-    found = [_curves(record, key), arena_figure(record, key), _layers(record, key), *cycles_figures(record, key)]
+def episode_figures(record: EpisodeRecord, key: str, points: int = curves.MAX_POINTS) -> list[Figure]:
+    """The figures of a record, their keys starting with key; what the record does not hold is left out. points: the most of a curve."""
+    found = [
+        _curves(record, key, points),
+        arena_figure(record, key),
+        _layers(record, key),
+        *cycles_figures(record, key),
+    ]
     return [figure for figure in found if figure is not None]
 
 
-def _curves(record: EpisodeRecord, key: str) -> Figure | None:
+def _curves(record: EpisodeRecord, key: str, points: int) -> Figure | None:
     steps = record.step_records
     if not steps:
         return None
@@ -29,14 +34,14 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
     loss = curves.losses(steps)
     window = curves.window_of(len(steps))
     mean = curves.running_mean(loss, window)
-    raw = curves.envelope(x, loss)
+    raw = curves.envelope(x, loss, points)
     top, highest = _loss_axis(loss, mean)
     thinned = ""
-    if len(steps) > curves.MAX_POINTS:
-        thinned = f"; drawn as lowest and highest of each {len(steps) / (curves.MAX_POINTS // 2):.0f} steps"
+    if len(steps) > points:
+        thinned = f"; drawn as lowest and highest of each {len(steps) / (points // 2):.0f} steps"
     data: list[Json] = [
         _line("loss of a step", raw, "faint", 1, "%{y:.4g}"),
-        _line(f"running mean of {window} steps", curves.thin(x, mean), "loss-line", 2.5, "%{y:.4g}"),
+        _line(f"running mean of {window} steps", curves.thin(x, mean, points), "loss-line", 2.5, "%{y:.4g}"),
     ]
     first, last = _ends(mean)
     said = f"Loss over {len(steps):,} steps: the running mean goes from {first} to {last}"
@@ -49,7 +54,8 @@ def _curves(record: EpisodeRecord, key: str) -> Figure | None:
         return Figure(f"{key}-curves", "Loss", caption.strip(), f"{said}.", 360, data, shown | drawn)
     correct = curves.running_mean(curves.correct(steps), window)
     data += [
-        _line("training accuracy", curves.thin(x, 100 * correct), "after", 2.5, "%{y:.1f} %", "dash") | {"yaxis": "y2"},
+        _line("training accuracy", curves.thin(x, 100 * correct, points), "after", 2.5, "%{y:.1f} %", "dash")
+        | {"yaxis": "y2"},
         *_test_points(record, x),
     ]
     said += f"; at the end {100 * correct[-1]:.1f} % of the last {min(window, len(steps)):,} training samples are predicted right."
@@ -175,7 +181,7 @@ def _layers(record: EpisodeRecord, key: str) -> Figure | None:
                 "hoverinfo": "text",
                 "hovertext": [
                     f"{label(layer.name)}, {role}: {wording.count(value)} instructions "
-                    f"({wording.share(value, total.total)} of a step)"
+                    f"({wording.share(value, total.whole)} of a step)"
                     for layer, value in zip(layers, values, strict=True)
                 ],
             }
@@ -187,7 +193,7 @@ def _layers(record: EpisodeRecord, key: str) -> Figure | None:
         "Exact counts of the emulator, mean of one training step. What runs "
         f"{BETWEEN_OPERATORS} is the driver's own work: digest, protocol.",
         f"Instructions per training step of {len(layers)} layers. The most: {wording.printable(most.name)} with "
-        f"{wording.count(most.total)}, {wording.share(most.total, total.total)} of the step.",
+        f"{wording.count(most.total)}, {wording.share(most.total, total.whole)} of the step.",
         100 + 24 * len(layers),
         data,
         layout(

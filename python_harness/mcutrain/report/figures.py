@@ -8,13 +8,15 @@ fill pattern or a dash too.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcutrain.episode.record import EpisodeRecord
+from mcutrain.report.labels import SEPARATOR
 from mcutrain.report.wording import printable
 
 Json = dict[str, object]
+_MOST_LINES = 3
 
 # Role -> fill pattern of plotly.js.
 PATTERNS = {
@@ -65,9 +67,12 @@ def label(name: str, longest: int = 40) -> str:
     return html.escape(shown, quote=False)
 
 
-def episode_label(record: EpisodeRecord) -> str:
-    """Two lines: the episode, and where it ran."""
-    return f"{label(record.episode, 24)}<br><i>{label(record.board, 12)}, {label(record.runner, 10)}</i>"
+def row_label(text: str) -> str:
+    """The label of an entry on an axis: its parts on lines of their own, as wide as a phone can bear."""
+    lines = [line for part in text.split(SEPARATOR) for line in textwrap.wrap(printable(part), 22) or [""]]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1][:21]}…"]
+    return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
 def rows(names: Sequence[str]) -> Json:

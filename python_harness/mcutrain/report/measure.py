@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
+from mcutrain.report.seeds import Entry
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,28 @@ def measure(record: EpisodeRecord) -> Measure:
         wording.accuracy(after, samples),
         wording.points(before, after, samples),
     )
+
+
+def measure_of(entry: Entry) -> Measure:
+    """The measure of an entry: of several seeds the means, with sample standard deviations."""
+    record = entry.first
+    if entry.seeds == 1:
+        return measure(record)
+    if record.loss == "mse":
+        before, after = entry.spread(lambda r: r.mse_before), entry.spread(lambda r: r.mse_after)
+        said = [
+            wording.NOT_MEASURED if s is None else wording.value_spread(s.mean, s.deviation) for s in (before, after)
+        ]
+        change = _relative(before.mean, after.mean) if before and after else ""
+        return Measure("mean squared error", said[0], said[1], change)
+    before, after = entry.spread(lambda r: r.accuracy_before), entry.spread(lambda r: r.accuracy_after)
+    samples = record.samples_test
+    said = [
+        wording.NOT_MEASURED if s is None else wording.accuracy_spread(s.mean, s.deviation, samples)
+        for s in (before, after)
+    ]
+    change = wording.points(before.mean, after.mean, samples) if before and after else ""
+    return Measure("accuracy", said[0], said[1], change)
 
 
 def _error(value: float | None) -> str:

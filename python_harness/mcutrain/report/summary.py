@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mcutrain.episode.record import EpisodeRecord
+from mcutrain.report.limits import sram_limit
 from mcutrain.report.wording import byte_count, count
 
 
@@ -77,14 +78,17 @@ def golden_phrase(record: EpisodeRecord) -> str:
 
 
 def sram_parts(record: EpisodeRecord) -> SramParts:
-    """Split the measured SRAM of a record; nothing is negative even where the record does not add up (see `notes`)."""
-    use = record.sram
+    """Split the measured SRAM of a record; nothing is negative even where the record does not add up (see `notes`).
+
+    What is free is so of the limit that the record is held against, and 0 where there is none.
+    """
+    use, limit = record.sram, sram_limit(record)
     return SramParts(
         arena=use.arena,
         trainable=use.trainable,
         other_static=max(0, use.data + use.bss - use.arena - use.trainable),
         stack_peak=use.stack_peak,
-        free=max(0, record.sram_limit_bytes - record.sram_peak_bytes),
+        free=0 if limit is None else max(0, limit.size_bytes - record.sram_peak_bytes),
     )
 
 
@@ -99,6 +103,11 @@ def notes(record: EpisodeRecord) -> list[str]:
         )
     if record.sram.stack_peak == 0:
         found.append("The stack was not measured (this runner has no stack of the board), so it is not in the peak.")
+    limit = sram_limit(record)
+    if limit is not None and not limit.own and record.sram_peak_bytes > limit.size_bytes:
+        found.append(
+            f"It would not fit {limit.board}: {byte_count(record.sram_peak_bytes)} of its {byte_count(limit.size_bytes)}."
+        )
     recorded = len(record.step_records)
     if recorded not in (0, record.steps):
         found.append(f"The record holds {count(recorded)} of {count(record.steps)} steps.")

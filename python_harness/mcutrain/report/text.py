@@ -13,11 +13,13 @@ from rich.text import Text
 
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report import wording
+from mcutrain.report.comparison_table import status_of
 from mcutrain.report.estimates import NO_CURRENT, estimate_rows
-from mcutrain.report.measure import measure
+from mcutrain.report.limits import of_flash, of_sram, without_limit
+from mcutrain.report.measure import measure, measure_of
 from mcutrain.report.observed import input_words, loss_words, updates_words
+from mcutrain.report.seeds import entries_of
 from mcutrain.report.summary import Status, golden_phrase, held_against_golden, judge, notes
-from mcutrain.report.table_rows import table_rows
 
 _STYLE = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.UNCHECKED: "bold yellow"}
 
@@ -42,11 +44,13 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
     if estimate_rows(record):
         current = "datasheet current" if record.supply_source else NO_CURRENT
         facts.add_row("estimates", Text(f"timing model, not measured; {current}"))
-    facts.add_row("peak SRAM", _of(record.sram_peak_bytes, record.sram_limit_bytes))
+    facts.add_row("peak SRAM", _used(record.sram_peak_bytes, of_sram(record)))
+    if without_limit(record):
+        facts.add_row("", Text(without_limit(record), style="dim"))
     placed = wording.input_words(record.input_placement, record.input_bytes)
     if placed:
         facts.add_row("", Text(placed, style="yellow" if record.input_placement == "external" else "dim"))
-    facts.add_row("flash", _of(record.flash_bytes, record.flash_limit_bytes))
+    facts.add_row("flash", _used(record.flash_bytes, of_flash(record)))
     facts.add_row("steps", Text(f"{wording.count(record.steps)} of {wording.printable(record.method)}"))
     _add_observations(facts, record)
     if report is not None:
@@ -78,7 +82,10 @@ def _add_observations(facts: Table, record: EpisodeRecord) -> None:
 
 
 def render_table(records: Sequence[EpisodeRecord]) -> Table:
-    """One row per episode and board, on all its emulators: verdict, names, accuracy or error, instructions per step, peak SRAM, flash."""
+    """One row per episode, settings and board, on all its emulators and of all its seeds, called by what differs between them.
+
+    Verdict, accuracy or error, instructions per step, peak SRAM, flash.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("verdict", max_width=7)
     table.add_column("episode", overflow="fold")
@@ -87,21 +94,28 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
     table.add_column("instructions\nper step", justify="right", no_wrap=True)
     table.add_column("peak SRAM\nB", justify="right", no_wrap=True)
     table.add_column("flash\nB", justify="right", no_wrap=True)
-    for row in table_rows(records):
-        record = row.record
-        status = judge(record).status
+    entries, _ = entries_of(records)
+    for entry in entries:
+        record, row, found = entry.first, entry.rows[0], measure_of(entry)
+        status = status_of(entry)
         place = f"{wording.printable(record.board)}, " + ",\n".join(map(wording.printable, row.runners))
-        agreement = wording.printable(row.agreement)
-        counts = record.instructions_per_step
+        name = wording.printable(record.episode)
+        # What differs stands first; the episode is in it, or below.
+        below = place if entry.label.startswith(name) else f"{name}, {place}"
+        if entry.seeds > 1:
+            below += f"\n+- std, {entry.seeds} seeds"
+        agreement = "; ".join(dict.fromkeys(wording.printable(r.agreement) for r in entry.rows if r.agreement))
+        differs = any(r.differences for r in entry.rows)
+        counts = entry.spread(lambda r: None if r.instructions_per_step is None else r.instructions_per_step.total)
         table.add_row(
             Text(status.value, style=_STYLE[status]),
             Text.assemble(
-                f"{wording.printable(record.episode)}\n",
-                (place, "dim"),
-                (f"\n{agreement}" if agreement else "", _STYLE[Status.FAIL] if row.differences else "dim"),
+                f"{entry.label}\n",
+                (below, "dim"),
+                (f"\n{agreement}" if agreement else "", _STYLE[Status.FAIL] if differs else "dim"),
             ),
-            Text(f"{_short(measure(record).before)} -> {_short(measure(record).after)}"),
-            Text("-" if counts is None else wording.count(round(counts.total))),
+            Text(f"{_short(found.before)} -> {_short(found.after)}"),
+            Text("-" if counts is None else wording.count(round(counts.mean))),
             Text.assemble(
                 f"{record.sram_peak_bytes:,}",
                 ("\ninput external", "dim") if record.input_placement == "external" else "",
@@ -134,15 +148,19 @@ def _instructions(record: EpisodeRecord) -> Text:
         return Text.assemble((wording.count(mean), "bold"), "  (of the run's training part, with digests and lines)")
     if counts is None:
         return Text(f"{wording.NOT_MEASURED} by this runner", style="dim")
-    forward, backward = (wording.share(part, counts.total) for part in (counts.forward, counts.backward))
-    return Text.assemble((wording.count(counts.total), "bold"), f"  (forward {forward}, backward {backward})")
+    # Shares are of the whole step, as everywhere, and so of more than the operators that are counted here.
+    shares = ", ".join(f"{name} {wording.share(part, counts.whole)}" for name, part in counts.parts().items() if part)
+    return Text.assemble(
+        (wording.count(counts.total), "bold"), f"  (of {wording.count(counts.whole)} in all: {shares})"
+    )
 
 
-def _of(used: int, limit: int) -> Text:
-    if not limit:  # the host: no board's memory to fill
+def _used(used: int, of_limit: str) -> Text:
+    """Bytes, and of how many where there is a limit."""
+    if not of_limit:
         return Text(f"{used:,} B" if used else wording.NOT_MEASURED)
-    return Text.assemble((f"{used:,}", "bold"), f" of {limit:,} B  ({wording.share(used, limit)})")
+    return Text.assemble((f"{used:,}", "bold"), f" {of_limit}")
 
 
 def _short(measured: str) -> str:
-    return "-" if measured == wording.NOT_MEASURED else measured.removesuffix(" %")
+    return "-" if measured == wording.NOT_MEASURED else measured.removesuffix(" %").replace(" ± ", "+-")

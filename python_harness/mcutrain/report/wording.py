@@ -54,14 +54,33 @@ def points(before: float | None, after: float | None, samples: int) -> str:
     return f"{100.0 * (after - before):+.{_decimals(samples)}f} points"
 
 
+def accuracy_spread(mean: float, deviation: float | None, samples: int) -> str:
+    """A mean accuracy with its sample standard deviation, where it has one: ``84.5 ± 0.8 %``."""
+    if deviation is None:
+        return accuracy(mean, samples)
+    return f"{100.0 * mean:.{_decimals(samples)}f} ± {100.0 * deviation:.{_decimals(samples)}f} %"
+
+
+def points_spread(mean: float, deviation: float | None, samples: int) -> str:
+    """A mean change of accuracies in points, with its sample standard deviation: ``+28.0 ± 0.8``."""
+    decimals = _decimals(samples)
+    spread = "" if deviation is None else f" ± {100.0 * deviation:.{decimals}f}"
+    return f"{100.0 * mean:+.{decimals}f}{spread}"
+
+
+def value_spread(mean: float, deviation: float | None) -> str:
+    """A mean value with its sample standard deviation, to two digits: ``0.01235 ± 0.00021``."""
+    return value(mean) if deviation is None else f"{value(mean)} ± {deviation:.2g}"
+
+
 def value(number: float) -> str:
     """A real value, to four significant digits: ``0.01235``."""
     return f"{number:.4g}"
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 episode``, ``2 episodes``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """``1 episode``, ``2 episodes``; many: the plural that does not end in s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {many or f'{noun}s'}"
 
 
 def _decimals(samples: int) -> int:

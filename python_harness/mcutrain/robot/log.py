@@ -10,10 +10,11 @@ from urllib.parse import quote
 from robot.api import logger
 from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 
-from mcutrain.episode.record import PHASES, EpisodeRecord
+from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.runners import key_of
 from mcutrain.paths import results_directory
 from mcutrain.report import wording
+from mcutrain.report.limits import of_flash, of_sram, without_limit
 from mcutrain.report.measure import measure
 from mcutrain.report.summary import golden_phrase, sram_parts
 
@@ -73,8 +74,11 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
     ]
     counts = record.instructions_per_step
     if counts is not None:
-        rows += [(f"instructions per step, {phase}", wording.count(getattr(counts, phase))) for phase in PHASES]
-        rows.append(("instructions per step, total", wording.count(counts.total)))
+        rows += [
+            (f"instructions per step, {name}", f"{wording.count(part)} ({wording.share(part, counts.whole)})")
+            for name, part in counts.parts().items()
+        ]
+        rows.append(("instructions per step, all operators", wording.count(counts.total)))
     if record.sram_limit_bytes:
         parts = sram_parts(record)
         rows += [
@@ -84,8 +88,10 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
             ("SRAM, stack", f"{parts.stack_peak:,} of the {wording.byte_count(record.sram.stack_reserve)} reserved"),
             ("SRAM, peak", _peak(record)),
             ("sample", wording.input_words(record.input_placement, record.input_bytes) or "not stated"),
-            ("flash", f"{record.flash_bytes:,} of {wording.byte_count(record.flash_limit_bytes)}"),
+            ("flash", f"{record.flash_bytes:,} {of_flash(record)}"),
         ]
+    else:
+        rows.append(("SRAM, static", f"{wording.byte_count(record.sram_peak_bytes)}; {without_limit(record)}"))
     rows += [
         ("digest of all steps", record.digest),
         ("run by", f"{record.emulator} {record.emulator_version}, built by {record.compiler}"),
@@ -108,7 +114,7 @@ def _measured(record: EpisodeRecord) -> str:
 
 
 def _peak(record: EpisodeRecord) -> str:
-    return f"{record.sram_peak_bytes:,} of {wording.byte_count(record.sram_limit_bytes)}"
+    return f"{record.sram_peak_bytes:,} {of_sram(record)}"
 
 
 def _target(report: Path) -> str:

@@ -30,8 +30,15 @@
       axis.title = { ...axis.title, font: { size: layout.font.size } };
       if (narrow && name[0] === "x" && axis.dtick) axis.dtick *= 2;
     }
+    const drawn = canvas.dataset.drawn;
     canvas.dataset.drawn = "true";
-    return Plotly.react(canvas, figure.data, layout, config);
+    const done = Plotly.react(canvas, figure.data, layout, config);
+    // A point that belongs to an entry of the page leads to it.
+    if (!drawn && figure.data.some((trace) => trace.customdata)) {
+      canvas.classList.add("leads");
+      canvas.on("plotly_click", ({ points }) => { if (points[0].customdata) go(points[0].customdata); });
+    }
+    return done;
   };
   const redraw = () => canvases.filter((canvas) => canvas.dataset.drawn).forEach(draw);
 
@@ -56,11 +63,15 @@
     redraw();
   });
 
-  // A link to an episode opens it.
+  // A link to an entry or to one of its records opens it, and what it lies in.
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-    if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+    if (!target || !target.closest("main")) return;
+    const first = target.matches("details") ? target : target.querySelector("details");
+    for (let each = first; each; each = each.parentElement.closest("details")) each.open = true;
+    target.scrollIntoView();
   };
+  const go = (key) => { if (location.hash === `#${key}`) open(); else location.hash = key; };
   addEventListener("hashchange", open);
   document.querySelectorAll('a[href^="#"]').forEach((link) => link.addEventListener("click", () => setTimeout(open)));
   open();
@@ -74,9 +85,49 @@
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const order = (row) => row.cells[column].dataset.order;
-      const rows = [...table.tBodies[0].rows];
-      rows.sort((a, b) => (order(a) === "") - (order(b) === "") || (up ? 1 : -1) * compare(order(a), order(b)));
-      table.tBodies[0].append(...rows);
+      const inOrder = (rows, row) => rows.sort((a, b) => {
+        const [one, other] = [order(row(a)), order(row(b))];
+        return (one === "") - (other === "") || (up ? 1 : -1) * compare(one, other);
+      });
+      // An entry and its seeds are a body of their own: they move together, the seeds in order below their entry.
+      const bodies = [...table.tBodies];
+      if (!table.querySelector(".member") && bodies.length === 1) bodies[0].append(...inOrder([...bodies[0].rows], (row) => row));
+      for (const body of bodies) body.append(...inOrder([...body.querySelectorAll(".member")], (row) => row));
+      table.append(...inOrder(bodies, (body) => body.rows[0]));
     }));
   });
+
+  // Few columns at first, the rest on demand; the seeds of an entry likewise.
+  const compared = document.getElementById("compared");
+  const pressed = (button) => button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+  const expand = (body, shown) => {
+    body.querySelectorAll(".member").forEach((row) => { row.hidden = !shown; });
+    body.querySelectorAll(".expand").forEach((button) => button.setAttribute("aria-expanded", String(shown)));
+  };
+  document.querySelectorAll(".toggle").forEach((button) => button.addEventListener("click", () => {
+    pressed(button);
+    compared.classList.toggle("all");
+    hints();
+  }));
+  document.querySelectorAll(".toggle-seeds").forEach((button) => button.addEventListener("click", () => {
+    pressed(button);
+    for (const body of compared.tBodies) expand(body, button.getAttribute("aria-pressed") === "true");
+  }));
+  document.querySelectorAll(".expand").forEach((button) => button.addEventListener("click", () => {
+    expand(button.closest("tbody"), button.getAttribute("aria-expanded") !== "true");
+  }));
+
+  // Where a table is wider than its place, it is said, beside the shade at its edge.
+  const scrolls = [...document.querySelectorAll(".scroll")].map((box) => {
+    const hint = document.createElement("p");
+    hint.className = "hint";
+    hint.textContent = "scroll sideways for more columns →";
+    hint.hidden = true;
+    box.after(hint);
+    return { box, hint };
+  });
+  const hints = () => scrolls.forEach(({ box, hint }) => { hint.hidden = box.scrollWidth <= box.clientWidth + 1; });
+  const resized = new ResizeObserver(hints);
+  scrolls.forEach(({ box }) => resized.observe(box));
+  hints();
 })();
