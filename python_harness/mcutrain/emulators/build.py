@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mcutrain import leftovers
@@ -162,7 +165,17 @@ def _variant(board: Board | None, dsp: bool | None, source_root: Path) -> dict[s
         arguments["MCUTRAIN_BOARD"] = board.name
     else:
         arguments["MCT_OBSERVE"] = "ON"
+        # As an argument, so that a build folder that another machine has made is configured anew.
+        arguments["MCT_AVX2"] = "ON" if _has_avx2() else "OFF"
     return arguments
+
+
+@cache
+def _has_avx2() -> bool:
+    """Whether this machine's processor has it, as far as Linux says."""
+    with suppress(OSError):
+        return platform.machine() == "x86_64" and " avx2 " in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return False
 
 
 def _build(source_root: Path, folder: Path, arguments: Mapping[str, str | Path], *targets: str) -> None:
