@@ -17,6 +17,7 @@ from mcutrain.commands import (
     baseline,
     bench,
     build,
+    compare,
     demo,
     doctor,
     estimate,
@@ -57,6 +58,7 @@ app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(bench.app, name="bench")
 
