@@ -17,6 +17,7 @@ from mcutrain.commands import (
     baseline,
     bench,
     build,
+    compare,
     demo,
     doctor,
     estimate,
@@ -59,6 +60,7 @@ app.command("sweep")(sweep.sweep)
 app.command("profile")(profile.profile)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(bench.app, name="bench")
 

@@ -185,8 +185,8 @@ def repeat(source: str, boards: tuple[str, ...], output: Path | None, json: bool
         raise MismatchError(f"{where} is not repeated: {problems[0]}")
 
 
-def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
-    """The last record of a file, or its record number N of ``FILE#N``; the file, and what to call the record.
+def record_called(source: str, *, steps: bool = False) -> tuple[EpisodeRecord, Path, str]:
+    """The last record of a file, or its record number N of ``FILE#N``; the file, and what to call the record. steps: with its steps.
 
     Raises UsageError where there is none.
     """
@@ -194,8 +194,8 @@ def record_called(source: str) -> tuple[EpisodeRecord, Path, str]:
     if not is_file(Path(source)) and "#" in source:
         file, _, number = source.rpartition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise UsageError(f"--from {source!r}: {number!r} is no number of a record; write FILE#0 for the first")
-    records = load_records(Path(file), steps=False)
+            raise UsageError(f"{source!r}: {number!r} is no number of a record; write FILE#0 for the first")
+    records = load_records(Path(file), steps=steps)
     index = int(number) if number else len(records) - 1
     if not 0 <= index < len(records):
         raise UsageError(f"{file}: no record {index if number else 0}, it holds {len(records)}")

@@ -33,6 +33,7 @@ from mcutrain.report.pareto_figures import pareto_figures
 from mcutrain.report.provenance import provenance
 from mcutrain.report.seeds import WHAT_SPREAD_IS, Entry, entries_of
 from mcutrain.report.summary import Status, Verdict, golden_phrase, headline, judge, notes
+from mcutrain.report.two_records import bits_words, compare_records, difference_words, written
 
 # Above these, the page shows what needs to be looked at and leaves the rest to the comparison table and to a click.
 _MOST_CARDS = 6
@@ -145,6 +146,9 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
         name=wording.printable,
         share=wording.share,
         place=_place,
+        written=written,
+        difference=difference_words,
+        bits=bits_words,
     )
     return environment.get_template("report.html.j2").render(
         title=wording.printable(title),
@@ -159,6 +163,7 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
         with_episode=labels.with_episode,
         spread_words=WHAT_SPREAD_IS if any(entry.seeds > 1 for entry in entries) else "",
         left_out=pareto.left_out,
+        two=compare_records(*records) if len(records) == 2 else None,
         comparison=comparison,
         figure_data={figure.key: {"data": figure.data, "layout": figure.layout} for figure in figures},
         phase_names=PHASES,
