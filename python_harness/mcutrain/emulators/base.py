@@ -195,11 +195,14 @@ class Runner(ABC):
                     on_line(line)
             if ended and not data:
                 return reader
-            what = f"after {reader.progress()}; give it more time, or look for an endless loop"
+            over = ""
             if now - begin > limits.total_seconds:
-                raise RunTimeoutError(f"{self.name}: the run took over {limits.total_seconds:g} s, {what}")
-            if now - last_line > limits.silence_seconds:
-                raise RunTimeoutError(f"{self.name}: no line for {limits.silence_seconds:g} s, {what}")
+                over = f"the run took over {limits.total_seconds:g} s"
+            elif now - last_line > limits.silence_seconds:
+                over = f"no line for {limits.silence_seconds:g} s"
+            if over:
+                what = "give it more time, or look for an endless loop"
+                raise RunTimeoutError(f"{self.name}: {over}, after {reader.progress()}; {what}")
 
     def _judge(self, reader: LineReader, expect_status: int) -> tuple[int, int]:
         exit_status = self.exit_status()
