@@ -7,7 +7,7 @@ import pytest
 from emulators.helpers import one_step
 from emulators.test_lines import BOOT, DEVICE, STEP, boot, end
 from mcutrain.emulators.base import FaultError, Limits, Runner, RunTimeoutError
-from mcutrain.emulators.lines import Line, format_line
+from mcutrain.emulators.lines import Line, LineReader, format_line
 from mcutrain.emulators.profile import Profile
 from mcutrain.emulators.request import Device
 from mcutrain.errors import MismatchError
@@ -67,6 +67,13 @@ def test_each_line_is_handed_on_as_it_arrives() -> None:
     seen: list[Line] = []
     MockRunner(lines(BOOT), lines(STEP, end(2))).run(one_step(), on_line=seen.append)
     assert [line.kind for line in seen] == ["boot", "step", "end"]
+
+
+def test_a_run_in_its_time_does_not_look_at_its_lines_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(LineReader, "progress", lambda reader: looked.append(len(reader.lines)))
+    MockRunner(lines(BOOT), lines(STEP), lines(end(2))).run(one_step())
+    assert not looked, "with every read that would cost as much as has been read before"
 
 
 @pytest.mark.parametrize(
