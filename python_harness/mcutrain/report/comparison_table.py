@@ -130,6 +130,11 @@ def _number(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Ce
     return _spread(of, lambda _, found: wording.count(found.mean))
 
 
+def _estimate(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Cell]:
+    """Estimated cycles: no part of one would mean anything."""
+    return _spread(of, lambda _, found: wording.count(round(found.mean)))
+
+
 def _accuracy(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Cell]:
     return _spread(
         of, lambda entry, found: wording.accuracy_spread(found.mean, found.deviation, entry.first.samples_test)
@@ -202,7 +207,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
     ),
     (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes), more=False), _always),
     (
-        Column("Cycles / step", "estimate", True, _number(lambda r: _total(r.estimated_cycles_per_step)), more=False),
+        Column("Cycles / step", "estimate", True, _estimate(lambda r: _total(r.estimated_cycles_per_step)), more=False),
         _has(lambda r: r.estimated_cycles_per_step),
     ),
     (
@@ -229,7 +234,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
         _has(lambda r: r.instructions_per_inference),
     ),
     (
-        Column("Cycles / inference", "estimate", True, _number(lambda r: r.estimated_cycles_per_inference)),
+        Column("Cycles / inference", "estimate", True, _estimate(lambda r: r.estimated_cycles_per_inference)),
         _has(lambda r: r.estimated_cycles_per_inference),
     ),
     (Column("SRAM limit", "bytes", True, _name(_limit)), lambda entry: sram_limit(entry.first) is not None),
