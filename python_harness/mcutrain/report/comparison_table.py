@@ -191,10 +191,6 @@ def _seeds(entry: Entry) -> Cell:
 
 
 _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
-    (Column("Verdict", "", False, _verdict, more=False), _always),
-    (Column("Seeds", "n", True, _seeds, more=False), lambda entry: entry.seeds > 1),
-    (Column("Emulators", "agreement", False, _agreement, more=False), lambda e: any(row.agreement for row in e.rows)),
-    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _classifies),
     (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after), more=False), _classifies),
     (Column("Change", "points", True, _spread(_gain, _points), more=False), _classifies),
     (
@@ -220,6 +216,10 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
         Column("Trained", "parameters", True, _number(lambda r: r.trained_parameters), more=False),
         _has(lambda r: r.trained_parameters),
     ),
+    (Column("Verdict", "", False, _verdict, more=False), _always),
+    (Column("Emulators", "agreement", False, _agreement, more=False), lambda e: any(row.agreement for row in e.rows)),
+    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _classifies),
+    (Column("Seeds", "n", True, _seeds), lambda entry: entry.seeds > 1),
     (
         Column(
             "Energy / step",
