@@ -73,6 +73,7 @@ TOOLS = (
     Tool("cmake", "building firmware and the host library", "cmake"),
     Tool("ninja", "building firmware and the host library", "ninja-build"),
     Tool("cc", "the host library, and QEMU's profile plugin", "gcc libc6-dev"),
+    Tool("chromium", "the tests of the report in a browser (optional)", "chromium"),
 )
 
 FOLDERS = (

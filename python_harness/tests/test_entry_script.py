@@ -31,7 +31,7 @@ NEEDED_PROGRAMS = (
     "tail",
     "true",
 )
-TOOLS = ("cmake", "ninja", "qemu-system-arm", "cc", "arm-none-eabi-gcc")
+TOOLS = ("cmake", "ninja", "qemu-system-arm", "cc", "arm-none-eabi-gcc", "chromium")
 
 FAKE_PYTHON = """#!/bin/bash
 case "$*" in
@@ -193,7 +193,7 @@ def test_torch_is_installed_for_the_tests_where_it_is_asked_for(machine: Machine
 def test_commands_without_firmware_need_no_tools(machine: Machine) -> None:
     for name in TOOLS:
         (machine.programs / name).unlink()
-    for command in ("doctor", "inspect", "plan", "report", "--help"):
+    for command in ("compare", "doctor", "inspect", "plan", "report", "--help"):
         assert machine.start(command).returncode == 0
     assert machine.start("demo").returncode == 77
 
@@ -206,6 +206,14 @@ def test_without_a_way_to_install_the_line_to_run_names_exactly_what_is_missing(
     line = "sudo apt-get install -y --no-install-recommends ninja-build gcc libc6-dev"
     assert refused.stderr == f"mcutrain: tools are missing; run: {line}\n"
     assert machine.calls() == []
+
+
+def test_only_the_tests_ask_for_a_browser(machine: Machine) -> None:
+    (machine.programs / "chromium").unlink()
+    assert machine.start("demo").returncode == 0
+    refused = machine.start("test")
+    assert refused.returncode == 77
+    assert refused.stderr.endswith("run: sudo apt-get install -y --no-install-recommends chromium\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs Debian packages")

@@ -40,6 +40,7 @@ def test_doctor_covers_every_tool_emulator_oracle_data_set_and_model(commands: P
         "cmake",
         "ninja",
         "cc",
+        "chromium",
         "renode",
         "torch",
         "CIFAR-10",
@@ -60,6 +61,7 @@ def test_on_an_empty_machine_only_python_is_found_and_the_rest_says_how_to_get_i
         ("qemu-system-arm", QEMU, "7.2.22"),
         ("cc", "Debian clang version 14.0.6", "14.0.6"),
         ("ninja", "1.11.1", "1.11.1"),
+        ("chromium", "Chromium 156.0.8078.108 built on Debian GNU/Linux 12 (bookworm)", "156.0.8078.108"),
     ],
 )
 def test_the_version_is_the_programs_own_not_its_packages(

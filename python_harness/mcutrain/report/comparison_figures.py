@@ -11,6 +11,8 @@ from mcutrain.report.limits import of_sram, sram_limit
 from mcutrain.report.seeds import Entry, Spread
 from mcutrain.report.summary import sram_parts, wilson_interval
 
+_MANY = 12
+_LEAST_ROW = 46  # three lines of a label
 _SRAM_NAMES = {
     "arena": "arena",
     "trainable": "trainable state",
@@ -29,7 +31,8 @@ def comparison_figures(entries: Sequence[Entry]) -> list[Figure]:
 
 
 def _height(entries: Sequence[Entry], row: int) -> int:
-    return 130 + row * len(entries)
+    """Rows of many are closer together."""
+    return 130 + (row if len(entries) <= _MANY else _LEAST_ROW) * len(entries)
 
 
 def _before(record: EpisodeRecord) -> float | None:

@@ -130,6 +130,11 @@ def _number(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Ce
     return _spread(of, lambda _, found: wording.count(found.mean))
 
 
+def _estimate(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Cell]:
+    """Estimated cycles: no part of one would mean anything."""
+    return _spread(of, lambda _, found: wording.count(round(found.mean)))
+
+
 def _accuracy(of: Callable[[EpisodeRecord], float | None]) -> Callable[[Entry], Cell]:
     return _spread(
         of, lambda entry, found: wording.accuracy_spread(found.mean, found.deviation, entry.first.samples_test)
@@ -186,10 +191,6 @@ def _seeds(entry: Entry) -> Cell:
 
 
 _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
-    (Column("Verdict", "", False, _verdict, more=False), _always),
-    (Column("Seeds", "n", True, _seeds, more=False), lambda entry: entry.seeds > 1),
-    (Column("Emulators", "agreement", False, _agreement, more=False), lambda e: any(row.agreement for row in e.rows)),
-    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _classifies),
     (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after), more=False), _classifies),
     (Column("Change", "points", True, _spread(_gain, _points), more=False), _classifies),
     (
@@ -202,7 +203,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
     ),
     (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes), more=False), _always),
     (
-        Column("Cycles / step", "estimate", True, _number(lambda r: _total(r.estimated_cycles_per_step)), more=False),
+        Column("Cycles / step", "estimate", True, _estimate(lambda r: _total(r.estimated_cycles_per_step)), more=False),
         _has(lambda r: r.estimated_cycles_per_step),
     ),
     (
@@ -215,6 +216,10 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
         Column("Trained", "parameters", True, _number(lambda r: r.trained_parameters), more=False),
         _has(lambda r: r.trained_parameters),
     ),
+    (Column("Verdict", "", False, _verdict, more=False), _always),
+    (Column("Emulators", "agreement", False, _agreement, more=False), lambda e: any(row.agreement for row in e.rows)),
+    (Column("Accuracy before", "test set", True, _accuracy(lambda r: r.accuracy_before)), _classifies),
+    (Column("Seeds", "n", True, _seeds), lambda entry: entry.seeds > 1),
     (
         Column(
             "Energy / step",
@@ -229,7 +234,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
         _has(lambda r: r.instructions_per_inference),
     ),
     (
-        Column("Cycles / inference", "estimate", True, _number(lambda r: r.estimated_cycles_per_inference)),
+        Column("Cycles / inference", "estimate", True, _estimate(lambda r: r.estimated_cycles_per_inference)),
         _has(lambda r: r.estimated_cycles_per_inference),
     ),
     (Column("SRAM limit", "bytes", True, _name(_limit)), lambda entry: sram_limit(entry.first) is not None),

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mcutrain.episode.record import StepRecord
 
 MAX_POINTS = 1000
+_ROWS = 8192  # windows that are summed at once: some MB
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,17 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
     Too few is less than a fifth of the window: the first points would show the first samples and not the training.
     """
     least = max(1, min(window // 5, len(values)))
+    finite = np.isfinite(values)
+    ahead = np.zeros(window - 1)
+    kept = np.concatenate([ahead, np.where(finite, values, 0.0)])
+    counted = np.concatenate([ahead, finite])
     means = np.full(len(values), np.nan)
-    # A window at a time and not by differences of cumulative sums: one loss of 1e30 must not blur all that follow it.
-    for i in range(len(values)):
-        recent = values[max(0, i + 1 - window) : i + 1]
-        recent = recent[np.isfinite(recent)]
-        if recent.size >= least:
-            means[i] = recent.mean()
+    # Every window is summed anew and not by differences of cumulative sums: one loss of 1e30 must not blur all that follow it.
+    for start in range(0, len(values), _ROWS):
+        part = slice(start, start + _ROWS + window - 1)
+        sums, counts = (sliding_window_view(each[part], window).sum(axis=1) for each in (kept, counted))
+        enough = counts >= least
+        means[start : start + _ROWS][enough] = sums[enough] / counts[enough]
     return means
 
 

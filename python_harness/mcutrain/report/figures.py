@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcutrain.report.labels import SEPARATOR
 from mcutrain.report.wording import printable
 
 Json = dict[str, object]
@@ -68,10 +67,10 @@ def label(name: str, longest: int = 40) -> str:
 
 
 def row_label(text: str) -> str:
-    """The label of an entry on an axis: its parts on lines of their own, as wide as a phone can bear."""
-    lines = [line for part in text.split(SEPARATOR) for line in textwrap.wrap(printable(part), 22) or [""]]
+    """The label of an entry on an axis: on a few lines, as wide as a phone can bear. Hovering says all of it."""
+    lines = textwrap.wrap(printable(text), 26) or [""]
     if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1][:21]}…"]
+        lines = [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1][:25]}…"]
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 

@@ -127,7 +127,7 @@ def render_report(records: Sequence[EpisodeRecord], *, title: str) -> str:
     shown = columns(entries)
     pareto = pareto_figures(entries)
     losses = loss_figure(entries)
-    comparison = [*comparison_figures(entries), *([losses] if losses else []), *pareto.figures]
+    comparison = [*pareto.figures, *comparison_figures(entries), *([losses] if losses else [])]
     figures = [*comparison, *(figure for view in views for each in view.views for figure in _figures(each))]
     script = files("mcutrain.report").joinpath("templates/report.js").read_text(encoding="utf-8")
     environment = Environment(

@@ -18,8 +18,10 @@ _POINTS = 250
 
 def loss_figure(entries: Sequence[Entry]) -> Figure | None:
     """One line an entry, of several seeds their mean; None for a single entry, for more than a figure can bear, and without steps."""
+    if not 2 <= len(entries) <= _MOST_LINES or len({entry.first.loss for entry in entries}) > 1:
+        return None
     lines = [(entry, mean) for entry in entries if (mean := _mean_loss(entry)) is not None]
-    if not 2 <= len(lines) <= _MOST_LINES or len({entry.first.loss for entry, _ in lines}) > 1:
+    if len(lines) < 2:
         return None
     data: list[Json] = []
     for number, (entry, mean) in enumerate(lines):
@@ -30,7 +32,7 @@ def loss_figure(entries: Sequence[Entry]) -> Figure | None:
             "dash": DASHES[(number // SERIES) % len(DASHES)],
         }
         name = label(entry.label, 60)
-        line: Json = {"type": "scatter", "mode": "lines", "name": label(entry.label, 34), "line": style}
+        line: Json = {"type": "scatter", "mode": "lines", "name": label(entry.label, 42), "line": style}
         data.append(
             {**line, "x": list(curve.x), "y": list(curve.y), "hovertemplate": f"%{{y:.4g}}<extra>{name}</extra>"}
         )

@@ -12,6 +12,8 @@ from mcutrain.report.pareto import Candidate, front
 from mcutrain.report.seeds import Entry, Spread
 
 SERIES = 6
+_WIDE = 50
+"""Costs further apart than this stand on a logarithmic axis."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -119,9 +121,15 @@ def _figure(cost: Cost, points: Sequence[_Point], without: int) -> Figure:
     each = " One front an episode." if len(episodes) > 1 else ""
     spread = " Bars: sample standard deviation over n seeds." if any(p.gain.deviation for p in points) else ""
     largest = max(point.cost.mean for point in points)
-    axis: Json = {"title": {"text": cost.axis}, "rangemode": "tozero", "nticks": 5, "tickformat": ",~g"}
+    axis: Json = {"title": {"text": cost.axis}, "rangemode": "tozero", "nticks": 5, "tickformat": ",d"}
+    if cost.key == "energy":
+        axis["tickformat"] = "~g"
     if cost.key == "sram":
         axis |= byte_ticks(round(largest))
+    smallest = min(point.cost.mean for point in points)
+    if cost.key == "parameters" and largest > _WIDE * smallest > 0:  # the head alone, and a whole network
+        del axis["rangemode"]
+        axis |= {"type": "log", "dtick": 1}
     return Figure(
         f"pareto-{cost.key}",
         f"Accuracy against {cost.title}",

@@ -27,7 +27,7 @@ class Spread:
 class Entry:
     """What a page holds against each other: the rows of one or of several seeds, and what to call it.
 
-    key: its anchor in the page. labels: of each row, within the whole page.
+    key: its anchor in the page. labels: of each row within the entry, by its seed.
     """
 
     key: str
@@ -67,11 +67,10 @@ def spread(values: Sequence[float]) -> Spread:
 def entries_of(records: Sequence[EpisodeRecord]) -> tuple[tuple[Entry, ...], Labels]:
     """The entries, each where its first record stands, and their labels."""
     rows = table_rows(records)
-    row_labels = labels_of([row.record for row in rows]).texts
     groups = _groups(rows)
     labels = labels_of([rows[group[0]].record for group in groups], [len(group) > 1 for group in groups])
     entries = tuple(
-        Entry(f"entry-{n}", text, tuple(rows[i] for i in group), tuple(row_labels[i] for i in group))
+        Entry(f"entry-{n}", text, tuple(rows[i] for i in group), labels_of([rows[i].record for i in group]).texts)
         for n, (group, text) in enumerate(zip(groups, labels.texts, strict=True))
     )
     return entries, labels

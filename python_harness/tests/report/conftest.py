@@ -135,7 +135,7 @@ def _make(steps: int = 1000, **changes: Any) -> EpisodeRecord:
     return EpisodeRecord(**{**values, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """Make a record of `steps` steps; other fields by keyword."""
     return _make

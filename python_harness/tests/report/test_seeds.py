@@ -44,7 +44,7 @@ def test_seeds_are_one_entry_that_is_not_called_by_a_seed(seeds: list[Any], make
     other = make_record(steps=3, scheme="head", settings=asked(seed=1))
     entries, _ = entries_of([*seeds, other])
     assert [(entry.label, entry.seeds) for entry in entries] == [("scheme biases+conv0,1,4,6", 3), ("scheme head", 1)]
-    assert entries[0].labels[1] == "scheme biases+conv0,1,4,6 · seed 2"
+    assert entries[0].labels == ("seed 1", "seed 2", "seed 3")
     found = entries[0].spread(lambda record: record.accuracy_after)
     assert found is not None and found.mean == pytest.approx(0.55)
     assert entries[0].spread(lambda record: record.mse_after) is None
