@@ -104,10 +104,13 @@ def _said(kind: Kind, *keys: str) -> GetCell:
     return cell
 
 
+# Where older records have it.
+_DEFINED_SEED = _said("count", "seed")
+
 COLUMNS: tuple[Column, ...] = (
     *_own("text", "episode", "board", "core", "runner", "method", "scheme", "error_mode", "weight_rounding"),
     Column("options", "text", lambda record: json.dumps(record.options, sort_keys=True)),
-    *_own("count", "seed"),
+    Column("seed", "count", lambda record: _DEFINED_SEED(record) if record.seed is None else record.seed),
     *_definition("amount", "learning_rate"),
     *_definition("text", "schedule"),
     *_definition("count", "epochs", "new_head"),
