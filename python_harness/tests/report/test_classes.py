@@ -22,6 +22,7 @@ CLASSES: dict[str, Any] = {
     ("change", "message"),
     [
         ({"accuracy_after": 0.8}, "9 of 10 samples are right"),
+        ({"samples_test": 20}, "5 of 10 samples are right"),
         ({"samples_test": 11, "accuracy_after": 9 / 11, "accuracy_before": 5 / 11}, "9 of 10 samples|5 of 10 samples"),
         ({"confusion_after": [[4, 0, 0], [1, 5, 0]]}, "as many predicted classes"),
         ({"confusion_before": [[3, 1], [4, -2]]}, "greater than or equal to 0"),
