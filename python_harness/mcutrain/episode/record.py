@@ -269,7 +269,9 @@ class EpisodeRecord(_Frozen):
         total, right = sum(map(sum, matrix)), sum(row[i] for i, row in enumerate(matrix))
         # Both are counts: the fraction that the record has is that of the same two, and no other.
         if total != samples or accuracy != (right / total if total else None):
-            raise ValueError(f"{right} of {total} samples are right in it, which is not accuracy_{which} of the record")
+            raise ValueError(
+                f"{right} of {total} samples are right in it, but samples_test and accuracy_{which} say otherwise"
+            )
         return matrix
 
     @field_validator("step_records")

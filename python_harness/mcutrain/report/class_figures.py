@@ -134,9 +134,12 @@ def _heat(matrix: Confusion, names: list[str], which: str) -> Json:
         "xgap": 1,
         "ygap": 1,
         "hoverinfo": "text",
+        # Of large matrices most cells are empty, and their texts would be most of the page.
         "hovertext": [
             [
-                f"true {label(names[i])}, predicted {label(names[j])}<br>{which} training: {cell:,} of {totals[i]:,} "
+                ""
+                if not cell and len(names) > _MOST_WRITTEN
+                else f"true {label(names[i])}, predicted {label(names[j])}<br>{which} training: {cell:,} of {totals[i]:,} "
                 f"({100 * shares[i][j]:.1f} %)"
                 for j, cell in enumerate(row)
             ]

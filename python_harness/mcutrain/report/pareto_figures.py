@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -107,18 +108,30 @@ def _points(entries: Sequence[Entry], cost: Cost) -> list[_Point]:
     return found
 
 
+def _task(record: EpisodeRecord) -> str:
+    """What entries of one front have in common: network and data, whatever the episode is called; its name where there are no settings."""
+    settings = record.settings
+    if settings is None:
+        return record.episode
+    data = settings.definition.get("data")
+    kept = {key: value for key, value in data.items() if key != "seed"} if isinstance(data, dict) else {}
+    asked = [settings.definition.get(key) for key in ("output", "new_head")]
+    return json.dumps([settings.model_sha256, *asked, kept], sort_keys=True, default=str)
+
+
 def _figure(cost: Cost, points: Sequence[_Point], without: int) -> Figure:
-    episodes = list(dict.fromkeys(point.entry.first.episode for point in points))
+    tasks = list(dict.fromkeys(_task(point.entry.first) for point in points))
     data: list[Json] = []
     said = []
-    for number, episode in enumerate(episodes):
-        series = [point for point in points if point.entry.first.episode == episode]
+    for number, task in enumerate(tasks):
+        series = [point for point in points if _task(point.entry.first) == task]
+        episode = ", ".join(dict.fromkeys(point.entry.first.episode for point in series))
         best = [series[i] for i in front([Candidate(point.cost.mean, point.gain.mean) for point in series])]
         data += _series(cost, episode, number, series, best)
         names = ", ".join(f"{point.entry.label} {100 * point.gain.mean:.1f} %" for point in best)
         said.append(f"{wording.printable(episode)}: {names}")
     missing = f" {wording.plural(without, 'entry', 'entries')} without these figures left out." if without else ""
-    each = " One front an episode." if len(episodes) > 1 else ""
+    each = " One front for each network and its data." if len(tasks) > 1 else ""
     spread = " Bars: sample standard deviation over n seeds." if any(p.gain.deviation for p in points) else ""
     largest = max(point.cost.mean for point in points)
     axis: Json = {"title": {"text": cost.axis}, "rangemode": "tozero", "nticks": 5, "tickformat": ",d"}
@@ -146,7 +159,7 @@ def _series(cost: Cost, episode: str, number: int, points: Sequence[_Point], bes
     line: Json = {
         "type": "scatter",
         "mode": "lines",
-        "name": f"front of {label(episode, 24)}",
+        "name": f"front of {label(episode, 32)}",
         "x": [point.cost.mean for point in best],
         "y": [100 * point.gain.mean for point in best],
         "line": {"shape": "hv", "color": role, "width": 1.5, "dash": DASHES[number % SERIES]},
@@ -157,11 +170,12 @@ def _series(cost: Cost, episode: str, number: int, points: Sequence[_Point], bes
     marks: Json = {
         "type": "scatter",
         "mode": "markers",
-        "name": label(episode, 24),
+        "name": label(episode, 32),
         "x": [point.cost.mean for point in points],
         "y": [100 * point.gain.mean for point in points],
         "error_y": {
             "type": "data",
+            "visible": any(point.gain.deviation for point in points),
             "array": [100 * (point.gain.deviation or 0.0) for point in points],
             "color": role,
             "thickness": 1.2,

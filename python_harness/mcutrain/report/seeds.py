@@ -108,7 +108,7 @@ def _by_data(members: Sequence[_Seeded]) -> list[list[_Seeded]]:
     """Members on the same data; data that vary with the seed, each seed with its own, are no difference."""
     pairs = {(member.seed, member.data) for member in members}
     seeds, data = {seed for seed, _ in pairs}, {data for _, data in pairs}
-    if len(data) == 1 or len(pairs) == len(seeds) == len(data) == len({seed for seed, _ in data}):
+    if len(pairs) == len(seeds) == len(data) == len({seed for seed, _ in data}):
         return [list(members)]
     parts: dict[tuple[object, str], list[_Seeded]] = {}
     for member in members:

@@ -9,7 +9,7 @@ from enum import Enum
 
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.report.limits import sram_limit
-from mcutrain.report.wording import byte_count, count
+from mcutrain.report.wording import byte_count, count, plural
 
 
 class Status(Enum):
@@ -130,7 +130,7 @@ def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
 
 
 def headline(records: Sequence[EpisodeRecord]) -> str:
-    """One sentence over all records: how many pass, fail, are not checked."""
+    """One sentence over all records: of how many episodes they are, how many pass, fail, are not checked."""
     if not records:
         return "No episodes."
     tally = [judge(record).status for record in records]
@@ -139,7 +139,11 @@ def headline(records: Sequence[EpisodeRecord]) -> str:
         for status, word in ((Status.PASS, "passed"), (Status.FAIL, "failed"), (Status.UNCHECKED, "not checked"))
         if tally.count(status)
     ]
-    return f"{count(len(records))} {'episode' if len(records) == 1 else 'episodes'}: {', '.join(said)}."
+    episodes = len({record.episode for record in records})
+    what = plural(episodes, "episode")
+    if len(records) > episodes:
+        what = f"{count(len(records))} runs of {what}"
+    return f"{what}: {', '.join(said)}."
 
 
 def held_against_golden(record: EpisodeRecord) -> bool:

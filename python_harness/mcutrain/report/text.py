@@ -41,6 +41,8 @@ def render_episode(record: EpisodeRecord, report: Path | None = None) -> Panel:
         energy = "" if row.millijoules is None else f", {row.millijoules:,.3g} mJ"
         cycles = f"{wording.count(round(row.cycles))} cycles, {row.milliseconds:,.2f} ms{energy}"
         facts.add_row(f"estimate per {row.what.removeprefix('training ')}", Text(cycles))
+    if record.estimated_cycles_per_step is not None:
+        facts.add_row("cycles by phase", Text(wording.shares(record.estimated_cycles_per_step.parts())))
     if estimate_rows(record):
         current = "datasheet current" if record.supply_source else NO_CURRENT
         facts.add_row("estimates", Text(f"timing model, not measured; {current}"))
@@ -149,10 +151,8 @@ def _instructions(record: EpisodeRecord) -> Text:
     if counts is None:
         return Text(f"{wording.NOT_MEASURED} by this runner", style="dim")
     # Shares are of the whole step, as everywhere, and so of more than the operators that are counted here.
-    shares = ", ".join(f"{name} {wording.share(part, counts.whole)}" for name, part in counts.parts().items() if part)
-    return Text.assemble(
-        (wording.count(counts.total), "bold"), f"  (of {wording.count(counts.whole)} in all: {shares})"
-    )
+    said = f"  (of {wording.count(counts.whole)} in all: {wording.shares(counts.parts())})"
+    return Text.assemble((wording.count(counts.total), "bold"), said)
 
 
 def _used(used: int, of_limit: str) -> Text:

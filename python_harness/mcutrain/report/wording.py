@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 NOT_MEASURED = "not measured"
 
 
@@ -40,6 +42,12 @@ def input_words(placement: str | None, size_bytes: int) -> str:
 def share(part: float, whole: float) -> str:
     """The part of the whole in percent with one decimal; a dash where the whole is 0."""
     return f"{100.0 * part / whole:.1f} %" if whole else "-"
+
+
+def shares(parts: Mapping[str, float]) -> str:
+    """Each part's share of all of them, which sum to 100 %: ``forward 24.9 %, backward 61.2 %, other 13.9 %``."""
+    whole = sum(parts.values())
+    return ", ".join(f"{name} {share(part, whole)}" for name, part in parts.items() if part)
 
 
 def accuracy(fraction: float | None, samples: int) -> str:

@@ -79,6 +79,15 @@ def _table(record: EpisodeRecord, report: Path | None) -> str:
             for name, part in counts.parts().items()
         ]
         rows.append(("instructions per step, all operators", wording.count(counts.total)))
+    cycles = record.estimated_cycles_per_step
+    if cycles is not None:
+        rows += [
+            (
+                f"estimated cycles per step, {name}",
+                f"{wording.count(round(part))} ({wording.share(part, cycles.whole)})",
+            )
+            for name, part in cycles.parts().items()
+        ]
     if record.sram_limit_bytes:
         parts = sram_parts(record)
         rows += [

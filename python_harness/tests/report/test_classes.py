@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ CLASSES: dict[str, Any] = {
     ("change", "message"),
     [
         ({"accuracy_after": 0.8}, "9 of 10 samples are right"),
+        ({"samples_test": 20}, "5 of 10 samples are right"),
         ({"samples_test": 11, "accuracy_after": 9 / 11, "accuracy_before": 5 / 11}, "9 of 10 samples|5 of 10 samples"),
         ({"confusion_after": [[4, 0, 0], [1, 5, 0]]}, "as many predicted classes"),
         ({"confusion_before": [[3, 1], [4, -2]]}, "greater than or equal to 0"),
@@ -66,6 +68,24 @@ def test_a_class_without_test_samples_has_no_accuracy(make_record: Any) -> None:
 
 def test_a_record_without_matrices_has_no_figures_of_classes(make_record: Any) -> None:
     assert not [key for key in Page(render_report([make_record(steps=2)], title="t")).figures() if "confusion" in key]
+
+
+def test_a_large_matrix_takes_no_more_of_the_page_than_its_counts(make_record: Any) -> None:
+    classes = 100
+    matrix = [[10 if i == j else 0 for j in range(classes)] for i in range(classes)]
+    record = make_record(
+        steps=2,
+        samples_test=10 * classes,
+        accuracy_before=None,
+        accuracy_after=1.0,
+        class_names=tuple(f"a class with a long name, {i}" for i in range(classes)),
+        confusion_after=matrix,
+    )
+    page = Page(render_report([record], title="t"))
+    heat = trace(page, "episode-0-confusion", "after training")
+    assert len(json.dumps(heat)) < 150_000
+    assert heat["hovertext"][3][3].endswith("after training: 10 of 10 (100.0 %)") and heat["hovertext"][3][4] == ""
+    assert len(page.figures()["episode-0-confusion"]["layout"]["xaxis"]["ticktext"]) < 40
 
 
 def test_the_names_of_classes_stay_text(make_record: Any) -> None:

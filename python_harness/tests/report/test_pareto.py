@@ -88,6 +88,16 @@ def test_each_episode_has_a_front_of_its_own(schemes: list[Any]) -> None:
     assert trace(page, "pareto-cycles", "front of blur")["x"] == [1e6]
 
 
+def test_episodes_of_one_network_and_data_share_a_front(make_record: Any) -> None:
+    def run(episode: str, after: float, data_shift: str = "noise") -> Any:
+        settings = asked(data_shift=data_shift)
+        return make_record(steps=2, episode=episode, accuracy_after=after, settings=settings, trained_parameters=9)
+
+    page = Page(render_report([run("sparse", 0.5), run("full", 0.6), run("blur", 0.4, "blur")], title="t"))
+    assert trace(page, "pareto-parameters", "front of sparse, full")["y"] == pytest.approx([60.0])
+    assert trace(page, "pareto-parameters", "front of blur")["y"] == pytest.approx([40.0])
+
+
 def test_seeds_are_a_point_with_their_deviation(make_record: Any) -> None:
     seeds = [make_record(steps=2, settings=asked(seed=n), accuracy_after=0.5 + 0.1 * n) for n in (1, 2, 3)]
     other = make_record(steps=2, scheme="head", settings=asked(seed=1), accuracy_after=0.2)

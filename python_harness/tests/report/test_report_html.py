@@ -159,7 +159,7 @@ def test_estimates_have_their_range_their_time_and_the_source_of_their_energy(ma
 def test_the_verdict_is_said_in_words(make_record: Any) -> None:
     records = [make_record(), make_record(matches_golden=False), make_record(matches_golden=None, golden_steps=0)]
     page = Page(render_report(records, title="t"))
-    assert "3 episodes: 1 passed, 1 failed, 1 not checked." in page.text
+    assert "3 runs of 1 episode: 1 passed, 1 failed, 1 not checked." in page.text
     badges = [e["class"] for e in page.tags("span") if e.get("class", "").startswith("badge")]
     assert {"badge pass", "badge fail", "badge unchecked"} == set(badges)
     assert "✗ differs from golden" in page.text

@@ -28,8 +28,9 @@ def pair(make_record: Any) -> tuple[Any, Any]:
     steps = [
         s.model_copy(update={"loss_bits": "3f800000", "digest": "0" * 8} if s.n >= 3 else {}) for s in a.step_records
     ]
-    operators = [o.model_copy(update={"instructions": 2 * o.instructions}) if o.op == 1 else o for o in a.operators]
     added = a.operators[1].instructions
+    more = {0: 10.0, 1: added}  # the smaller change stands first in the network
+    operators = [o.model_copy(update={"instructions": o.instructions + more.get(o.op, 0)}) for o in a.operators]
     counts = a.instructions_per_step
     b = make_record(
         steps=6,
@@ -68,7 +69,10 @@ def test_every_kind_of_change_is_found(pair: tuple[Any, Any]) -> None:
     )
     assert memory["SRAM, other static data"] == 0
     added = a.operators[1].instructions
-    assert changes(found.operators) == {a.operators[1].name: added}
+    assert [(c.what, c.difference) for c in found.operators] == [
+        (a.operators[1].name, added),
+        (a.operators[0].name, 10.0),
+    ]
     work = [change.what for change in found.work]
     assert work[:3] == ["instructions of a step", "instructions, forward", "instructions, loss"]  # the largest first
     assert changes(found.work)["instructions, loss"] == -12.5
