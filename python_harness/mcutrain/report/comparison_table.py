@@ -194,11 +194,11 @@ _COLUMNS: tuple[tuple[Column, Callable[[Entry], bool]], ...] = (
     (Column("Accuracy after", "test set", True, _accuracy(lambda r: r.accuracy_after), more=False), _classifies),
     (Column("Change", "points", True, _spread(_gain, _points), more=False), _classifies),
     (
-        Column("Squared error before", "mean, test set", True, _error(lambda r: r.mse_before), more=False),
+        Column("Mean squared error before", "test set", True, _error(lambda r: r.mse_before), more=False),
         _puts_out_values,
     ),
     (
-        Column("Squared error after", "mean, test set", True, _error(lambda r: r.mse_after), more=False),
+        Column("Mean squared error after", "test set", True, _error(lambda r: r.mse_after), more=False),
         _puts_out_values,
     ),
     (Column("SRAM peak", "bytes", True, _number(lambda r: r.sram_peak_bytes), more=False), _always),

@@ -100,7 +100,10 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
     for entry in entries:
         record, row, found = entry.first, entry.rows[0], measure_of(entry)
         status = status_of(entry)
-        place = f"{wording.printable(record.board)}, " + ",\n".join(map(wording.printable, row.runners))
+        runners = () if row.runners == (record.board,) else row.runners  # the host is board and runner
+        place = f"{wording.printable(record.board)}{', ' if runners else ''}" + ",\n".join(
+            map(wording.printable, runners)
+        )
         name = wording.printable(record.episode)
         # What differs stands first; the episode is in it, or below.
         below = place if entry.label.startswith(name) else f"{name}, {place}"
@@ -122,7 +125,7 @@ def render_table(records: Sequence[EpisodeRecord]) -> Table:
                 f"{record.sram_peak_bytes:,}",
                 ("\ninput external", "dim") if record.input_placement == "external" else "",
             ),
-            Text(f"{record.flash_bytes:,}"),
+            Text(f"{record.flash_bytes:,}" if record.flash_bytes else "-"),
         )
     return table
 
