@@ -13,6 +13,9 @@ from mcutrain.paths import PROJECT
 from mcutrain.robot.session import Session
 from mcutrain.robot.words import Count, runners_on_emulator
 
+# Lines on standard error that are no error: what `run` says of the samples, and what it warns of.
+_NOTES = ("input: ", "warning: ")
+
 
 class CommandKeywords:
     """The command line tool: what it answers, how it fails, and what it leaves behind."""
@@ -44,12 +47,12 @@ class CommandKeywords:
 
     @keyword("Command Should Fail With Exit Code ${code} And One Line")
     def command_should_fail(self, code: int) -> None:
-        """Assert the exit code, and that standard error is one line that begins with the tool's name.
+        """Assert the exit code, and that standard error is one line that begins with the tool's name, behind what `run` notes.
 
         | Command Should Fail With Exit Code 2 And One Line
         """
         outcome = self.session.ended
-        lines = outcome.stderr.splitlines()
+        lines = [line for line in outcome.stderr.splitlines() if not line.startswith(_NOTES)]
         if outcome.exit_code != code:
             raise Failure(f"exit code {outcome.exit_code}, not {code}: {outcome.message}")
         if len(lines) != 1 or not lines[0].startswith("mcutrain: "):
