@@ -128,7 +128,7 @@ def _run(
     name: str, where: str, locked: Locked, trail: Trail | None, prepared: PreparedEpisode
 ) -> tuple[EpisodeRecord, Explanation]:
     """Run what was locked, and explain how it went. What ends the run early says which settings are others."""
-    options = RunOptions(steps=locked.steps, test=locked.test)
+    options = RunOptions(steps=locked.steps, test=locked.test, observe=False)
     try:
         record, divergence = run_with_bars(prepared, where, options)
     except McutrainError as error:

@@ -120,7 +120,9 @@ def run(
     records: list[EpisodeRecord] = []
     divergences: list[Divergence] = []
     for name in boards:
-        record, divergence = run_with_bars(prepared, name, options)
+        record, divergence = run_with_bars(
+            prepared, name, options, say_input=observe and not json and name == boards[0]
+        )
         records.append(record)
         if divergence is not None:
             divergences.append(divergence)
@@ -202,18 +204,24 @@ def record_called(source: str, *, steps: bool = False) -> tuple[EpisodeRecord, P
     return records[index], Path(file), f"{file}: episodes[{index}]"
 
 
-def run_with_bars(prepared: PreparedEpisode, name: str, options: RunOptions) -> tuple[EpisodeRecord, Divergence | None]:
-    """Run on the runner called ``name`` with progress bars on standard error."""
+def run_with_bars(
+    prepared: PreparedEpisode, name: str, options: RunOptions, *, say_input: bool = False
+) -> tuple[EpisodeRecord, Divergence | None]:
+    """Run on the runner called ``name`` with progress bars on standard error.
+
+    say_input: print ahead of it how the samples meet the input's codes.
+    """
+    target = make_target(prepared.plan, name)
+    if say_input:
+        console.print(f"input: {input_words(observe_input(prepared))}", soft_wrap=True)
     image = prepared.image(steps=options.steps, test=options.test)
-    if options.observe:
-        log.print(f"input: {input_words(observe_input(prepared))}", soft_wrap=True)
     asked = prepared.definition.golden_steps if options.golden_steps is None else options.golden_steps
     with bars() as bar:
         watch = Watch(
             on_line=bar.counter(f"{prepared.definition.name} on {name}", image.steps),
             on_golden_line=bar.counter("golden", min(asked, image.steps)) if asked else None,
         )
-        record, divergence = run_episode(prepared, make_target(prepared.plan, name), options, watch)
+        record, divergence = run_episode(prepared, target, options, watch)
     for warning in record.observations.warnings if record.observations else ():
         log.print(f"warning: {warning}", soft_wrap=True)
     return record, divergence

@@ -13,8 +13,8 @@ from mcutrain.paths import PROJECT
 from mcutrain.robot.session import Session
 from mcutrain.robot.words import Count, runners_on_emulator
 
-# Lines on standard error that are no error: what `run` says of the samples, and what it warns of.
-_NOTES = ("input: ", "warning: ")
+# Lines on standard error that are no error: what `run` warns of.
+_NOTES = ("warning: ",)
 
 
 class CommandKeywords:
@@ -47,7 +47,7 @@ class CommandKeywords:
 
     @keyword("Command Should Fail With Exit Code ${code} And One Line")
     def command_should_fail(self, code: int) -> None:
-        """Assert the exit code, and that standard error is one line that begins with the tool's name, behind what `run` notes.
+        """Assert the exit code, and that standard error is one line that begins with the tool's name, behind warnings.
 
         | Command Should Fail With Exit Code 2 And One Line
         """
