@@ -15,13 +15,13 @@ from mcutrain.commands.engine_progress import engine_with_progress, score_words,
 from mcutrain.commands.options import JsonOption, ResultsOption, console, load, log
 from mcutrain.commands.run import finish
 from mcutrain.episode.record import EpisodeRecord
-from mcutrain.episode.runners import find_runner
+from mcutrain.episode.runners import HOST, find_runner
 from mcutrain.errors import MismatchError, UsageError
 from mcutrain.report import wording
 from mcutrain.report.json_report import dump_records
 from mcutrain.results import results_folder
 from mcutrain.sweep.grid import Axis, Point, parse_axis, parse_seeds, points_of, word
-from mcutrain.sweep.sweep import HOST, Describer, Lost, Pick, Settings, Swept, pick, require_any
+from mcutrain.sweep.sweep import Describer, Lost, Pick, Settings, Swept, pick, require_any
 from mcutrain.sweep.sweep import sweep as run_sweep
 
 JobsOption = Annotated[

@@ -30,6 +30,8 @@ from mcutrain.strict import (
 from mcutrain.yaml_file import read_yaml
 
 RATE_TABLE_ENTRIES = 250
+WORDS = frozenset({"name", "description", "boards", "golden_steps"})
+"""Keys of an episode that do not change what a run computes."""
 MOST_STEPS = 1 << 24  # 64 MiB of order; a day of the fastest network on a board
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mcutrain.episode.definition import EpisodeDefinition
+from mcutrain.episode.definition import WORDS, EpisodeDefinition
 from mcutrain.episode.record import Amount, RunSettings, Sha256
 from mcutrain.episode.settings import definition_differences
 
-# Keys that do not change what a run computes.
-_WORDS = ("name", "description", "boards", "golden_steps")
 _SHOWN_DIGITS = 12
 
 
@@ -34,7 +32,7 @@ class LockedSettings(BaseModel):
 
 def locked_settings(settings: RunSettings) -> LockedSettings:
     """What a baseline keeps of a run's settings."""
-    definition = {key: value for key, value in settings.definition.items() if key not in _WORDS}
+    definition = {key: value for key, value in settings.definition.items() if key not in WORDS}
     definition["model"] = _anywhere(definition["model"])
     if definition["data"].get("file") is not None:
         definition["data"] = {**definition["data"], "file": _anywhere(definition["data"]["file"])}

@@ -11,10 +11,8 @@ from mcutrain.episode.observations import Observations
 from mcutrain.episode.observe import observe_input, observe_loss, observe_tensors
 from mcutrain.episode.observed_warnings import observation_warnings
 from mcutrain.episode.prepare import PreparedEpisode
-from mcutrain.episode.runners import Target, make_target
+from mcutrain.episode.runners import HOST, Target, make_target
 from mcutrain.errors import McutrainError
-
-HOST = "host"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcutrain.episode.baseline import differences, lock, unlocked_figures
-from mcutrain.episode.definition import EpisodeDefinition, episode_names, load_episode
+from mcutrain.episode.definition import WORDS, EpisodeDefinition, episode_names, load_episode
 from mcutrain.episode.prepare import PreparedEpisode, file_sha256, prepare
 from mcutrain.episode.record import EpisodeRecord, RunSettings
 from mcutrain.episode.run import RunOptions
@@ -14,9 +14,6 @@ from mcutrain.episode.runners import Target, find_runner, key_of
 from mcutrain.episode.settings import definition_differences, definition_of, settings_differences, settings_of
 from mcutrain.errors import McutrainError, UsageError
 from mcutrain.paths import is_file
-
-# Keys that do not change what a run computes.
-_WORDS = {"name", "description", "boards", "golden_steps"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +81,8 @@ def as_shipped(settings: RunSettings) -> list[str]:
     name = settings.definition.get("name")
     if not isinstance(name, str) or name not in episode_names():
         return []
-    shipped = load_episode(name).model_dump(mode="json", exclude=_WORDS)
-    used = {key: value for key, value in settings.definition.items() if key not in _WORDS}
+    shipped = load_episode(name).model_dump(mode="json", exclude=set(WORDS))
+    used = {key: value for key, value in settings.definition.items() if key not in WORDS}
     return definition_differences(shipped, used)
 
 

@@ -36,7 +36,8 @@ from mcutrain.status import status_meaning
 from mcutrain.strict import did_you_mean
 
 REFERENCE = "golden"
-ALWAYS_COMPARED = (REFERENCE, "host")  # beside an episode's own boards, where `verify` is given no runners
+HOST = "host"
+ALWAYS_COMPARED = (REFERENCE, HOST)  # beside an episode's own boards, where `verify` is given no runners
 
 OnLine = Callable[[Line], None]
 
@@ -193,11 +194,11 @@ def _reference(plan: Plan) -> Target:
 
 def _host(plan: Plan) -> Target:
     built, planned = build_for_host(plan), planned_static_bytes(plan)
-    site = Site("host", "host", built.compiler, built.flags, built.sha256, planned, bss_bytes=planned)
-    return Target("host", plan, site, HostRunner(built))
+    site = Site(HOST, HOST, built.compiler, built.flags, built.sha256, planned, bss_bytes=planned)
+    return Target(HOST, plan, site, HostRunner(built))
 
 
-_WITHOUT_BOARD: dict[str, Callable[[Plan], Target]] = {REFERENCE: _reference, "host": _host}
+_WITHOUT_BOARD: dict[str, Callable[[Plan], Target]] = {REFERENCE: _reference, HOST: _host}
 
 
 def _counts_nothing(name: str) -> str:

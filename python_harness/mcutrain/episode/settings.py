@@ -33,13 +33,9 @@ def settings_of(prepared: PreparedEpisode, options: RunOptions) -> RunSettings |
     definition, model = prepared.definition, prepared.model
     if model is None or not prepared.data.sha256:
         return None
-    document = definition.model_dump(mode="json")
-    document["model"] = portable(model.path, MODELS_VARIABLE)
-    if definition.data.file is not None:
-        document["data"]["file"] = portable(Path(definition.data.file), DATA_VARIABLE)
     read = prepared.graph.tensors[prepared.graph.input]
     return RunSettings(
-        definition=document,
+        definition=portable_document(definition, model.path),
         steps=options.steps,
         test=options.test,
         golden_steps=options.golden_steps,
@@ -52,6 +48,15 @@ def settings_of(prepared: PreparedEpisode, options: RunOptions) -> RunSettings |
         git_revision=git_revision(),
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def portable_document(definition: EpisodeDefinition, model: Path) -> dict[str, Any]:
+    """The definition by the keys of its YAML file, with its paths as a record keeps them. model: where its model file was found."""
+    document = definition.model_dump(mode="json")
+    document["model"] = portable(model, MODELS_VARIABLE)
+    if definition.data.file is not None:
+        document["data"]["file"] = portable(Path(definition.data.file), DATA_VARIABLE)
+    return document
 
 
 def definition_of(settings: RunSettings, where: str) -> EpisodeDefinition:

@@ -56,11 +56,10 @@ class Inputs:
 
 @dataclass
 class Tally:
-    """How many jobs were read from the store, computed, and failed."""
+    """How many jobs were read from the store, and computed."""
 
     reused: int = 0
     computed: int = 0
-    failed: int = 0
 
 
 @dataclass
@@ -135,7 +134,6 @@ class Engine:
 
     def _keep(self, key: str, outcome: Outcome) -> EpisodeRecord | Failure:
         if outcome.error:
-            self.tally.failed += 1
             return Failure(outcome.error, outcome.exit_code)
         record = EpisodeRecord.model_validate_json(outcome.record)
         self.store.put(key, outcome.record)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from mcutrain.episode.definition import EpisodeDefinition
+from mcutrain.episode.runners import HOST
 from mcutrain.errors import UsageError
 from mcutrain.sweep.engine import Engine
 from mcutrain.sweep.grid import Axis, points_of
-from mcutrain.sweep.sweep import HOST, Describer, Pick, Settings, Swept, pick, require_any
+from mcutrain.sweep.sweep import Describer, Pick, Settings, Swept, pick, require_any
 
 _KEY = "learning_rate"
 # Rates between which any network trains that trains at all: behind the step cap, larger ones do the same; smaller ones move no weight.

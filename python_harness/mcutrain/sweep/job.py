@@ -7,13 +7,13 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from mcutrain.atomic import write_atomically
 from mcutrain.datasets import EpisodeData
-from mcutrain.episode.definition import EpisodeDefinition
+from mcutrain.episode.definition import WORDS, EpisodeDefinition
 from mcutrain.episode.prepare import PlannedEpisode, plan_episode, prepare
 from mcutrain.episode.record import EpisodeRecord
 from mcutrain.episode.run import RunOptions, run_episode
@@ -21,8 +21,6 @@ from mcutrain.episode.runners import find_runner, make_target
 from mcutrain.errors import McutrainError
 from mcutrain.paths import PROJECT, build_directory, is_file
 
-# Keys that do not change what a run computes.
-_WORDS = frozenset({"name", "description", "boards", "golden_steps"})
 # Of the data, the samples' hash says the rest.
 _PLACES = frozenset({"file"})
 _PLANNED = ("model", "output", "new_head", "method", "options", "input")
@@ -54,15 +52,15 @@ class Job:
     tools: str = ""
     code_sha256: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 (hexadecimal) of all that the result depends on: equal keys mean equal results."""
         content = asdict(self)
-        used = {key: value for key, value in self.definition.items() if key not in _WORDS | {"model"}}
+        used = {key: value for key, value in self.definition.items() if key not in WORDS | {"model"}}
         used["data"] = {key: value for key, value in used["data"].items() if key not in _PLACES}
         return _sha256({**content, "definition": used})
 
-    @property
+    @cached_property
     def plan_key(self) -> str:
         """SHA-256 (hexadecimal) of what the plan depends on."""
         return _sha256([self.model_sha256, *(self.definition[key] for key in _PLANNED if key != "model")])

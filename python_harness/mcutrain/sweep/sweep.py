@@ -15,18 +15,17 @@ from typing import Any
 
 from mcutrain import leftovers
 from mcutrain.datasets import EpisodeData
-from mcutrain.datasets.locate import DATA_VARIABLE
 from mcutrain.episode.prepare import file_sha256
 from mcutrain.episode.record import EpisodeRecord
-from mcutrain.episode.runners import find_runner
+from mcutrain.episode.runners import HOST, find_runner
 from mcutrain.episode.samples import data_sha256, load_data
+from mcutrain.episode.settings import portable_document
 from mcutrain.errors import McutrainError, NotAvailableError, UsageError
-from mcutrain.paths import MODELS_VARIABLE, find_model, portable
+from mcutrain.paths import find_model
 from mcutrain.sweep.engine import Engine, Failure, Inputs
 from mcutrain.sweep.grid import Point
 from mcutrain.sweep.job import Job, code_sha256
 
-HOST = "host"
 # Test samples that a board infers: their only use is that an inference is run before and behind the steps.
 _BOARD_TESTS = 5
 # Of the board's record; the rest is the host's.
@@ -120,13 +119,9 @@ class Describer:
             raise found
         sha256, samples = found
         self._data[sha256] = samples
-        document = definition.model_dump(mode="json")
-        document["model"] = portable(path, MODELS_VARIABLE)
-        if source.file is not None:
-            document["data"]["file"] = portable(Path(source.file), DATA_VARIABLE)
         return Job(
             runner=runner,
-            definition=document,
+            definition=portable_document(definition, path),
             model_sha256=model,
             data_sha256=sha256,
             tools="" if runner == HOST else _tools(runner),

@@ -9,10 +9,11 @@ import pytest
 
 from mcutrain.episode.definition import load_episode
 from mcutrain.episode.record import EpisodeRecord
+from mcutrain.episode.runners import HOST
 from mcutrain.sweep.grid import Point
 from mcutrain.sweep.job import Job, code_sha256, run_job
 from mcutrain.sweep.store import Store
-from mcutrain.sweep.sweep import HOST, Describer
+from mcutrain.sweep.sweep import Describer
 
 MUCH: dict[str, Any] = {"steps": 10, "test": 20, "golden_steps": 2}
 

@@ -21,7 +21,7 @@ from mcutrain.episode.definition import load_episode
 from mcutrain.episode.prepare import prepare
 from mcutrain.episode.record import EpisodeRecord, comparable
 from mcutrain.episode.run import RunOptions, run_episode
-from mcutrain.episode.runners import make_target
+from mcutrain.episode.runners import HOST, make_target
 from mcutrain.errors import McutrainError, UsageError
 from mcutrain.paths import PROJECT
 from mcutrain.sweep import cluster
@@ -29,7 +29,7 @@ from mcutrain.sweep.cluster import local_workers
 from mcutrain.sweep.engine import Done, Engine, Failure
 from mcutrain.sweep.grid import Axis, Point, points_of
 from mcutrain.sweep.store import Store
-from mcutrain.sweep.sweep import HOST, Describer, Settings, Swept, pick, sweep
+from mcutrain.sweep.sweep import Describer, Settings, Swept, pick, sweep
 
 HOST_ONLY = Settings((HOST,), steps=60, test=100, golden_steps=2)
 
